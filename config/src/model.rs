@@ -1,0 +1,52 @@
+//! The valid configuration, as the other rooms see it.
+
+mod admin;
+mod check;
+mod group;
+mod names;
+mod service;
+mod units;
+
+pub use admin::{Admin, LogFormat, TcpAdmin};
+pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions};
+pub use group::{
+    Adverts, Class, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track, TrackEffect, Vip,
+};
+pub use names::{BackendName, GroupName, InterfaceName, NodeName, ServiceName};
+pub use service::{
+    Backend, BackendAddress, Balance, ConnectionLog, Limits, Mode, OnDown, PortRange, Protocol,
+    ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions,
+};
+pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A whole, valid configuration of one node.
+///
+/// It is a snapshot: a reload makes a new one, and each engine computes its own difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The node that this process is; a key of `nodes`, of kind [`NodeKind::Fulcrum`].
+    pub node: NodeName,
+    /// Every load balancer node that takes part, this one included.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// The interfaces VIPs live behind.
+    pub interfaces: BTreeMap<InterfaceName, Interface>,
+    /// VIPs that always move together.
+    pub groups: BTreeMap<GroupName, Arc<Group>>,
+    /// What clients connect to.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// The timing profile, resolved.
+    pub timing: Timing,
+    /// How operators reach the daemon.
+    pub admin: Admin,
+}
+
+impl Config {
+    /// The group that holds `address`, if any.
+    #[must_use]
+    pub fn group_of(&self, address: std::net::IpAddr) -> Option<&Arc<Group>> {
+        self.groups.values().find(|group| group.vips.iter().any(|vip| vip.address == address))
+    }
+}

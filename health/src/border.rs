@@ -1,0 +1,85 @@
+//! What this room is told and what it tells.
+
+use fulcrum_config::{BackendName, Service, ServiceName, Target};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What to probe: the services as configured. Services without a check cost nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    /// Each service by name.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+}
+
+/// What was found: a whole snapshot, latest wins.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// What each service can use now.
+    pub services: BTreeMap<ServiceName, ServiceHealth>,
+    /// Each distinct target, probed once however many services share it.
+    pub targets: HashMap<Target, Arc<TargetHealth>>,
+}
+
+/// A service's backends, joined with quorum and slow start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceHealth {
+    /// Whether enough backends are up (quorum with hysteresis).
+    pub up: bool,
+    /// Each configured backend.
+    pub backends: BTreeMap<BackendName, BackendHealth>,
+}
+
+/// One backend of one service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendHealth {
+    /// What its target's probes say.
+    pub verdict: Verdict,
+    /// Its share of its weight while it starts slowly, in percent; 100 otherwise.
+    pub share_percent: u8,
+    /// Why it has this verdict, for people: "HTTP status 503, expected 200 to 399".
+    pub reason: Arc<str>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What is known of one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetHealth {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, for people.
+    pub reason: Arc<str>,
+    /// Since when.
+    pub since: Instant,
+    /// Probes made.
+    pub probes: u64,
+    /// Of which failed.
+    pub failures: u64,
+    /// How long the last probe took.
+    pub last_duration: std::time::Duration,
+}
+
+/// Whether a backend can take traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// No check is configured, or no verdict yet: counts as up.
+    Unchecked,
+    /// It answers as it should.
+    Up,
+    /// It does not.
+    Down,
+}
+
+impl Verdict {
+    /// Whether traffic may go there.
+    #[must_use]
+    pub fn usable(self) -> bool {
+        match self {
+            Self::Unchecked | Self::Up => true,
+            Self::Down => false,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What this room is told and what it tells.
+
+use fulcrum_config::{Backend, BackendName, Service, ServiceName};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The whole table: a snapshot, latest wins.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    /// Each service by name. An unchanged service is the same `Arc`.
+    pub services: BTreeMap<ServiceName, Arc<ServiceDesired>>,
+}
+
+/// One service, and what its backends may be used for now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceDesired {
+    /// As configured.
+    pub service: Arc<Service>,
+    /// Whether it accepts at all; if not, it refuses at once.
+    pub up: bool,
+    /// Each backend.
+    pub backends: Vec<BackendState>,
+}
+
+/// One backend and what it may be used for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendState {
+    /// As configured.
+    pub backend: Arc<Backend>,
+    /// What for.
+    pub usage: BackendUse,
+    /// Its weight now, in hundredths of its configured weight's unit (slow start lowers it).
+    pub weight: u32,
+}
+
+/// What a backend may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendUse {
+    /// New connections.
+    Live,
+    /// Only those it has.
+    Draining,
+    /// Nothing; its connections are treated as the service's `on_down` says.
+    Down,
+}
+
+/// What is served, at most a few times a second: a whole snapshot, latest wins.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Observed {
+    /// Each service by name.
+    pub services: BTreeMap<ServiceName, ServiceObserved>,
+    /// Whether every desired service's listeners stand (the last `Desired` is applied).
+    pub ready: bool,
+    /// Connections of the whole process, and the limit it keeps (from the limit on open files).
+    pub connections: u64,
+    /// The limit.
+    pub connections_limit: u64,
+    /// Times that a connection was refused because the limit was reached.
+    pub refused_at_limit: u64,
+}
+
+/// One service as served.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ServiceObserved {
+    /// Why its listeners do not stand: "10.0.0.100:443: address in use by another process; stop it or ...".
+    pub errors: Vec<String>,
+    /// Counters of the service.
+    pub stats: ServiceStats,
+    /// Counters of each backend.
+    pub backends: BTreeMap<BackendName, BackendStats>,
+}
+
+/// Counters of a service since the process started; `connections` is a gauge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ServiceStats {
+    /// Connections (UDP: sessions) now.
+    pub connections: u64,
+    /// Accepted.
+    pub accepted: u64,
+    /// Refused for want of a live backend.
+    pub refused_no_backend: u64,
+    /// Refused because their source is not allowed.
+    pub refused_source: u64,
+    /// Refused by a limit on connections.
+    pub refused_limit: u64,
+    /// Refused by a limit on their rate.
+    pub refused_rate: u64,
+    /// Refused because their PROXY header was wrong, late or from a source that is not listed.
+    pub refused_proxy_header: u64,
+    /// No backend could be connected to.
+    pub connect_failed: u64,
+    /// Another backend was tried.
+    pub retries: u64,
+    /// Ended by a timeout.
+    pub timed_out: u64,
+    /// Ended by RST from either side.
+    pub reset: u64,
+    /// Closed because their backend went down.
+    pub closed_backend_down: u64,
+    /// Log lines left out because there were too many.
+    pub log_dropped: u64,
+    /// From clients to backends.
+    pub bytes_in: u64,
+    /// From backends to clients.
+    pub bytes_out: u64,
+    /// UDP: datagrams from clients.
+    pub datagrams_in: u64,
+    /// UDP: datagrams to clients.
+    pub datagrams_out: u64,
+}
+
+/// Counters of a backend within a service; `connections` is a gauge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BackendStats {
+    /// Connections now.
+    pub connections: u64,
+    /// Connections made.
+    pub connected: u64,
+    /// Connections that could not be made.
+    pub connect_failed: u64,
+    /// From clients.
+    pub bytes_in: u64,
+    /// To clients.
+    pub bytes_out: u64,
+}

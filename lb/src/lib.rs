@@ -1,0 +1,11 @@
+//! Moving the bytes: tables, backend choice, and the TCP and UDP proxy.
+//!
+//! The engine is told which services exist and which of their backends are usable ([`Desired`]), and tells
+//! what it serves ([`Observed`]). Every node holds the full table whether it leads or not, so that a
+//! takeover opens nothing.
+
+mod border;
+
+pub use border::{
+    BackendState, BackendStats, BackendUse, Desired, Observed, ServiceDesired, ServiceObserved, ServiceStats,
+};

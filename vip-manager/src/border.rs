@@ -1,0 +1,164 @@
+//! What this room is told and what it tells.
+
+use fulcrum_config::{Config, GroupName, InterfaceName, Link, NodeName};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What to lead: a whole snapshot, latest wins.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The configuration; this room uses node, nodes, interfaces, groups and timing.
+    pub config: Arc<Config>,
+    /// Groups whose services the local data plane does not serve. An absent group is served.
+    pub data_plane_missing: BTreeSet<GroupName>,
+    /// Groups that an operator asked this node to leave; it resigns, and takes them again only if nobody
+    /// else does. Cleared by the operator.
+    pub standing_down: BTreeSet<GroupName>,
+    /// The process is about to end: resign everything, withdraw addresses and report when done.
+    pub stopping: bool,
+}
+
+/// Who leads what: a whole snapshot, latest wins.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Each group.
+    pub groups: BTreeMap<GroupName, GroupObserved>,
+    /// Whether the guard process lives and has the present state.
+    pub guard: bool,
+    /// All groups are resigned and all addresses withdrawn, as `stopping` asked.
+    pub stopped: bool,
+    /// Errors of this room as a whole, for people (a socket that can't be opened, ...).
+    pub errors: Vec<String>,
+}
+
+/// One group.
+#[derive(Debug, Clone)]
+pub struct GroupObserved {
+    /// What this node is in it.
+    pub role: Role,
+    /// Since when.
+    pub since: Instant,
+    /// Why it changed last.
+    pub reason: Reason,
+    /// Grows at each change of leader that this node saw.
+    pub epoch: u64,
+    /// The priority in force here, after tracks; `None` when ineligible.
+    pub priority: Option<u8>,
+    /// Who leads, as far as this node knows: its node's name, or only an address.
+    pub leader: Option<PeerSeen>,
+    /// Each link.
+    pub links: BTreeMap<Link, LinkObserved>,
+    /// Each VIP.
+    pub addresses: BTreeMap<IpAddr, AddressState>,
+    /// Each track, in the order of the configuration.
+    pub tracks: Vec<TrackObserved>,
+    /// Changes of role since the process started.
+    pub transitions: u64,
+    /// How long the last takeover took here, from decision to the first announcement sent.
+    pub takeover: Option<Duration>,
+}
+
+/// What a node is in a group (RFC 9568 section 6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Not taking part: starting, no interface, ineligible or stopping (the RFC's Initialize).
+    Init,
+    /// Ready to take over (Backup).
+    Standby,
+    /// Answers for the VIPs (Active).
+    Leader,
+}
+
+/// Why a role changed; each has a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The process started.
+    Started,
+    /// No advert was heard for the down interval.
+    LeaderSilent,
+    /// The leader resigned with priority 0.
+    LeaderResigned,
+    /// This node has the higher priority, and preempts.
+    Preempted,
+    /// This node owns the addresses (priority 255).
+    Owner,
+    /// A leader with a better claim was heard.
+    BetterLeader(PeerSeen),
+    /// This process did not run for longer than its peers wait.
+    Stalled(Duration),
+    /// An interface it needs is gone or down.
+    InterfaceDown(InterfaceName),
+    /// A track failed.
+    TrackFailed(String),
+    /// An operator asked for it.
+    StandingDown,
+    /// Another machine uses the addresses.
+    AddressConflict,
+    /// The process ends.
+    Stopping,
+    /// The configuration changed.
+    Reconfigured,
+}
+
+/// A node heard on a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerSeen {
+    /// Its name, if its address is a configured node's.
+    pub node: Option<NodeName>,
+    /// The address its adverts come from.
+    pub address: IpAddr,
+    /// The priority it advertises.
+    pub priority: u8,
+}
+
+/// One link of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LinkObserved {
+    /// Whether adverts can be sent and received there.
+    pub up: bool,
+    /// Our address there.
+    pub address: Option<IpAddr>,
+    /// What was sent, received and refused.
+    pub counters: Counters,
+}
+
+/// What was sent, received and refused on a link, each by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Counters(pub BTreeMap<&'static str, u64>);
+
+/// What is known of a VIP here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum AddressState {
+    /// Not here, as it should be.
+    Absent,
+    /// Being probed for other users (RFC 5227, IPv6 DAD).
+    Probing,
+    /// Local and answered for.
+    Answering,
+    /// Another machine has it; it stays down here while the group's others work.
+    Conflict {
+        /// That machine's MAC.
+        mac: String,
+    },
+    /// It could not be installed.
+    Failed {
+        /// Why, for people.
+        error: String,
+    },
+}
+
+/// One track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrackObserved {
+    /// What is tracked, for people: "link eth0", "gateway 10.0.0.1", "data plane".
+    pub what: String,
+    /// Whether it is good.
+    pub good: bool,
+}
