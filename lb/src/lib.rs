@@ -5,6 +5,11 @@
 //! takeover opens nothing.
 
 mod border;
+#[allow(dead_code)] // Until both proxies call it.
+mod connection_log;
+#[allow(dead_code)] // Until both proxies call it.
+mod limits;
+pub mod proxy_protocol;
 
 pub use border::{
     BackendState, BackendStats, BackendUse, Desired, Observed, ServiceDesired, ServiceObserved, ServiceStats,
