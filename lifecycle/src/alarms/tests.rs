@@ -1,0 +1,169 @@
+use super::*;
+use crate::fixture::{backend, config, health, service, vip};
+use crate::status::Setting;
+use fulcrum_config::GroupName;
+use fulcrum_health::Verdict;
+use fulcrum_lb::ServiceObserved;
+use fulcrum_vip_manager::{Reason, TrackObserved};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+pub(crate) fn group(role: Role) -> GroupObserved {
+    GroupObserved {
+        role,
+        since: Instant::now(),
+        reason: Reason::Started,
+        epoch: 1,
+        priority: Some(100),
+        leader: None,
+        links: BTreeMap::new(),
+        addresses: BTreeMap::new(),
+        tracks: Vec::new(),
+        transitions: 1,
+        takeover: None,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+pub(crate) fn facts() -> Facts {
+    Facts {
+        version: "0.0.0".to_owned(),
+        started: Instant::now(),
+        config_file: "/etc/fulcrum/fulcrum.yaml".to_owned(),
+        config_state: ConfigState::Current,
+        loaded: Instant::now(),
+        generation: 1,
+        warnings: Vec::new(),
+        refused: Vec::new(),
+        settings: Vec::new(),
+        limits: BTreeMap::new(),
+    }
+}
+
+/// A node that leads and has nothing to complain of.
+pub(crate) fn good() -> Snapshots {
+    let groups = BTreeMap::from([(GroupName::new("main"), group(Role::Leader))]);
+    Snapshots {
+        config: Arc::new(config([service("web", [backend("a")])])),
+        standing_down: BTreeSet::new(),
+        health: health([("web", true, vec![("a", Verdict::Up, 100)])]),
+        vip: fulcrum_vip_manager::Observed { groups, guard: true, ..Default::default() },
+        lb: fulcrum_lb::Observed { ready: true, connections_limit: 1000, ..Default::default() },
+        first_round_done: true,
+        limit_reached_lately: false,
+    }
+}
+
+fn main_group(snapshots: &mut Snapshots) -> &mut GroupObserved {
+    snapshots.vip.groups.get_mut(&GroupName::new("main")).expect("the group")
+}
+
+fn only(facts: &Facts, snapshots: &Snapshots) -> Alarm {
+    let mut alarms = alarms(facts, snapshots);
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    alarms.remove(0)
+}
+
+#[test]
+fn a_good_node_has_none() {
+    assert_eq!(alarms(&facts(), &good()), []);
+}
+
+#[test]
+fn a_conflict_names_the_mac() {
+    let mut snapshots = good();
+    let conflict = AddressState::Conflict { mac: "02:00:00:00:00:09".to_owned() };
+    main_group(&mut snapshots).addresses.insert(vip(), conflict);
+    let alarm = only(&facts(), &snapshots);
+    assert_eq!(alarm.severity, Severity::Critical);
+    assert!(alarm.what.contains("02:00:00:00:00:09") && alarm.what.contains("10.0.0.100"), "{alarm:?}");
+}
+
+#[test]
+fn a_missing_guard_is_one() {
+    let mut snapshots = good();
+    snapshots.vip.guard = false;
+    assert!(only(&facts(), &snapshots).what.contains("guard"));
+}
+
+#[test]
+fn a_listener_that_does_not_stand_is_one() {
+    let mut snapshots = good();
+    let errors = vec!["10.0.0.100:80: address in use".to_owned()];
+    let observed = ServiceObserved { errors, ..ServiceObserved::default() };
+    snapshots.lb.services.insert(fulcrum_config::ServiceName::new("web"), observed);
+    assert!(only(&facts(), &snapshots).what.contains("address in use"));
+}
+
+#[test]
+fn the_last_good_configuration_is_one() {
+    let refused = vec!["fulcrum.yaml:3:1: unknown key".to_owned()];
+    let facts = Facts { config_state: ConfigState::LastGood, refused, ..facts() };
+    let alarm = only(&facts, &good());
+    assert!(alarm.what.contains("unknown key") && alarm.remedy.contains("fulcrum check"), "{alarm:?}");
+}
+
+#[test]
+fn limits_reached_are_one() {
+    let mut snapshots = good();
+    snapshots.limit_reached_lately = true;
+    assert!(only(&facts(), &snapshots).what.contains("1000 connections"));
+    snapshots.limit_reached_lately = false;
+    snapshots.lb.connections = 900;
+    only(&facts(), &snapshots);
+}
+
+#[test]
+fn leading_with_a_failed_track_is_one() {
+    let mut snapshots = good();
+    main_group(&mut snapshots)
+        .tracks
+        .push(TrackObserved { what: "gateway 10.0.0.1".to_owned(), good: false });
+    assert!(only(&facts(), &snapshots).what.contains("gateway 10.0.0.1"));
+}
+
+#[test]
+fn a_group_that_nobody_leads_is_critical() {
+    let mut snapshots = good();
+    main_group(&mut snapshots).role = Role::Init;
+    assert_eq!(only(&facts(), &snapshots).severity, Severity::Critical);
+}
+
+#[test]
+fn a_service_without_backends_is_one() {
+    let mut snapshots = good();
+    snapshots.health = health([("web", false, vec![("a", Verdict::Down, 100)])]);
+    assert!(only(&facts(), &snapshots).what.contains("1 of 1 backends are down"));
+}
+
+#[test]
+fn a_wrong_setting_says_the_command() {
+    let setting = Setting {
+        name: "net.ipv4.ip_forward".to_owned(),
+        value: "0".to_owned(),
+        wanted: "1".to_owned(),
+        good: false,
+        why: "routing".to_owned(),
+    };
+    let facts = Facts { settings: vec![setting], ..facts() };
+    assert_eq!(only(&facts, &good()).remedy, "sysctl -w net.ipv4.ip_forward=1");
+}
+
+#[test]
+fn thousands_of_one_kind_are_listed_in_part() {
+    let services: Vec<_> = (0..1000).map(|n| service(&format!("s{n}"), [backend("a")])).collect();
+    let mut snapshots = good();
+    let mut config = config([]);
+    for service in services {
+        let down = health([("web", false, vec![("a", Verdict::Down, 100)])]);
+        let down = down.services.into_values().next().expect("one");
+        snapshots.health.services.insert(service.name.clone(), down);
+        config.services.insert(service.name.clone(), Arc::new(service));
+    }
+    snapshots.config = Arc::new(config);
+    let alarms = alarms(&facts(), &snapshots);
+    assert_eq!(alarms.len(), LISTED + 1);
+    assert!(alarms.iter().any(|alarm| alarm.what.starts_with("980 more like")));
+}

@@ -1,0 +1,296 @@
+//! Carries snapshots between the engines: waits for any to change, asks [`crate::plan`], tells the others.
+#![allow(clippy::disallowed_methods, reason = "a driver reads the clock for the pure functions")]
+
+use crate::join::{Facts, Snapshots, join};
+use crate::plan;
+use crate::status::Status;
+use fulcrum_config::{Config, GroupName};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tokio::sync::watch;
+
+#[cfg(test)]
+mod tests;
+
+/// Time between two beats of the driver, by which others see that it lives.
+const BEAT: Duration = Duration::from_millis(250);
+/// How long a limit that was reached is an alarm.
+const LIMIT_ALARM: Duration = Duration::from_secs(60);
+
+/// What was asked of this node: a snapshot, latest wins.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The configuration to run.
+    pub config: Arc<Config>,
+    /// Groups that an operator asked this node to leave.
+    pub standing_down: BTreeSet<GroupName>,
+    /// Resign everything.
+    pub stopping: bool,
+    /// End the engines.
+    pub ending: bool,
+}
+
+/// How one engine is told and heard.
+#[derive(Debug)]
+pub struct Engine<D, O> {
+    /// Where it is told.
+    pub desired: watch::Sender<D>,
+    /// Where it tells.
+    pub observed: watch::Receiver<O>,
+}
+
+/// How all engines are told and heard.
+#[derive(Debug)]
+pub struct Engines {
+    /// `health`.
+    pub health: Engine<fulcrum_health::Desired, fulcrum_health::Observed>,
+    /// `vip-manager`.
+    pub vip: Engine<fulcrum_vip_manager::Desired, fulcrum_vip_manager::Observed>,
+    /// `lb`.
+    pub lb: Engine<fulcrum_lb::Desired, fulcrum_lb::Observed>,
+}
+
+/// The driver could not be started.
+#[derive(Debug, Error)]
+#[error("the thread that joins the engines could not be started: {0}; is the limit on processes reached?")]
+pub struct StartError(#[from] std::io::Error);
+
+/// A hold on the running node; clones are the same node.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    asked: Arc<watch::Sender<Asked>>,
+    health: watch::Receiver<fulcrum_health::Observed>,
+    vip: watch::Receiver<fulcrum_vip_manager::Observed>,
+    lb: watch::Receiver<fulcrum_lb::Observed>,
+    ended: watch::Receiver<Option<&'static str>>,
+    marks: Arc<Mutex<Marks>>,
+}
+
+/// What was seen once and is not in any snapshot.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    beat: Instant,
+    served_once: bool,
+    first_round_done: bool,
+    refused_at_limit: u64,
+    limit_reached: Option<Instant>,
+}
+
+/// Starts the driver on a thread of its own. The engines have been started with what
+/// [`crate::plan`] says of `config`.
+///
+/// # Errors
+/// The thread can't be started.
+pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (asked, asked_seen) =
+        watch::channel(Asked { config, standing_down: BTreeSet::new(), stopping: false, ending: false });
+    let (ended, ended_seen) = watch::channel(None);
+    let marks = Arc::new(Mutex::new(Marks {
+        beat: Instant::now(),
+        served_once: false,
+        first_round_done: false,
+        refused_at_limit: 0,
+        limit_reached: None,
+    }));
+    let handle = Handle {
+        asked: Arc::new(asked),
+        health: engines.health.observed.clone(),
+        vip: engines.vip.observed.clone(),
+        lb: engines.lb.observed.clone(),
+        ended: ended_seen,
+        marks: Arc::clone(&marks),
+    };
+    let driver = Driver { asked: asked_seen, engines, marks, ended };
+    std::thread::Builder::new().name("lifecycle".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
+    Ok(handle)
+}
+
+impl Handle {
+    /// Runs `config` from now on.
+    pub fn apply(&self, config: Arc<Config>) {
+        self.asked.send_modify(|asked| asked.config = config);
+    }
+
+    /// Leaves `group`, or stops leaving it.
+    pub fn stand_down(&self, group: &GroupName, down: bool) {
+        self.asked.send_modify(|asked| {
+            if down {
+                asked.standing_down.insert(group.clone());
+            } else {
+                asked.standing_down.remove(group);
+            }
+        });
+    }
+
+    /// The configuration that was asked for last.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.asked.borrow().config)
+    }
+
+    /// Who leads what, as it changes.
+    #[must_use]
+    pub fn vip(&self) -> watch::Receiver<fulcrum_vip_manager::Observed> {
+        self.vip.clone()
+    }
+
+    /// What was asked and observed, as of now.
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots {
+        let asked = self.asked.borrow().clone();
+        let marks = *self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |reached: Instant| reached.elapsed() < LIMIT_ALARM;
+        Snapshots {
+            config: asked.config,
+            standing_down: asked.standing_down,
+            health: self.health.borrow().clone(),
+            vip: self.vip.borrow().clone(),
+            lb: self.lb.borrow().clone(),
+            first_round_done: marks.first_round_done,
+            limit_reached_lately: marks.limit_reached.is_some_and(lately),
+        }
+    }
+
+    /// What the whole node looks like.
+    #[must_use]
+    pub fn status(&self, facts: &Facts) -> Status {
+        join(facts, &self.snapshots(), Instant::now())
+    }
+
+    /// How long ago the driver ran through its loop.
+    #[must_use]
+    pub fn since_beat(&self) -> Duration {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).beat.elapsed()
+    }
+
+    /// Waits until an engine has ended without having been asked to, and says which.
+    pub async fn failed(&self) -> &'static str {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(name) => (*name).unwrap_or("lifecycle"),
+            Err(_) => "lifecycle",
+        }
+    }
+
+    /// Resigns every group and withdraws its addresses, then ends the engines; each of the two takes at most
+    /// `bound`. Says whether the groups were resigned in time.
+    pub async fn stop(&self, bound: Duration) -> bool {
+        self.asked.send_modify(|asked| asked.stopping = true);
+        let mut vip = self.vip.clone();
+        let resigned =
+            tokio::time::timeout(bound, vip.wait_for(|vip| vip.stopped)).await.is_ok_and(|seen| seen.is_ok());
+        self.asked.send_modify(|asked| asked.ending = true);
+        let (mut health, mut lb) = (self.health.clone(), self.lb.clone());
+        let all_ended = async {
+            while vip.changed().await.is_ok() {}
+            while lb.changed().await.is_ok() {}
+            while health.changed().await.is_ok() {}
+        };
+        // A thread that does not end in time ends with the process.
+        let _ = tokio::time::timeout(bound, all_ended).await;
+        resigned
+    }
+}
+
+struct Driver {
+    asked: watch::Receiver<Asked>,
+    engines: Engines,
+    marks: Arc<Mutex<Marks>>,
+    ended: watch::Sender<Option<&'static str>>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.tell_lb();
+        self.tell_vip();
+        loop {
+            let engines = &mut self.engines;
+            let failed = tokio::select! {
+                asked = self.asked.changed() => {
+                    if asked.is_err() || self.asked.borrow_and_update().ending {
+                        return;
+                    }
+                    self.tell_all();
+                    None
+                }
+                alive = engines.health.observed.changed() => {
+                    self.tell_lb();
+                    alive.err().map(|_| "health")
+                }
+                alive = engines.lb.observed.changed() => {
+                    self.tell_vip();
+                    alive.err().map(|_| "lb")
+                }
+                alive = engines.vip.observed.changed() => alive.err().map(|_| "vip-manager"),
+                _ = beat.tick() => None,
+            };
+            self.marks.lock().unwrap_or_else(PoisonError::into_inner).beat = Instant::now();
+            if let Some(name) = failed {
+                if !self.asked.borrow().ending {
+                    self.ended.send_replace(Some(name));
+                }
+                return;
+            }
+        }
+    }
+
+    /// New listeners stand before a new VIP does.
+    fn tell_all(&mut self) {
+        let config = Arc::clone(&self.asked.borrow().config);
+        self.tell_lb();
+        self.engines.health.desired.send_if_modified(|desired| {
+            let changed = desired.services != config.services;
+            if changed {
+                *desired = plan::health_desired(&config);
+            }
+            changed
+        });
+        self.tell_vip();
+    }
+
+    fn tell_lb(&mut self) {
+        let config = Arc::clone(&self.asked.borrow().config);
+        let health = self.engines.health.observed.borrow_and_update();
+        let lb = &self.engines.lb.desired;
+        let planned = plan::lb_desired(&config, &health, &lb.borrow());
+        if let Some(planned) = planned {
+            lb.send_replace(planned);
+        }
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if !marks.first_round_done {
+            marks.first_round_done = plan::first_round_done(&config, &health);
+        }
+    }
+
+    fn tell_vip(&mut self) {
+        let asked = self.asked.borrow().clone();
+        let lb = self.engines.lb.observed.borrow_and_update();
+        let served_once = {
+            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            marks.served_once |=
+                lb.ready && asked.config.services.keys().all(|s| lb.services.contains_key(s));
+            if lb.refused_at_limit > marks.refused_at_limit {
+                marks.refused_at_limit = lb.refused_at_limit;
+                marks.limit_reached = Some(Instant::now());
+            }
+            marks.served_once
+        };
+        let missing = plan::data_plane_missing(&asked.config, &lb, served_once);
+        let planned = plan::vip_desired(&asked.config, &asked.standing_down, asked.stopping, missing);
+        self.engines.vip.desired.send_if_modified(|desired| {
+            let changed = !Arc::ptr_eq(&desired.config, &planned.config)
+                || desired.data_plane_missing != planned.data_plane_missing
+                || desired.standing_down != planned.standing_down
+                || desired.stopping != planned.stopping;
+            if changed {
+                *desired = planned;
+            }
+            changed
+        });
+    }
+}

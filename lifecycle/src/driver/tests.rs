@@ -1,0 +1,99 @@
+use super::*;
+use crate::fixture::{backend, config, health, service};
+use fulcrum_config::ServiceName;
+use fulcrum_health::Verdict;
+use fulcrum_lb::{BackendUse, ServiceObserved};
+
+/// The other ends of the engines' channels, played by the test.
+struct Played {
+    health: watch::Sender<fulcrum_health::Observed>,
+    vip: watch::Sender<fulcrum_vip_manager::Observed>,
+    lb: watch::Sender<fulcrum_lb::Observed>,
+    health_desired: watch::Receiver<fulcrum_health::Desired>,
+    vip_desired: watch::Receiver<fulcrum_vip_manager::Desired>,
+    lb_desired: watch::Receiver<fulcrum_lb::Desired>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn until<T: Clone>(seen: &mut watch::Receiver<T>, is_so: impl FnMut(&T) -> bool) -> T {
+    tokio::time::timeout(PATIENCE, seen.wait_for(is_so)).await.expect("in time").expect("alive").clone()
+}
+
+fn play() -> (Handle, Played) {
+    let config = Arc::new(config([service("web", [backend("a"), backend("b")])]));
+    let (health_tx, health_desired) = watch::channel(plan::health_desired(&config));
+    let (lb_tx, lb_desired) = watch::channel(fulcrum_lb::Desired::default());
+    let none = BTreeSet::new();
+    let (vip_tx, vip_desired) =
+        watch::channel(plan::vip_desired(&config, &none, false, none.clone().into_iter().collect()));
+    let (health, health_rx) = watch::channel(fulcrum_health::Observed::default());
+    let (vip, vip_rx) = watch::channel(fulcrum_vip_manager::Observed::default());
+    let (lb, lb_rx) = watch::channel(fulcrum_lb::Observed::default());
+    let engines = Engines {
+        health: Engine { desired: health_tx, observed: health_rx },
+        vip: Engine { desired: vip_tx, observed: vip_rx },
+        lb: Engine { desired: lb_tx, observed: lb_rx },
+    };
+    let handle = start(config, engines).expect("a thread");
+    (handle, Played { health, vip, lb, health_desired, vip_desired, lb_desired })
+}
+
+#[tokio::test]
+async fn a_death_reaches_the_data_plane() {
+    let (_handle, mut played) = play();
+    until(&mut played.lb_desired, |desired| desired.services.len() == 1).await;
+    let dead = [("web", true, vec![("a", Verdict::Down, 100), ("b", Verdict::Up, 100)])];
+    played.health.send_replace(health(dead));
+    let web = ServiceName::new("web");
+    let desired =
+        until(&mut played.lb_desired, |desired| desired.services[&web].backends[0].usage == BackendUse::Down)
+            .await;
+    assert_eq!(desired.services[&web].backends[1].usage, BackendUse::Live);
+}
+
+#[tokio::test]
+async fn the_data_plane_is_missing_until_it_stands() {
+    let (handle, mut played) = play();
+    until(&mut played.vip_desired, |desired| desired.data_plane_missing.len() == 1).await;
+    let services = [(ServiceName::new("web"), ServiceObserved::default())].into();
+    played.lb.send_replace(fulcrum_lb::Observed { services, ready: true, ..Default::default() });
+    until(&mut played.vip_desired, |desired| desired.data_plane_missing.is_empty()).await;
+    let bigger = config([service("web", [backend("a")]), service("api", [backend("a")])]);
+    handle.apply(Arc::new(bigger));
+    until(&mut played.lb_desired, |desired| desired.services.len() == 2).await;
+    until(&mut played.health_desired, |desired| desired.services.len() == 2).await;
+    let desired = until(&mut played.vip_desired, |desired| desired.config.services.len() == 2).await;
+    assert!(desired.data_plane_missing.is_empty(), "a reload that adds a service does not demote");
+}
+
+#[tokio::test]
+async fn standing_down_is_told_and_taken_back() {
+    let (handle, mut played) = play();
+    let group = GroupName::new("main");
+    handle.stand_down(&group, true);
+    until(&mut played.vip_desired, |desired| desired.standing_down.contains(&group)).await;
+    handle.stand_down(&group, false);
+    until(&mut played.vip_desired, |desired| desired.standing_down.is_empty()).await;
+}
+
+#[tokio::test]
+async fn stopping_resigns_first_and_then_ends_the_engines() {
+    let (handle, mut played) = play();
+    let stop = tokio::spawn(async move { handle.stop(PATIENCE).await });
+    until(&mut played.vip_desired, |desired| desired.stopping).await;
+    assert!(played.lb_desired.has_changed().is_ok(), "the data plane serves until the groups are resigned");
+    played.vip.send_modify(|vip| vip.stopped = true);
+    let ended = async { while played.lb_desired.changed().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the driver lets go of the engines");
+    drop((played.health, played.vip, played.lb));
+    assert!(stop.await.expect("no panic"));
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_is_named() {
+    let (handle, played) = play();
+    drop(played.lb);
+    let failed = tokio::time::timeout(PATIENCE, handle.failed()).await.expect("in time");
+    assert_eq!(failed, "lb");
+}

@@ -1,0 +1,112 @@
+//! Small configurations and observations for tests.
+
+use fulcrum_config::{
+    Admin, AdvertInterval, Adverts, Backend, BackendAddress, BackendName, Balance, Check, CheckKind, Class,
+    Config, Group, GroupName, Interface, InterfaceName, Limits, Mode, Node, NodeKind, NodeName, OnDown,
+    PortRange, Preempt, Priority, Protocol, ProxyProtocol, Quorum, Service, ServiceName, Timeouts, Timing,
+    UdpOptions, Vip, Vrid, Weight,
+};
+use fulcrum_health::{BackendHealth, Observed, ServiceHealth, Verdict};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) fn vip() -> IpAddr {
+    "10.0.0.100".parse().expect("an address")
+}
+
+pub(crate) fn backend(name: &str) -> Backend {
+    Backend {
+        name: BackendName::new(name),
+        address: BackendAddress { ip: "10.1.0.1".parse().expect("an address"), port: Some(8080) },
+        weight: Weight::ONE,
+        backup: false,
+        drain: false,
+    }
+}
+
+pub(crate) fn service<const N: usize>(name: &str, backends: [Backend; N]) -> Service {
+    let second = Duration::from_secs(1);
+    let check = Check {
+        kind: CheckKind::Tcp,
+        port: None,
+        interval: second,
+        fast_interval: second,
+        timeout: second,
+        rise: 2,
+        fall: 2,
+        jitter_percent: 0,
+    };
+    Service {
+        name: ServiceName::new(name),
+        group: GroupName::new("main"),
+        vips: vec![vip()],
+        protocol: Protocol::Tcp,
+        ports: PortRange::single(80),
+        mode: Mode::Auto,
+        balance: Balance::Maglev,
+        backends: backends.into_iter().map(Arc::new).collect(),
+        check: Some(Arc::new(check)),
+        quorum: Quorum::default(),
+        slow_start: None,
+        on_down: OnDown::Drain,
+        timeouts: Timeouts::default(),
+        proxy_protocol: ProxyProtocol::default(),
+        sources: Vec::new(),
+        limits: Limits::default(),
+        transparent: false,
+        log: None,
+        udp: UdpOptions::default(),
+    }
+}
+
+pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
+    let node = NodeName::new("lb1");
+    let interface = InterfaceName::new("eth0");
+    let group = Group {
+        name: GroupName::new("main"),
+        class: Class::Workload,
+        vrid: Vrid::new(51).expect("a VRID"),
+        vips: vec![Vip { address: vip(), interface: interface.clone() }],
+        priorities: BTreeMap::from([(node.clone(), Priority::DEFAULT)]),
+        advert_interval: AdvertInterval::DEFAULT,
+        adverts: Adverts::Multicast,
+        preempt: Preempt::Never,
+        accept: true,
+        tracks: Vec::new(),
+    };
+    let own = Node {
+        addresses: vec!["10.0.0.1".parse().expect("an address")],
+        kind: NodeKind::Fulcrum,
+        priority: Priority::DEFAULT,
+    };
+    let networks = vec!["10.0.0.0/24".parse().expect("a network")];
+    Config {
+        node: node.clone(),
+        nodes: BTreeMap::from([(node, own)]),
+        interfaces: BTreeMap::from([(
+            interface.clone(),
+            Interface { name: interface, networks, virtual_mac: false },
+        )]),
+        groups: BTreeMap::from([(group.name.clone(), Arc::new(group))]),
+        services: services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect(),
+        timing: Timing::default(),
+        admin: Admin::default(),
+    }
+}
+
+pub(crate) type Found = (&'static str, bool, Vec<(&'static str, Verdict, u8)>);
+
+pub(crate) fn health<const N: usize>(services: [Found; N]) -> Observed {
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    let since = Instant::now();
+    let backend = |(name, verdict, share_percent): (&str, Verdict, u8)| {
+        let health = BackendHealth { verdict, share_percent, reason: "as the test says".into(), since };
+        (BackendName::new(name), health)
+    };
+    let services = services.into_iter().map(|(name, up, backends)| {
+        (ServiceName::new(name), ServiceHealth { up, backends: backends.into_iter().map(backend).collect() })
+    });
+    Observed { services: services.collect(), ..Observed::default() }
+}

@@ -1,0 +1,315 @@
+//! Joins what the engines observed into one [`Status`].
+
+use crate::alarms::alarms;
+use crate::status::{
+    Address, Backend, Config as ConfigStatus, ConfigState, Group, Leader, Limit, Link, Service, Setting,
+    Status, Track,
+};
+use fulcrum_config::{Config, Family, GroupName};
+use fulcrum_health::{ServiceHealth, Verdict};
+use fulcrum_vip_manager::{AddressState, GroupObserved, PeerSeen, Reason, Role};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// What the daemon knows and no engine does.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The version of the daemon.
+    pub version: String,
+    /// When it started.
+    pub started: Instant,
+    /// The configuration's file.
+    pub config_file: String,
+    /// Whether its present content runs.
+    pub config_state: ConfigState,
+    /// When the running configuration was applied.
+    pub loaded: Instant,
+    /// How many were applied.
+    pub generation: u64,
+    /// What the parser found worth saying of it.
+    pub warnings: Vec<String>,
+    /// Why the file was refused when it was read last.
+    pub refused: Vec<String>,
+    /// Kernel settings.
+    pub settings: Vec<Setting>,
+    /// Further limits.
+    pub limits: BTreeMap<String, Limit>,
+}
+
+/// What was asked and observed at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    /// The configuration that runs.
+    pub config: Arc<Config>,
+    /// The groups that this node was asked to leave.
+    pub standing_down: BTreeSet<GroupName>,
+    /// Of `health`.
+    pub health: fulcrum_health::Observed,
+    /// Of `vip-manager`.
+    pub vip: fulcrum_vip_manager::Observed,
+    /// Of `lb`.
+    pub lb: fulcrum_lb::Observed,
+    /// Every check of the first configuration has had its verdict.
+    pub first_round_done: bool,
+    /// `lb` refused connections within the last minute because its limit was reached.
+    pub limit_reached_lately: bool,
+}
+
+/// Joins them.
+#[must_use]
+pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
+    let config = &snapshots.config;
+    let not_ready = not_ready(snapshots);
+    Status {
+        node: config.node.to_string(),
+        version: facts.version.clone(),
+        uptime_seconds: seconds(facts.started, now),
+        config: ConfigStatus {
+            file: facts.config_file.clone(),
+            state: facts.config_state,
+            loaded_seconds_ago: seconds(facts.loaded, now),
+            generation: facts.generation,
+            warnings: facts.warnings.clone(),
+            refused: facts.refused.clone(),
+        },
+        groups: config.groups.values().map(|group| group_status(group, snapshots, now)).collect(),
+        services: config.services.values().map(|service| service_status(service, snapshots, now)).collect(),
+        guard: snapshots.vip.guard,
+        ready: not_ready.is_empty(),
+        not_ready,
+        alarms: alarms(facts, snapshots),
+        settings: facts.settings.clone(),
+        limits: limits(facts, &snapshots.lb),
+    }
+}
+
+fn seconds(since: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(since).as_secs()
+}
+
+fn not_ready(snapshots: &Snapshots) -> Vec<String> {
+    let mut waits = Vec::new();
+    if !snapshots.lb.ready {
+        waits.push("not every service listens yet".to_owned());
+    }
+    if !snapshots.first_round_done {
+        waits.push("the first round of health checks is not done".to_owned());
+    }
+    let missing = snapshots.config.groups.keys().filter(|name| !snapshots.vip.groups.contains_key(*name));
+    waits.extend(missing.map(|name| format!("group {name} has not started")));
+    waits
+}
+
+fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Instant) -> Group {
+    let observed = snapshots.vip.groups.get(&group.name);
+    let (role, since, reason) = match observed {
+        Some(seen) => (seen.role, seconds(seen.since, now), sentence(&seen.reason)),
+        None => (Role::Init, 0, "it has not started yet".to_owned()),
+    };
+    Group {
+        name: group.name.to_string(),
+        class: word(&group.class),
+        vrid: group.vrid.get(),
+        role: word(&role),
+        since_seconds: since,
+        reason,
+        leader: observed.and_then(|seen| leader(group, seen, snapshots)),
+        priority: observed.and_then(|seen| seen.priority),
+        epoch: observed.map_or(0, |seen| seen.epoch),
+        transitions: observed.map_or(0, |seen| seen.transitions),
+        takeover_ms: observed.and_then(|seen| seen.takeover).map(milliseconds),
+        addresses: group.vips.iter().map(|vip| address(vip.address, observed)).collect(),
+        tracks: observed.map_or_else(Vec::new, tracks),
+        links: group.links().into_iter().map(|link| link_status(&link, observed)).collect(),
+        standing_down: snapshots.standing_down.contains(&group.name),
+    }
+}
+
+fn leader(group: &fulcrum_config::Group, seen: &GroupObserved, snapshots: &Snapshots) -> Option<Leader> {
+    if seen.role != Role::Leader {
+        return seen.leader.as_ref().map(|peer| Leader {
+            node: peer.node.as_ref().map(ToString::to_string),
+            address: peer.address.to_string(),
+            priority: peer.priority,
+        });
+    }
+    let node = &snapshots.config.node;
+    let own = seen.links.values().find_map(|link| link.address);
+    Some(Leader {
+        node: Some(node.to_string()),
+        address: own.map(|address| address.to_string()).unwrap_or_default(),
+        priority: seen.priority.or_else(|| group.priorities.get(node).map(|p| p.get())).unwrap_or(0),
+    })
+}
+
+fn address(vip: std::net::IpAddr, observed: Option<&GroupObserved>) -> Address {
+    let state = observed.and_then(|seen| seen.addresses.get(&vip)).unwrap_or(&AddressState::Absent);
+    let (state, mac, error) = match state {
+        AddressState::Absent => ("absent", None, None),
+        AddressState::Probing => ("probing", None, None),
+        AddressState::Answering => ("answering", None, None),
+        AddressState::Conflict { mac } => ("conflict", Some(mac.clone()), None),
+        AddressState::Failed { error } => ("failed", None, Some(error.clone())),
+    };
+    Address { address: vip.to_string(), state: state.to_owned(), mac, error }
+}
+
+fn tracks(observed: &GroupObserved) -> Vec<Track> {
+    observed.tracks.iter().map(|track| Track { what: track.what.clone(), good: track.good }).collect()
+}
+
+fn link_status(link: &fulcrum_config::Link, observed: Option<&GroupObserved>) -> Link {
+    let seen = observed.and_then(|seen| seen.links.get(link));
+    let family = match link.family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    };
+    Link {
+        interface: link.interface.to_string(),
+        family: family.to_owned(),
+        up: seen.is_some_and(|seen| seen.up),
+        address: seen.and_then(|seen| seen.address).map(|address| address.to_string()),
+        counters: seen.map_or_else(BTreeMap::new, |seen| {
+            seen.counters.0.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        }),
+    }
+}
+
+fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now: Instant) -> Service {
+    let health = snapshots.health.services.get(&service.name);
+    let served = snapshots.lb.services.get(&service.name);
+    let ports = service.ports;
+    let range = if ports.first == ports.last {
+        ports.first.to_string()
+    } else {
+        format!("{}-{}", ports.first, ports.last)
+    };
+    Service {
+        name: service.name.to_string(),
+        group: service.group.to_string(),
+        vips: service.vips.iter().map(ToString::to_string).collect(),
+        protocol: word(&service.protocol),
+        ports: range,
+        mode: "proxy".to_owned(),
+        mode_reason: mode_reason(service.mode).to_owned(),
+        up: health.is_none_or(|health| health.up),
+        connections: served.map_or(0, |served| served.stats.connections),
+        stats: served.map_or_else(BTreeMap::new, |served| counters(&served.stats)),
+        errors: served.map_or_else(Vec::new, |served| served.errors.clone()),
+        backends: service
+            .backends
+            .iter()
+            .map(|backend| {
+                let stats = served.and_then(|served| served.backends.get(&backend.name));
+                backend_status(backend, health, stats, now)
+            })
+            .collect(),
+    }
+}
+
+fn mode_reason(mode: fulcrum_config::Mode) -> &'static str {
+    match mode {
+        fulcrum_config::Mode::Auto => "auto: the proxy is the only data plane that this version has",
+        fulcrum_config::Mode::Proxy => "the configuration asks for it",
+    }
+}
+
+fn backend_status(
+    backend: &fulcrum_config::Backend,
+    health: Option<&ServiceHealth>,
+    stats: Option<&fulcrum_lb::BackendStats>,
+    now: Instant,
+) -> Backend {
+    let health = health.and_then(|health| health.backends.get(&backend.name));
+    let verdict = health.map_or(Verdict::Unchecked, |health| health.verdict);
+    let (state, reason) = if backend.weight.get() == 0 {
+        ("disabled", "its weight is 0".to_owned())
+    } else if backend.drain && verdict.usable() {
+        ("draining", "the configuration drains it".to_owned())
+    } else {
+        let state = match verdict {
+            Verdict::Unchecked => "unchecked",
+            Verdict::Up => "up",
+            Verdict::Down => "down",
+        };
+        (state, health.map_or_else(|| "no verdict yet".to_owned(), |health| health.reason.to_string()))
+    };
+    let share = health.map_or(100, |health| health.share_percent);
+    let port = backend.address.port.map_or_else(|| "*".to_owned(), |port| port.to_string());
+    Backend {
+        name: backend.name.to_string(),
+        address: if backend.address.ip.is_ipv6() {
+            format!("[{}]:{port}", backend.address.ip)
+        } else {
+            format!("{}:{port}", backend.address.ip)
+        },
+        state: state.to_owned(),
+        reason,
+        since_seconds: health.map_or(0, |health| seconds(health.since, now)),
+        weight: f64::from(backend.weight.get()) * f64::from(share) / 100.0,
+        backup: backend.backup,
+        connections: stats.map_or(0, |stats| stats.connections),
+        stats: stats.map_or_else(BTreeMap::new, counters),
+    }
+}
+
+fn limits(facts: &Facts, lb: &fulcrum_lb::Observed) -> BTreeMap<String, Limit> {
+    let mut limits = facts.limits.clone();
+    let connections =
+        Limit { used: lb.connections, limit: lb.connections_limit, reached: lb.refused_at_limit };
+    limits.insert("connections".to_owned(), connections);
+    limits
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The name that serde gives a plain enum.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
+/// A struct of counters as a map, so that each new one shows by itself.
+fn counters(value: &impl Serialize) -> BTreeMap<String, u64> {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(value) else {
+        return BTreeMap::new();
+    };
+    fields.into_iter().filter_map(|(name, count)| Some((name, count.as_u64()?))).collect()
+}
+
+fn peer(peer: &PeerSeen) -> String {
+    match &peer.node {
+        Some(node) => format!("{node} ({}, priority {})", peer.address, peer.priority),
+        None => format!("{} (priority {})", peer.address, peer.priority),
+    }
+}
+
+/// Why a role changed, for people.
+fn sentence(reason: &Reason) -> String {
+    match reason {
+        Reason::Started => "the process started".to_owned(),
+        Reason::LeaderSilent => "the leader fell silent: no advert for the down interval".to_owned(),
+        Reason::LeaderResigned => "the leader resigned".to_owned(),
+        Reason::Preempted => "this node has the higher priority and preempts".to_owned(),
+        Reason::Owner => "this node owns the addresses (priority 255)".to_owned(),
+        Reason::BetterLeader(better) => format!("{} has the better claim", peer(better)),
+        Reason::Stalled(time) => {
+            format!("this process did not run for {:.3} s, longer than its peers wait", time.as_secs_f64())
+        }
+        Reason::InterfaceDown(interface) => format!("interface {interface} is gone or down"),
+        Reason::TrackFailed(track) => format!("track failed: {track}"),
+        Reason::StandingDown => "an operator asked this node to stand down".to_owned(),
+        Reason::AddressConflict => "another machine uses the addresses".to_owned(),
+        Reason::Stopping => "the process ends".to_owned(),
+        Reason::Reconfigured => "the configuration changed".to_owned(),
+    }
+}

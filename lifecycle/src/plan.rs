@@ -1,0 +1,146 @@
+//! What each engine is to do: pure functions of what was asked and what was observed.
+
+use fulcrum_config::{Backend, Config, GroupName, Service};
+use fulcrum_health::{BackendHealth, ServiceHealth};
+use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
+
+/// What `health` is to probe.
+#[must_use]
+pub fn health_desired(config: &Config) -> fulcrum_health::Desired {
+    fulcrum_health::Desired { services: config.services.clone() }
+}
+
+/// The table that `lb` is to serve, or `None` if `previous` is that already.
+///
+/// A service that is served as before keeps its `Arc`, so that neither side touches it: of thousands of
+/// services, only those whose health changed are built.
+#[must_use]
+pub fn lb_desired(
+    config: &Config,
+    health: &fulcrum_health::Observed,
+    previous: &fulcrum_lb::Desired,
+) -> Option<fulcrum_lb::Desired> {
+    let mut changed = config.services.len() != previous.services.len();
+    let services = config
+        .services
+        .iter()
+        .map(|(name, service)| {
+            let health = health.services.get(name);
+            if let Some(kept) = previous.services.get(name)
+                && is_as_desired(kept, service, health)
+            {
+                return (name.clone(), Arc::clone(kept));
+            }
+            changed = true;
+            (name.clone(), Arc::new(service_desired(service, health)))
+        })
+        .collect();
+    changed.then_some(fulcrum_lb::Desired { services })
+}
+
+fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, health: Option<&ServiceHealth>) -> bool {
+    if !Arc::ptr_eq(&kept.service, service) && kept.service != *service {
+        return false;
+    }
+    let spares_needed = spares_needed(service, health);
+    kept.up == is_up(health)
+        && kept.backends.iter().all(|state| {
+            let (usage, weight) = usage(&state.backend, health, spares_needed);
+            state.usage == usage && state.weight == weight
+        })
+}
+
+fn service_desired(service: &Arc<Service>, health: Option<&ServiceHealth>) -> ServiceDesired {
+    let spares_needed = spares_needed(service, health);
+    let backends = service
+        .backends
+        .iter()
+        .map(|backend| {
+            let (usage, weight) = usage(backend, health, spares_needed);
+            BackendState { backend: Arc::clone(backend), usage, weight }
+        })
+        .collect();
+    ServiceDesired { service: Arc::clone(service), up: is_up(health), backends }
+}
+
+/// A service without a verdict counts as up.
+fn is_up(health: Option<&ServiceHealth>) -> bool {
+    health.is_none_or(|health| health.up)
+}
+
+fn health_of<'a>(backend: &Backend, health: Option<&'a ServiceHealth>) -> Option<&'a BackendHealth> {
+    health?.backends.get(&backend.name)
+}
+
+fn is_usable(backend: &Backend, health: Option<&ServiceHealth>) -> bool {
+    health_of(backend, health).is_none_or(|health| health.verdict.usable())
+}
+
+/// Whether the backup backends are needed: no other takes new connections.
+fn spares_needed(service: &Service, health: Option<&ServiceHealth>) -> bool {
+    !service.backends.iter().any(|backend| {
+        !backend.backup && !backend.drain && backend.weight.get() > 0 && is_usable(backend, health)
+    })
+}
+
+fn usage(backend: &Backend, health: Option<&ServiceHealth>, spares_needed: bool) -> (BackendUse, u32) {
+    let share = health_of(backend, health).map_or(100, |health| health.share_percent);
+    let weight = u32::from(backend.weight.get()).saturating_mul(u32::from(share));
+    let usage = if !is_usable(backend, health) {
+        BackendUse::Down
+    } else if backend.drain || (backend.backup && !spares_needed) {
+        BackendUse::Draining
+    } else {
+        BackendUse::Live
+    };
+    (usage, weight)
+}
+
+/// What `vip-manager` is to lead.
+#[must_use]
+pub fn vip_desired(
+    config: &Arc<Config>,
+    standing_down: &BTreeSet<GroupName>,
+    stopping: bool,
+    data_plane_missing: BTreeSet<GroupName>,
+) -> fulcrum_vip_manager::Desired {
+    let standing_down =
+        standing_down.iter().filter(|group| config.groups.contains_key(*group)).cloned().collect();
+    fulcrum_vip_manager::Desired { config: Arc::clone(config), data_plane_missing, standing_down, stopping }
+}
+
+/// The groups whose services the local data plane does not serve.
+///
+/// A service that `lb` has not reached yet counts as missing only until the first table stood
+/// (`served_once`): a reload that adds a service to a group must not make its leader resign.
+#[must_use]
+pub fn data_plane_missing(
+    config: &Config,
+    lb: &fulcrum_lb::Observed,
+    served_once: bool,
+) -> BTreeSet<GroupName> {
+    let is_missing = |service: &Service| match lb.services.get(&service.name) {
+        Some(observed) => !observed.errors.is_empty(),
+        None => !served_once,
+    };
+    config.services.values().filter(|service| is_missing(service)).map(|s| s.group.clone()).collect()
+}
+
+/// Whether every backend that is checked has its first verdict.
+#[must_use]
+pub fn first_round_done(config: &Config, health: &fulcrum_health::Observed) -> bool {
+    config.services.values().filter(|service| service.check.is_some()).all(|service| {
+        let Some(health) = health.services.get(&service.name) else { return false };
+        service.backends.iter().all(|backend| {
+            health
+                .backends
+                .get(&backend.name)
+                .is_some_and(|health| health.verdict != fulcrum_health::Verdict::Unchecked)
+        })
+    })
+}

@@ -1,0 +1,249 @@
+//! What the whole node looks like: the JSON of `fulcrum status --json`.
+//!
+//! Names and shapes here are a promise to those who parse them: fields are added, never renamed.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// This node's name.
+    pub node: String,
+    /// The version of the daemon.
+    pub version: String,
+    /// Since the daemon started.
+    pub uptime_seconds: u64,
+    /// Which configuration runs.
+    pub config: Config,
+    /// Each VIP group, by name.
+    pub groups: Vec<Group>,
+    /// Each service, by name.
+    pub services: Vec<Service>,
+    /// Whether the guard process lives and has the present state.
+    pub guard: bool,
+    /// Configuration applied, listeners stand, first health round done.
+    pub ready: bool,
+    /// What `ready` still waits for, for people.
+    pub not_ready: Vec<String>,
+    /// What someone should look at, worst first.
+    pub alarms: Vec<Alarm>,
+    /// The kernel settings that matter here.
+    pub settings: Vec<Setting>,
+    /// What is limited, how much of it is used, and how often the limit was reached.
+    pub limits: BTreeMap<String, Limit>,
+}
+
+/// Which configuration runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The file.
+    pub file: String,
+    /// Whether the file's present content runs.
+    pub state: ConfigState,
+    /// How long it has been running.
+    pub loaded_seconds_ago: u64,
+    /// Grows with each configuration applied; 1 is that of the start.
+    pub generation: u64,
+    /// What the parser found worth saying.
+    pub warnings: Vec<String>,
+    /// Why the file itself does not run, if it was refused: each mistake in a line.
+    pub refused: Vec<String>,
+}
+
+/// Whether the file's present content runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfigState {
+    /// The file as it was read last.
+    Current,
+    /// The file was refused; the last good configuration runs.
+    LastGood,
+}
+
+/// One VIP group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// `control-plane` or `workload`.
+    pub class: String,
+    /// Its VRID.
+    pub vrid: u8,
+    /// What this node is in it: `leader`, `standby` or `init`.
+    pub role: String,
+    /// For how long.
+    pub since_seconds: u64,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<Leader>,
+    /// This node's priority after tracks; none if it is ineligible.
+    pub priority: Option<u8>,
+    /// Grows at each change of leader.
+    pub epoch: u64,
+    /// Changes of this node's role.
+    pub transitions: u64,
+    /// From the decision of the last takeover here to the first announcement sent.
+    pub takeover_ms: Option<f64>,
+    /// Each VIP.
+    pub addresses: Vec<Address>,
+    /// Each track.
+    pub tracks: Vec<Track>,
+    /// Each interface and family that it advertises on.
+    pub links: Vec<Link>,
+    /// An operator asked this node to leave it.
+    pub standing_down: bool,
+}
+
+/// Who leads a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its name, if it is a configured node.
+    pub node: Option<String>,
+    /// Where its adverts come from; empty if it is this node and not yet known.
+    pub address: String,
+    /// The priority it advertises.
+    pub priority: u8,
+}
+
+/// One VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub address: String,
+    /// `absent`, `probing`, `answering`, `conflict` or `failed`.
+    pub state: String,
+    /// Who else has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Track {
+    /// What is tracked.
+    pub what: String,
+    /// Whether it is good.
+    pub good: bool,
+}
+
+/// One interface and family that a group advertises on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The interface.
+    pub interface: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Whether adverts can be sent and received there.
+    pub up: bool,
+    /// Our address there.
+    pub address: Option<String>,
+    /// What was sent, received and refused.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its group.
+    pub group: String,
+    /// Its addresses.
+    pub vips: Vec<String>,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// `443`, or `8000-8099`.
+    pub ports: String,
+    /// The data plane that serves it.
+    pub mode: String,
+    /// Why that one.
+    pub mode_reason: String,
+    /// Whether it takes connections: enough backends are up.
+    pub up: bool,
+    /// Connections (UDP: sessions) now.
+    pub connections: u64,
+    /// Its counters.
+    pub stats: BTreeMap<String, u64>,
+    /// Why its listeners do not stand.
+    pub errors: Vec<String>,
+    /// Its backends, in the order of the file.
+    pub backends: Vec<Backend>,
+}
+
+/// One backend of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// `up`, `down`, `unchecked`, `draining` or `disabled`.
+    pub state: String,
+    /// Why, for people.
+    pub reason: String,
+    /// For how long.
+    pub since_seconds: u64,
+    /// Its configured weight, lowered by slow start.
+    pub weight: f64,
+    /// Used only when no other is left.
+    pub backup: bool,
+    /// Connections now.
+    pub connections: u64,
+    /// Its counters.
+    pub stats: BTreeMap<String, u64>,
+}
+
+/// Something that someone should look at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Alarm {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What happened.
+    pub what: String,
+    /// What it affects.
+    pub affected: String,
+    /// What to do.
+    #[serde(rename = "do")]
+    pub remedy: String,
+}
+
+/// How bad an alarm is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Traffic is lost, or will be at the next fault.
+    Critical,
+    /// Something is not as asked.
+    Warning,
+}
+
+/// A kernel setting that matters here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its name, as sysctl has it.
+    pub name: String,
+    /// What it is.
+    pub value: String,
+    /// What it should be.
+    pub wanted: String,
+    /// Whether it is so.
+    pub good: bool,
+    /// Why it matters.
+    pub why: String,
+}
+
+/// Something that is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// In use now.
+    pub used: u64,
+    /// At most.
+    pub limit: u64,
+    /// How often something was refused because of it.
+    pub reached: u64,
+}
