@@ -1,0 +1,88 @@
+//! Every number we publish, measured beside its peers in one run on one machine.
+
+mod cgroup;
+mod load;
+mod proxy;
+mod report;
+mod serve;
+mod subject;
+mod topology;
+
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(name = "fulcrum-bench", about = "Measures Fulcrum beside HAProxy, nginx and keepalived")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The proxy beside HAProxy, nginx stream, nftables and the direct path.
+    Proxy {
+        /// Times that every subject has its turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Length of each load.
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+        /// Idle connections held to measure memory; 0 skips it.
+        #[arg(long, default_value_t = 9_500)]
+        idle: usize,
+        /// Only these, separated by commas: connections, requests, latency, bulk, datagrams.
+        #[arg(long, value_delimiter = ',')]
+        cells: Vec<String>,
+        /// Only these: direct, nftables, fulcrum, haproxysplice, haproxycopy, nginx.
+        #[arg(long, value_delimiter = ',')]
+        subjects: Vec<String>,
+    },
+    /// Be the backend (inside its namespace).
+    #[command(hide = true)]
+    Serve { addresses: Vec<std::net::Ipv4Addr> },
+    /// Be the clients (inside their namespace); prints one JSON object.
+    #[command(hide = true)]
+    Load { kind: load::Kind, target: SocketAddr, clients: usize, seconds: f64 },
+    /// Hold idle connections until standard input ends; prints how many.
+    #[command(hide = true)]
+    Hold { target: SocketAddr, count: usize },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Proxy { rounds, seconds, idle, cells, subjects } => {
+            let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
+            let subjects =
+                subject::Subject::TCP.into_iter().filter(|subject| named(&subjects, subject)).collect();
+            proxy::run(&proxy::Plan { rounds, seconds, cells, subjects, idle_connections: idle })
+                .map(|samples| println!("{}", report::proxy(&samples)))
+        }
+        Command::Serve { addresses } => serve::run(&addresses),
+        Command::Load { kind, target, clients, seconds } => {
+            load::run(load::Load { kind, target, clients, duration: Duration::from_secs_f64(seconds) })
+                .and_then(|outcome| Ok(println!("{}", serde_json::to_string(&outcome)?)))
+        }
+        Command::Hold { target, count } => load::hold(target, count),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fulcrum-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether `thing` is among `names`, or no names were given.
+fn named(names: &[String], thing: &impl std::fmt::Debug) -> bool {
+    names.is_empty() || names.iter().any(|name| *name == format!("{thing:?}").to_lowercase())
+}
+
+/// Waits for something outside that can't be waited for otherwise.
+#[allow(clippy::disallowed_methods, reason = "a bench waits for other processes")]
+fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
