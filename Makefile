@@ -1,0 +1,37 @@
+# Everything runs on Debian 12 with git, make and Rust; missing Debian packages are installed first, by name.
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+export FULCRUM_BIN := $(abspath $(TARGET)/release/fulcrum)
+
+.PHONY: help packages build lint test soak demo bench clean
+help: ## What there is.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+packages: ## Install what the tests need from Debian, and say what.
+	@scripts/packages.sh test
+
+build: ## The fulcrum binary, optimised.
+	@scripts/packages.sh build
+	$(CARGO) build --release --locked -p fulcrum
+	@echo "built $(FULCRUM_BIN)"
+
+lint: ## Formatting and lints.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test: ## Every test, in under 15 minutes from a warm build.
+	@scripts/test.sh
+
+soak: ## The tests with their full counts; writes docs/soak.md.
+	@scripts/soak.sh
+
+demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts.
+	@scripts/demo.sh $(ARGS)
+
+bench: ## Every number we publish; writes bench/RESULTS.md.
+	@scripts/packages.sh bench
+	$(CARGO) build --release --locked -p fulcrum -p fulcrum-bench
+	$(TARGET)/release/fulcrum-bench $(ARGS)
+
+clean: ## Remove what was built.
+	$(CARGO) clean

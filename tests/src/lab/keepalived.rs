@@ -1,0 +1,85 @@
+//! keepalived, the partner most of the field runs.
+
+use super::{Machine, Process};
+use crate::error::Result;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::process::Command;
+
+/// A virtual router as a partner is told about it.
+#[derive(Debug, Clone)]
+pub struct VirtualRouter {
+    /// Its VRID.
+    pub vrid: u8,
+    /// Its priority.
+    pub priority: u8,
+    /// Centiseconds between adverts.
+    pub advert_centiseconds: u16,
+    /// Its addresses, of one family.
+    pub vips: Vec<IpAddr>,
+    /// The other node, for unicast adverts; multicast without it.
+    pub unicast_peer: Option<IpAddr>,
+    /// Whether it takes the VIP from a living leader of lower priority.
+    pub preempt: bool,
+}
+
+/// A running keepalived.
+#[derive(Debug)]
+pub struct Keepalived {
+    /// Where it runs.
+    pub machine: Machine,
+    process: Process,
+}
+
+impl Keepalived {
+    /// Starts it as a VRRPv3 router.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start(machine: &Machine, router: &VirtualRouter) -> Result<Self> {
+        let path = machine.write("keepalived.conf", &config(machine, router))?;
+        let mut command = Command::new("keepalived");
+        command
+            .args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"])
+            .arg("--use-file")
+            .arg(path)
+            .arg("--pid")
+            .arg(machine.file("keepalived.pid"))
+            .arg("--vrrp_pid")
+            .arg(machine.file("keepalived-vrrp.pid"));
+        let process = machine.spawn("keepalived", command)?;
+        Ok(Self { machine: machine.clone(), process })
+    }
+
+    /// Its process (the parent; the VRRP process is its child).
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+fn config(machine: &Machine, router: &VirtualRouter) -> String {
+    let mut text = String::from("global_defs {\n  router_id lab\n  vrrp_version 3\n}\nvrrp_instance lab {\n");
+    let seconds = f64::from(router.advert_centiseconds) / 100.0;
+    let is_ipv6 = router.vips.iter().any(IpAddr::is_ipv6);
+    // Writing to a String does not fail.
+    writeln!(
+        text,
+        "  state BACKUP\n  interface eth0\n  virtual_router_id {}\n  priority {}\n  advert_int {seconds:.2}",
+        router.vrid, router.priority
+    )
+    .ok();
+    if !router.preempt {
+        text.push_str("  nopreempt\n");
+    }
+    if let Some(peer) = router.unicast_peer {
+        let own = if is_ipv6 { machine.ipv6() } else { machine.ipv4() };
+        writeln!(text, "  unicast_src_ip {own}\n  unicast_peer {{\n    {peer}\n  }}").ok();
+    }
+    text.push_str("  virtual_ipaddress {\n");
+    for vip in &router.vips {
+        writeln!(text, "    {vip}/{}", if is_ipv6 { 64 } else { 24 }).ok();
+    }
+    text.push_str("  }\n}\n");
+    text
+}

@@ -1,0 +1,171 @@
+//! A client that asks for service again and again, each time over a new connection with a short timeout, and
+//! keeps the timeline of what it got.
+
+mod timeline;
+
+pub use timeline::{Outage, Outcome, Sample, Timeline};
+
+use crate::error::{Context, Result};
+use crate::lab::Machine;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
+/// How a probe asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Time between the starts of two requests.
+    pub interval: Duration,
+    /// A request without a whole answer after this time has failed.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(1), timeout: Duration::from_millis(50) }
+    }
+}
+
+/// A probe at work, on a thread in its machine's namespace.
+///
+/// Each request is a new TCP connection, an HTTP request and its whole answer: the kernel of a node whose
+/// process is frozen goes on to accept connections, so a connection alone proves nothing.
+#[derive(Debug)]
+pub struct Probe {
+    stop: Arc<AtomicBool>,
+    samples: Arc<Mutex<Vec<Sample>>>,
+    thread: Option<JoinHandle<()>>,
+    begun: Instant,
+}
+
+impl Probe {
+    /// Starts to ask `target` from `machine`.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start(machine: &Machine, target: SocketAddr, options: Options) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        // A thousand connections a second would soon use up the default range.
+        machine.set("net/ipv4/ip_local_port_range", "1025 65000")?;
+        let namespace = Arc::clone(machine.namespace());
+        let (thread_stop, thread_samples) = (Arc::clone(&stop), Arc::clone(&samples));
+        let begun = Instant::now();
+        let thread = std::thread::Builder::new()
+            .name("probe".into())
+            .spawn(move || {
+                if let Err(error) = namespace
+                    .enter_thread()
+                    .and_then(|()| ask(target, options, &thread_stop, &thread_samples))
+                {
+                    eprintln!("the probe of {target} stopped: {error}");
+                }
+            })
+            .context("start the probe")?;
+        Ok(Self { stop, samples, thread: Some(thread), begun })
+    }
+
+    /// What has been seen until now.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Timeline::new(self.begun, samples)
+    }
+
+    /// The last sample that began at or after `after` and was answered.
+    #[must_use]
+    pub fn answered_since(&self, after: Instant) -> Option<Sample> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.iter().rev().find(|sample| sample.begun >= after && sample.is_answer()).cloned()
+    }
+
+    /// Stops and gives the whole timeline.
+    #[must_use]
+    pub fn finish(mut self) -> Timeline {
+        self.end();
+        self.timeline()
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One request over a new connection.
+///
+/// # Errors
+/// `machine` is gone.
+pub fn request(machine: &Machine, target: SocketAddr, timeout: Duration) -> Result<Sample> {
+    machine.namespace().enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(sample(target, timeout)))
+    })?
+}
+
+fn ask(
+    target: SocketAddr,
+    options: Options,
+    stop: &AtomicBool,
+    samples: &Arc<Mutex<Vec<Sample>>>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let mut ticks = tokio::time::interval(options.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !stop.load(Ordering::Relaxed) {
+            ticks.tick().await;
+            let samples = Arc::clone(samples);
+            tokio::task::spawn_local(async move {
+                let sample = sample(target, options.timeout).await;
+                samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+            });
+        }
+        // Those under way end by their timeout.
+        tokio::time::sleep(options.timeout).await;
+    });
+    Ok(())
+}
+
+async fn sample(target: SocketAddr, timeout: Duration) -> Sample {
+    let begun = Instant::now();
+    let outcome = match tokio::time::timeout(timeout, exchange(target)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Outcome::of_error(&error),
+        Err(_) => Outcome::Timeout,
+    };
+    Sample { begun, took: begun.elapsed(), outcome }
+}
+
+async fn exchange(target: SocketAddr) -> io::Result<Outcome> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // No TIME_WAIT on the client: its ports would run out.
+    socket.set_zero_linger()?;
+    let mut stream = socket.connect(target).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut answer = Vec::with_capacity(256);
+    while stream.read_buf(&mut answer).await? > 0 {}
+    Ok(parse_answer(&answer).unwrap_or(Outcome::Garbled))
+}
+
+/// The lab's nginx answers with its name and the address the request came from.
+fn parse_answer(answer: &[u8]) -> Option<Outcome> {
+    let (_, body) = std::str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
+    let (backend, via) = body.trim().split_once(' ')?;
+    let via: IpAddr = via.parse().ok()?;
+    Some(Outcome::Answer { backend: backend.into(), via: via.to_canonical() })
+}

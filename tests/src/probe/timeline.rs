@@ -1,0 +1,197 @@
+//! What a client saw, request by request.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// When it began.
+    pub begun: Instant,
+    /// How long it took to its outcome.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Sample {
+    /// Whether it was answered.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        matches!(self.outcome, Outcome::Answer { .. })
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Answered.
+    Answer {
+        /// The backend's name.
+        backend: Box<str>,
+        /// Where the backend saw it come from: the leader's own address, behind a proxy.
+        via: IpAddr,
+    },
+    /// Refused at once.
+    Refused,
+    /// Connected, and then reset.
+    Reset,
+    /// No whole answer in time.
+    Timeout,
+    /// An end without a whole answer.
+    Garbled,
+    /// Another error.
+    Failed(io::ErrorKind),
+}
+
+impl Outcome {
+    pub(super) fn of_error(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            Self::Refused
+        } else if error.kind() == io::ErrorKind::ConnectionReset {
+            Self::Reset
+        } else {
+            Self::Failed(error.kind())
+        }
+    }
+
+    /// In one word, for tables.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Answer { .. } => "answered".into(),
+            Self::Refused => "refused".into(),
+            Self::Reset => "reset".into(),
+            Self::Timeout => "timeout".into(),
+            Self::Garbled => "garbled".into(),
+            Self::Failed(kind) => format!("failed ({kind})"),
+        }
+    }
+}
+
+/// The longest time without service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// The start of the last request before it that was answered.
+    pub from: Instant,
+    /// The start of the first request after it that was answered.
+    pub to: Instant,
+}
+
+impl Outage {
+    /// How long it was.
+    #[must_use]
+    pub fn gap(&self) -> Duration {
+        self.to.saturating_duration_since(self.from)
+    }
+}
+
+/// All that a probe saw, in the order in which requests began.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    begun: Instant,
+    samples: Vec<Sample>,
+}
+
+impl Timeline {
+    pub(super) fn new(begun: Instant, mut samples: Vec<Sample>) -> Self {
+        samples.sort_by_key(|sample| sample.begun);
+        Self { begun, samples }
+    }
+
+    /// When the probe began.
+    #[must_use]
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Every request.
+    #[must_use]
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// The requests that began in a span of time.
+    #[must_use]
+    pub fn between(&self, from: Instant, to: Instant) -> Self {
+        let inside = |sample: &&Sample| (from..to).contains(&sample.begun);
+        Self { begun: from, samples: self.samples.iter().filter(inside).cloned().collect() }
+    }
+
+    /// The requests that began after a moment.
+    #[must_use]
+    pub fn since(&self, from: Instant) -> Self {
+        let samples = self.samples.iter().filter(|sample| sample.begun >= from).cloned().collect();
+        Self { begun: from, samples }
+    }
+
+    /// The longest time between the starts of two answered requests that follow each other: any fresh request
+    /// that began in between failed. None when fewer than two were answered.
+    #[must_use]
+    pub fn longest_outage(&self) -> Option<Outage> {
+        let answered: Vec<Instant> =
+            self.samples.iter().filter(|sample| sample.is_answer()).map(|sample| sample.begun).collect();
+        answered
+            .iter()
+            .zip(answered.iter().skip(1))
+            .map(|(from, to)| Outage { from: *from, to: *to })
+            .max_by_key(Outage::gap)
+    }
+
+    /// The length of the longest outage; zero when fewer than two requests were answered.
+    #[must_use]
+    pub fn longest_gap(&self) -> Duration {
+        self.longest_outage().map(|outage| outage.gap()).unwrap_or_default()
+    }
+
+    /// How many requests were answered.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.samples.iter().filter(|sample| sample.is_answer()).count()
+    }
+
+    /// How many were not.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.samples.len().saturating_sub(self.answered())
+    }
+
+    /// How many ended how, by [`Outcome::word`].
+    #[must_use]
+    pub fn outcomes(&self) -> BTreeMap<String, usize> {
+        count(self.samples.iter().map(|sample| sample.outcome.word()))
+    }
+
+    /// How many each backend answered.
+    #[must_use]
+    pub fn backends(&self) -> BTreeMap<String, usize> {
+        count(self.samples.iter().filter_map(|sample| match &sample.outcome {
+            Outcome::Answer { backend, .. } => Some(backend.to_string()),
+            Outcome::Refused | Outcome::Reset | Outcome::Timeout | Outcome::Garbled | Outcome::Failed(_) => {
+                None
+            }
+        }))
+    }
+
+    /// How many came to backends through each address.
+    #[must_use]
+    pub fn via(&self) -> BTreeMap<IpAddr, usize> {
+        count(self.samples.iter().filter_map(|sample| match &sample.outcome {
+            Outcome::Answer { via, .. } => Some(*via),
+            Outcome::Refused | Outcome::Reset | Outcome::Timeout | Outcome::Garbled | Outcome::Failed(_) => {
+                None
+            }
+        }))
+    }
+}
+
+fn count<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
+    let mut counts = BTreeMap::new();
+    for key in keys {
+        let count: &mut usize = counts.entry(key).or_default();
+        *count = count.saturating_add(1);
+    }
+    counts
+}
