@@ -2,7 +2,20 @@
 //!
 //! Everything behind this border is a [`Config`]: names resolve, addresses lie inside the networks of their
 //! interfaces, timings can work. The other rooms never check again.
+//!
+//! The way of a file: `document` (text to a tree with positions), `file` (one table for each section, read by
+//! `table` and `scalar`), `resolve` (names, addresses and timings that fit together), [`Config`].
 
+mod diagnostic;
+mod document;
+mod file;
 mod model;
+mod parse;
+mod reader;
+mod resolve;
+mod scalar;
+mod table;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 pub use model::*;
+pub use parse::{Parsed, load, parse, read, schema};

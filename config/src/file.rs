@@ -1,0 +1,47 @@
+//! The sections of `fulcrum.yaml`, each a table. What they say is the description in the JSON Schema.
+
+mod admin;
+mod check;
+mod group;
+mod service;
+
+pub(crate) use admin::AdminSection;
+pub(crate) use check::{CheckSection, ExpectSection, TlsSection, Wire};
+pub(crate) use group::{
+    GroupSection, InterfaceSection, NodeSection, TimingSection, TrackSection, VipSection,
+};
+pub(crate) use service::{
+    LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
+};
+
+use crate::scalar::{LinkName, Name, Profile};
+use crate::table::{Named, Or, section};
+
+/// A check by name (or `none`), or written out.
+pub(crate) type CheckReference = Or<Name, CheckSection>;
+/// A backend in short, or written out.
+pub(crate) type Member = Or<crate::model::BackendAddress, MemberSection>;
+
+section! {
+    /// A load balancer node.
+    File {
+        /// The node that this process is: a key of `nodes`. Default: the host name. All else may be the same on every node.
+        node: optional Name,
+        /// How fast things go: `default` (adverts every 100ms), `fast` (10ms), or a map.
+        timing: optional Or<Profile, TimingSection>,
+        /// Every load balancer node that takes part, this one included.
+        nodes: required Named<Name, NodeSection>,
+        /// The interfaces that VIPs live behind, by their kernel names.
+        interfaces: optional Named<LinkName, InterfaceSection>,
+        /// VIPs that always move together.
+        groups: optional Named<Name, GroupSection>,
+        /// How backends are asked whether they can take traffic.
+        checks: optional Named<Name, CheckSection>,
+        /// Pools of backends that services share.
+        backends: optional Named<Name, PoolSection>,
+        /// What clients connect to.
+        services: optional Named<Name, ServiceSection>,
+        /// How operators reach the daemon.
+        admin: optional AdminSection,
+    }
+}

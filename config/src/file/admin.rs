@@ -1,0 +1,40 @@
+//! `admin`.
+
+use crate::model::LogFormat;
+use crate::scalar::{AbsolutePath, Name};
+use crate::table::section;
+use std::net::SocketAddr;
+
+section! {
+    /// How operators reach the daemon.
+    AdminSection {
+        /// The Unix socket of the admin API. Default: /run/fulcrum/admin.sock.
+        socket: optional AbsolutePath,
+        /// A Unix group whose members may look. Default: none.
+        viewer_group: optional Name,
+        /// The admin API on TCP, with mutual TLS. Default: none.
+        tcp: optional TcpAdminSection,
+        /// Where /metrics, /healthz and /readyz are served in plain HTTP, such as 127.0.0.1:9127. Default: nowhere.
+        metrics: optional SocketAddr,
+        /// Where the last good configuration is kept. Default: /var/lib/fulcrum.
+        state_dir: optional AbsolutePath,
+        /// How log lines look: `text` or `json`. Default: text.
+        log: optional LogFormat,
+    }
+}
+
+section! {
+    /// The admin API on TCP.
+    TcpAdminSection {
+        /// Where it listens.
+        listen: required SocketAddr,
+        /// PEM file of our certificate chain.
+        certificate: required AbsolutePath,
+        /// PEM file of its key.
+        key: required AbsolutePath,
+        /// PEM file of the authorities whose clients may look.
+        viewer_ca: required AbsolutePath,
+        /// PEM file of the authorities whose clients may change things.
+        operator_ca: required AbsolutePath,
+    }
+}

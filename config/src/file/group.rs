@@ -1,0 +1,119 @@
+//! `timing`, `nodes`, `interfaces` and `groups`.
+
+use crate::model::{AdvertInterval, Adverts, Class, Priority, Vrid};
+use crate::scalar::{LinkName, Name, Number, Profile, Time, TrackWord};
+use crate::table::{List, Named, Or, section};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+section! {
+    /// How fast things go.
+    TimingSection {
+        /// What holds where nothing else is written: `default` or `fast`.
+        profile: optional Profile,
+        /// How often a leader advertises: 10ms to 40950ms in steps of 10ms. Default: 100ms, with `fast` 10ms.
+        advert_interval: optional AdvertInterval,
+        /// Gratuitous ARP and unsolicited NA.
+        announce: optional AnnounceSection,
+        /// How long a track must be good before its failure is forgiven. Default: 3s.
+        track_damping: optional Time<0, 3_600_000>,
+    }
+}
+
+section! {
+    /// How neighbours are told where a VIP is.
+    AnnounceSection {
+        /// How many at once after a takeover. Default: 5.
+        burst: optional Number<1, 100>,
+        /// Time between those. Default: 200ms.
+        spacing: optional Time<1, 10_000>,
+        /// Time between later ones; a switch forgets after 300s. Default: 60s.
+        refresh: optional Time<1_000, 250_000>,
+    }
+}
+
+section! {
+    /// A load balancer node.
+    NodeSection {
+        /// Its own addresses, from which it sends adverts: at most one in each network.
+        addresses: required List<IpAddr>,
+        /// The highest leads: 1 to 254; 255 is for the owner of the addresses. Default: 100.
+        priority: optional Priority,
+        /// Whether it runs another VRRPv3 router (keepalived, FRR). Default: false.
+        foreign: optional bool,
+    }
+}
+
+section! {
+    /// An interface that VIPs live behind.
+    InterfaceSection {
+        /// The networks on it; each VIP behind it lies in one.
+        networks: optional List<IpNet>,
+        /// Answer with the virtual MAC 00:00:5e:00:01:VRID, which hypervisors rarely permit. Default: false.
+        virtual_mac: optional bool,
+    }
+}
+
+section! {
+    /// A VIP group.
+    GroupSection {
+        /// What it carries: `control-plane` is protected. Default: workload.
+        class: optional Class,
+        /// The virtual router identifier, 1 to 255, the same on every node and used by no other router there.
+        vrid: required Vrid,
+        /// The addresses that move together.
+        vips: required List<Or<IpAddr, VipSection>>,
+        /// Priorities of nodes in this group, where they differ from those in `nodes`.
+        priorities: optional Named<Name, Priority>,
+        /// How often its leader advertises. Default: that of `timing`.
+        advert_interval: optional AdvertInterval,
+        /// Where adverts go: `multicast` or `unicast` (to the addresses of the other nodes). Default: multicast.
+        adverts: optional Adverts,
+        /// Whether a node of higher priority takes the group from a living leader: `true` (at once), `false`, or after a delay. Default: false.
+        preempt: optional Or<bool, PreemptSection>,
+        /// Whether the addresses are local to the leader; services need it. Default: true.
+        accept: optional bool,
+        /// What makes this node unfit to lead. The data plane is always tracked unless it says `data_plane: false`.
+        track: optional List<Or<TrackWord, TrackSection>>,
+    }
+}
+
+section! {
+    /// An address that moves between nodes.
+    VipSection {
+        /// The address.
+        address: required IpAddr,
+        /// The interface it lives behind. Default: the one that has its network.
+        interface: optional LinkName,
+    }
+}
+
+section! {
+    /// When a node of higher priority takes over.
+    PreemptSection {
+        /// How long it has to see the lower one lead.
+        delay: required Time<0, 86_400_000>,
+    }
+}
+
+section! {
+    /// Something that can make this node unfit to lead: one of `link`, `gateway` and `data_plane`.
+    TrackSection {
+        /// An interface whose link must be up.
+        link: optional LinkName,
+        /// A neighbour that must answer ARP or ND.
+        gateway: optional IpAddr,
+        /// Whether the local data plane is tracked.
+        data_plane: optional bool,
+        /// Of a gateway: the interface it is behind. Default: the one that has its network.
+        interface: optional LinkName,
+        /// Of a gateway: time between probes. Default: 1s.
+        interval: optional Time<10, 3_600_000>,
+        /// Of a gateway: answers in a row that make it good again. Default: 2.
+        rise: optional Number<1, 1_000>,
+        /// Of a gateway: probes without answer in a row that make it failed. Default: 3.
+        fall: optional Number<1, 1_000>,
+        /// Lower the priority by this much on failure. Default: the node must not lead at all.
+        lower: optional Number<1, 253>,
+    }
+}

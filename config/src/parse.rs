@@ -1,0 +1,93 @@
+//! The way in: text to [`Config`].
+
+use crate::diagnostic::Diagnostics;
+use crate::document::{Document, SIZE_LIMIT};
+use crate::file::File;
+use crate::model::Config;
+use crate::reader::Reader;
+use crate::resolve::resolve;
+use crate::table::{Decode, Definitions};
+use serde_json::{Value as Json, json};
+use std::io::Read;
+use std::path::Path;
+
+#[cfg(test)]
+mod tests;
+
+/// A configuration that can be used, and what somebody should still look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings only.
+    pub warnings: Diagnostics,
+}
+
+/// Reads `text`, which came from `file`, on a host called `host_name` (the default of `node:`).
+///
+/// # Errors
+/// Everything that is wrong, warnings included.
+pub fn parse(text: &str, file: &str, host_name: &str) -> Result<Parsed, Diagnostics> {
+    let (document, faults) = Document::read(text);
+    // What stands behind a fault of the YAML itself was not read: it must not look missing.
+    let whole = faults.iter().all(|fault| fault.related.is_some());
+    let mut reader = Reader::new(&document, file, faults);
+    let mut config = None;
+    if whole {
+        let root = reader.root();
+        config = File::decode(&mut reader, root).and_then(|file| resolve(&mut reader, &file, host_name));
+    }
+    let refused = reader.refused();
+    let diagnostics = reader.finish(text);
+    match config {
+        Some(config) if !refused => Ok(Parsed { config, warnings: diagnostics }),
+        Some(_) | None => Err(diagnostics),
+    }
+}
+
+/// Reads the text of a configuration file.
+///
+/// # Errors
+/// It can't be opened, is too large or not UTF-8.
+pub fn read(path: &Path) -> Result<String, Diagnostics> {
+    let name = path.display().to_string();
+    let refuse = |message: String, help: &str| Diagnostics::of_file(&name, &message, help);
+    let file = std::fs::File::open(path).map_err(|error| {
+        refuse(format!("the file can't be opened: {error}"), "check its path and permissions")
+    })?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(SIZE_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refuse(format!("the file can't be read: {error}"), "check that it is a file"))?;
+    if bytes.len() > SIZE_LIMIT {
+        return Err(refuse("the file is larger than 8 MiB".to_owned(), "split the load over several pairs"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line =
+            error.as_bytes().iter().take(good).filter(|byte| **byte == b'\n').count().saturating_add(1);
+        refuse(format!("line {line} is not UTF-8"), "save the file as UTF-8")
+    })
+}
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong, warnings included.
+pub fn load(path: &Path, host_name: &str) -> Result<Parsed, Diagnostics> {
+    parse(&read(path)?, &path.display().to_string(), host_name)
+}
+
+/// The JSON Schema of the file, for editors.
+#[must_use]
+pub fn schema() -> Json {
+    let mut definitions = Definitions::new();
+    let reference = File::schema(&mut definitions);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "fulcrum.yaml",
+        "$ref": reference.get("$ref"),
+        "$defs": definitions,
+    })
+}

@@ -1,0 +1,70 @@
+//! From what the file says to a valid [`Config`]: names resolve, addresses lie in networks, timings can work.
+//!
+//! Each step goes on past what is refused, so that every mistake is reported at once.
+
+mod addresses;
+mod admin;
+mod checks;
+mod groups;
+mod nodes;
+mod pools;
+mod services;
+
+use crate::file::{File, TimingSection};
+use crate::model::{AdvertInterval, Config, Timing};
+use crate::reader::{Field, Reader};
+use crate::scalar::Profile;
+use crate::table::Or;
+
+/// `None` if anything was refused; it has been reported then.
+pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> Option<Config> {
+    let timing = timing(file);
+    let nodes = nodes::resolve(reader, file, host_name);
+    let interfaces = nodes::interfaces(reader, file);
+    let groups = groups::resolve(reader, file, &nodes, &interfaces, &timing);
+    let checks = checks::resolve(reader, file);
+    let pools = pools::resolve(reader, file, &checks, &groups);
+    let services = services::resolve(reader, file, &checks, &pools, &groups);
+    let admin = admin::resolve(file);
+    if reader.refused() {
+        return None;
+    }
+    Some(Config {
+        node: nodes.own?,
+        nodes: nodes.all,
+        interfaces: interfaces.all,
+        groups: groups.all,
+        services,
+        timing,
+        admin,
+    })
+}
+
+fn timing(file: &File) -> Timing {
+    match file.timing.get() {
+        None => Timing::default(),
+        Some(Or::Short(profile)) => profile_timing(*profile),
+        Some(Or::Long(section)) => section_timing(section),
+    }
+}
+
+fn profile_timing(profile: Profile) -> Timing {
+    match profile {
+        Profile::Default => Timing::default(),
+        Profile::Fast => Timing { advert_interval: AdvertInterval::FLOOR, ..Timing::default() },
+    }
+}
+
+fn section_timing(section: &TimingSection) -> Timing {
+    let mut timing = profile_timing(section.profile.get().copied().unwrap_or(Profile::Default));
+    if let Some(interval) = section.advert_interval.get() {
+        timing.advert_interval = *interval;
+    }
+    if let Some(announce) = section.announce.get() {
+        timing.announce_burst = announce.burst.get().map_or(timing.announce_burst, |burst| burst.0);
+        timing.announce_spacing = announce.spacing.get().map_or(timing.announce_spacing, |spacing| spacing.0);
+        timing.announce_refresh = announce.refresh.get().map_or(timing.announce_refresh, |refresh| refresh.0);
+    }
+    timing.track_damping = section.track_damping.get().map_or(timing.track_damping, |damping| damping.0);
+    timing
+}

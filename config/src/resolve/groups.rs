@@ -1,0 +1,422 @@
+//! VIP groups: where their addresses live, who leads first, what is tracked.
+
+use super::addresses::{not_of_one_machine, reserved_in};
+use super::nodes::{Interfaces, Nodes};
+use crate::document::NodeId;
+use crate::file::{File, GroupSection, TrackSection};
+use crate::model::{
+    Adverts, Class, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, Preempt, Priority,
+    Timing, Track, TrackEffect, Vip, Vrid,
+};
+use crate::reader::{At, Field, Reader};
+use crate::table::Or;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What services need to know of a group.
+#[derive(Debug, Clone)]
+pub(super) struct GroupFacts {
+    pub(super) name: GroupName,
+    pub(super) accept: bool,
+    /// Where the VIP stands.
+    pub(super) place: NodeId,
+}
+
+/// The groups, and who has each VIP.
+#[derive(Default)]
+pub(super) struct Groups {
+    pub(super) all: BTreeMap<GroupName, Arc<Group>>,
+    pub(super) vips: HashMap<IpAddr, GroupFacts>,
+    /// Whether all of them could be read.
+    pub(super) complete: bool,
+}
+
+/// What is gathered over all groups.
+struct Walk<'a> {
+    nodes: &'a Nodes,
+    interfaces: &'a Interfaces,
+    timing: &'a Timing,
+    groups: Groups,
+    vrids: HashMap<(Link, Vrid), (GroupName, NodeId)>,
+    /// Nodes that were found to have no address on a link: one report is enough.
+    without_address: HashSet<(NodeName, Link)>,
+    /// Nodes that were found equal.
+    equal: BTreeSet<(NodeName, NodeName)>,
+}
+
+pub(super) fn resolve(
+    reader: &mut Reader<'_>,
+    file: &File,
+    nodes: &Nodes,
+    interfaces: &Interfaces,
+    timing: &Timing,
+) -> Groups {
+    let mut walk = Walk {
+        nodes,
+        interfaces,
+        timing,
+        groups: Groups::default(),
+        vrids: HashMap::new(),
+        without_address: HashSet::new(),
+        equal: BTreeSet::new(),
+    };
+    let Some(sections) = &file.groups else {
+        if reader.child(file.at, "groups").is_none() {
+            reader.warn(file.at, "there is no VIP group: this node answers for nothing", "add `groups:`");
+            walk.groups.complete = true;
+        }
+        return walk.groups;
+    };
+    for (name, section) in &sections.value.0 {
+        if let Some(section) = section {
+            walk.group(reader, GroupName::new(&name.value.0), section);
+        }
+    }
+    walk.groups.complete = !reader.refused_within(sections.node);
+    walk.groups
+}
+
+impl Walk<'_> {
+    fn group(&mut self, reader: &mut Reader<'_>, name: GroupName, section: &GroupSection) {
+        let class = section.class.get().copied().unwrap_or(Class::Workload);
+        let accept = section.accept.get().copied().unwrap_or(true);
+        let adverts = section.adverts.get().copied().unwrap_or(Adverts::Multicast);
+        let priorities = self.priorities(reader, section);
+        let mut vips = Vec::new();
+        let listed = section.vips.get().map(|list| list.0.as_slice()).unwrap_or_default();
+        for vip in listed {
+            vips.extend(self.vip(reader, vip, &priorities));
+        }
+        for (vip, place) in &vips {
+            let facts = GroupFacts { name: name.clone(), accept, place: *place };
+            if let Some(other) = self.groups.vips.insert(vip.address, facts) {
+                let message = format!("`{}` is a VIP of group `{}` already", vip.address, other.name);
+                reader.conflict(*place, message, "delete one of them", other.place, "the first one");
+            }
+        }
+        if let Some(field) = &section.vips
+            && listed.is_empty()
+            && !reader.refused_within(field.node)
+        {
+            reader.error(field.node, "the group has no VIP", "write its addresses");
+        }
+        let vips: Vec<Vip> = vips.into_iter().map(|(vip, _)| vip).collect();
+        self.owner(reader, section, &vips, &priorities);
+        self.warn_equal(reader, section, &priorities);
+        let tracks = self.tracks(reader, section);
+        let Some(vrid) = section.vrid.get().copied() else { return };
+        let group = Group {
+            name: name.clone(),
+            class,
+            vrid,
+            vips,
+            priorities,
+            advert_interval: section.advert_interval.get().copied().unwrap_or(self.timing.advert_interval),
+            adverts,
+            preempt: preempt(section),
+            accept,
+            tracks,
+        };
+        for link in group.links() {
+            self.vrid(reader, section, &group, &link);
+            self.sources(reader, adverts, &link);
+        }
+        self.groups.all.insert(name, Arc::new(group));
+    }
+
+    fn vip(
+        &self,
+        reader: &mut Reader<'_>,
+        written: &At<Or<IpAddr, crate::file::VipSection>>,
+        priorities: &BTreeMap<NodeName, Priority>,
+    ) -> Option<(Vip, NodeId)> {
+        let (address, interface) = match &written.value {
+            Or::Short(address) => (At { value: *address, node: written.node }, None),
+            Or::Long(section) => (section.address?, section.interface.as_ref()),
+        };
+        if let Some(kind) = not_of_one_machine(address.value) {
+            let message = format!("`{}` is {kind}", address.value);
+            reader.error(address.node, message, "write an address that one machine can have");
+            return None;
+        }
+        if let Some((node, place)) = self.nodes.addresses.get(&address.value)
+            && priorities.get(node).is_some_and(|priority| *priority != Priority::OWNER)
+        {
+            reader.conflict(
+                address.node,
+                format!("`{}` is node `{node}`'s own address", address.value),
+                "a VIP is an address that no machine has; or give that node priority 255 in this group",
+                *place,
+                "the node's address",
+            );
+        }
+        let interface = match interface {
+            Some(named) => self.named_interface(reader, address, &named.value.0, named.node)?,
+            None => self.interface_of(reader, address)?,
+        };
+        let networks = self.interfaces.all.get(&interface).map(|interface| interface.networks.as_slice());
+        let network = networks.unwrap_or_default().iter().find(|network| network.contains(&address.value))?;
+        if let Some(kind) = reserved_in(network, address.value) {
+            let message = format!("`{}` lies in {network}, and is {kind}", address.value);
+            reader.error(address.node, message, "write another address of that network");
+        }
+        Some((Vip { address: address.value, interface }, address.node))
+    }
+
+    fn named_interface(
+        &self,
+        reader: &mut Reader<'_>,
+        address: At<IpAddr>,
+        name: &str,
+        node: NodeId,
+    ) -> Option<InterfaceName> {
+        let Some(interface) = self.interfaces.all.get(&InterfaceName::new(name)) else {
+            if self.interfaces.complete {
+                let names = self.interfaces.all.keys().map(InterfaceName::as_str);
+                reader.dangling(node, "interface", name, names);
+            }
+            return None;
+        };
+        if interface.networks.iter().any(|network| network.contains(&address.value)) {
+            return Some(interface.name.clone());
+        }
+        if self.interfaces.complete {
+            let networks = show(interface.networks.iter());
+            let message = format!("`{}` lies in no network of {name} ({networks})", address.value);
+            reader.error(address.node, message, format!("add its network to `interfaces.{name}.networks`"));
+        }
+        None
+    }
+
+    /// The one interface whose network has `address`.
+    fn interface_of(&self, reader: &mut Reader<'_>, address: At<IpAddr>) -> Option<InterfaceName> {
+        let has = |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&address.value));
+        let behind: Vec<&InterfaceName> = self
+            .interfaces
+            .all
+            .values()
+            .filter(|interface| has(&interface.networks))
+            .map(|interface| &interface.name)
+            .collect();
+        match behind.as_slice() {
+            [only] => return Some((*only).clone()),
+            [] if !self.interfaces.complete => {}
+            [] => {
+                let networks = show(self.interfaces.all.values().flat_map(|interface| &interface.networks));
+                reader.error(
+                    address.node,
+                    format!("`{}` lies in no network of an interface", address.value),
+                    format!("add its network to `interfaces`, which has: {networks}"),
+                );
+            }
+            several => {
+                let names = show(several.iter());
+                let message = format!("`{}` lies in networks of several interfaces: {names}", address.value);
+                reader.error(address.node, message, "write {address: ..., interface: ...}");
+            }
+        }
+        None
+    }
+
+    fn priorities(&self, reader: &mut Reader<'_>, section: &GroupSection) -> BTreeMap<NodeName, Priority> {
+        let all = &self.nodes.all;
+        let mut priorities: BTreeMap<NodeName, Priority> =
+            all.iter().map(|(name, node)| (name.clone(), node.priority)).collect();
+        for (name, priority) in section.priorities.get().map(|named| named.0.as_slice()).unwrap_or_default() {
+            let node = NodeName::new(&name.value.0);
+            if let (Some(present), Some(priority)) = (priorities.get_mut(&node), priority) {
+                *present = *priority;
+            } else if !all.contains_key(&node) {
+                reader.dangling(name.node, "node", node.as_str(), all.keys().map(NodeName::as_str));
+            }
+        }
+        priorities
+    }
+
+    /// Priority 255 says that a node owns the addresses (RFC 9568 section 5.2.4); two can't.
+    fn owner(
+        &self,
+        reader: &mut Reader<'_>,
+        section: &GroupSection,
+        vips: &[Vip],
+        priorities: &BTreeMap<NodeName, Priority>,
+    ) {
+        let owners: Vec<&NodeName> = priorities
+            .iter()
+            .filter(|(_, priority)| **priority == Priority::OWNER)
+            .map(|(name, _)| name)
+            .collect();
+        match owners.as_slice() {
+            [] => {}
+            [owner] => {
+                let has = |vip: &Vip| {
+                    self.nodes.all.get(*owner).is_some_and(|node| node.addresses.contains(&vip.address))
+                };
+                let owned =
+                    if vips.iter().all(has) { "" } else { ", though not all VIPs are its own addresses" };
+                reader.warn(
+                    section.at,
+                    format!("`{owner}` has priority 255{owned}: it takes the group back whenever it returns"),
+                    "write a priority of at most 254 unless that is wanted",
+                );
+            }
+            several => {
+                let names = show(several.iter());
+                let message = format!("several nodes have priority 255: {names}");
+                reader.error(
+                    section.at,
+                    message,
+                    "only the owner of the addresses has it; write at most 254",
+                );
+            }
+        }
+    }
+
+    fn warn_equal(
+        &mut self,
+        reader: &mut Reader<'_>,
+        section: &GroupSection,
+        priorities: &BTreeMap<NodeName, Priority>,
+    ) {
+        let mut seen: HashMap<Priority, &NodeName> = HashMap::new();
+        for (name, priority) in priorities {
+            let Some(other) = seen.insert(*priority, name) else { continue };
+            if *priority != Priority::OWNER && self.equal.insert((other.clone(), name.clone())) {
+                reader.warn(
+                    section.at,
+                    format!("`{other}` and `{name}` have the same priority, {priority}"),
+                    "at a tie the higher address leads; write different priorities to choose",
+                );
+            }
+        }
+    }
+
+    fn vrid(&mut self, reader: &mut Reader<'_>, section: &GroupSection, group: &Group, link: &Link) {
+        let place = section.vrid.as_ref().map_or(section.at, |vrid| vrid.node);
+        let key = (link.clone(), group.vrid);
+        match self.vrids.get(&key) {
+            Some((other, other_place)) => {
+                let message =
+                    format!("VRID {} is group `{other}`'s on {} already", group.vrid, link.interface);
+                reader.conflict(
+                    place,
+                    message,
+                    "write a number that no other group has",
+                    *other_place,
+                    "the first one",
+                );
+            }
+            None => {
+                self.vrids.insert(key, (group.name.clone(), place));
+            }
+        }
+    }
+
+    /// Adverts need a source address in a network of the link; IPv6 multicast has the link-local one.
+    fn sources(&mut self, reader: &mut Reader<'_>, adverts: Adverts, link: &Link) {
+        let Some(interface) = self.interfaces.all.get(&link.interface) else { return };
+        if adverts == Adverts::Multicast && link.family == Family::Ipv6 {
+            return;
+        }
+        let family = if link.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
+        let networks =
+            || interface.networks.iter().filter(|network| Family::of(network.addr()) == link.family);
+        for (name, node) in &self.nodes.all {
+            let link_local =
+                |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let fits = |address: &IpAddr| {
+                Family::of(*address) == link.family
+                    && (link_local(address) || networks().any(|network| network.contains(address)))
+            };
+            let silent = adverts == Adverts::Multicast && node.kind == NodeKind::Foreign;
+            if silent || node.addresses.iter().any(fits) {
+                continue;
+            }
+            let place = self.nodes.places.get(name).copied().unwrap_or(reader.root());
+            if self.without_address.insert((name.clone(), link.clone())) && !reader.refused_within(place) {
+                let networks = show(networks());
+                let message =
+                    format!("`{name}` has no {family} address in the networks of {}", link.interface);
+                let help = format!("add the address it sends adverts from there, one in {networks}");
+                reader.error(place, message, help);
+            }
+        }
+    }
+
+    fn tracks(&self, reader: &mut Reader<'_>, section: &GroupSection) -> Vec<Track> {
+        let mut tracks = Vec::new();
+        let mut data_plane = Some(TrackEffect::Ineligible);
+        for item in section.track.get().map(|list| list.0.as_slice()).unwrap_or_default() {
+            let Or::Long(track) = &item.value else { continue };
+            let effect = match track.lower.get().and_then(|lower| u8::try_from(lower.0).ok()) {
+                Some(lower) => TrackEffect::Lower(lower),
+                None => TrackEffect::Ineligible,
+            };
+            match (&track.link, &track.gateway, &track.data_plane) {
+                (Some(link), None, None) => {
+                    let interface = InterfaceName::new(&link.value.0);
+                    if self.interfaces.all.contains_key(&interface) {
+                        tracks.push(Track::Link { interface, effect });
+                    } else if self.interfaces.complete {
+                        let names = self.interfaces.all.keys().map(InterfaceName::as_str);
+                        reader.dangling(link.node, "interface", interface.as_str(), names);
+                    }
+                }
+                (None, Some(gateway), None) => tracks.extend(self.gateway(reader, track, *gateway, effect)),
+                (None, None, Some(tracked)) => data_plane = tracked.value.then_some(effect),
+                _ if reader.refused_within(track.at) => {}
+                _ => {
+                    let help = "write one of `link`, `gateway` and `data_plane` in each item of the list";
+                    reader.error(track.at, "it must be clear what is tracked", help);
+                }
+            }
+            if track.gateway.is_none() && !reader.refused_within(track.at) {
+                for field in reader.children(track.at, &["interface", "interval", "rise", "fall"]) {
+                    reader.error_at_key(field, "this is for a `gateway` only", "delete it");
+                }
+            }
+        }
+        tracks.extend(data_plane.map(|effect| Track::DataPlane { effect }));
+        tracks
+    }
+
+    fn gateway(
+        &self,
+        reader: &mut Reader<'_>,
+        track: &TrackSection,
+        gateway: At<IpAddr>,
+        effect: TrackEffect,
+    ) -> Option<Track> {
+        let interface = match &track.interface {
+            Some(named) => self.named_interface(reader, gateway, &named.value.0, named.node)?,
+            None => self.interface_of(reader, gateway)?,
+        };
+        if let Some((node, _)) = self.nodes.addresses.get(&gateway.value) {
+            let message = format!("`{}` is node `{node}`'s own address", gateway.value);
+            reader.error(gateway.node, message, "write the address of a router on the network");
+        }
+        Some(Track::Gateway {
+            address: gateway.value,
+            interface,
+            interval: track.interval.get().map_or(Duration::from_secs(1), |time| time.0),
+            fall: track.fall.get().map_or(3, |number| number.0),
+            rise: track.rise.get().map_or(2, |number| number.0),
+            effect,
+        })
+    }
+}
+
+fn preempt(section: &GroupSection) -> Preempt {
+    match section.preempt.get() {
+        None | Some(Or::Short(false)) => Preempt::Never,
+        Some(Or::Short(true)) => Preempt::After(Duration::ZERO),
+        Some(Or::Long(section)) => Preempt::After(section.delay.get().map_or(Duration::ZERO, |time| time.0)),
+    }
+}
+
+fn show<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}

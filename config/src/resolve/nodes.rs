@@ -1,0 +1,148 @@
+//! The nodes, which of them this process is, and the interfaces.
+
+use super::addresses::not_of_one_machine;
+use crate::document::NodeId;
+use crate::file::{File, NodeSection};
+use crate::model::{Interface, InterfaceName, Node, NodeKind, NodeName, Priority};
+use crate::reader::{Field, Reader, meant};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+/// The nodes, and where the file speaks of them.
+pub(super) struct Nodes {
+    pub(super) own: Option<NodeName>,
+    pub(super) all: BTreeMap<NodeName, Node>,
+    /// Where each node's addresses stand.
+    pub(super) places: BTreeMap<NodeName, NodeId>,
+    /// Whose address it is, and where that stands.
+    pub(super) addresses: HashMap<IpAddr, (NodeName, NodeId)>,
+}
+
+/// The interfaces, and whether all of them could be read.
+pub(super) struct Interfaces {
+    pub(super) all: BTreeMap<InterfaceName, Interface>,
+    pub(super) complete: bool,
+}
+
+pub(super) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> Nodes {
+    let mut nodes =
+        Nodes { own: None, all: BTreeMap::new(), places: BTreeMap::new(), addresses: HashMap::new() };
+    let Some(sections) = &file.nodes else { return nodes };
+    for (name, section) in &sections.value.0 {
+        let Some(section) = section else { continue };
+        let name = NodeName::new(&name.value.0);
+        add(reader, &mut nodes, name, section);
+    }
+    let names: Vec<&str> = sections.value.0.iter().map(|(name, _)| name.value.0.as_str()).collect();
+    match names.as_slice() {
+        [] => reader.error(sections.node, "there is no node", "add this one and its partner"),
+        [_] => reader.warn(
+            sections.node,
+            "there is only one node: nothing takes over when it dies",
+            "add the second one, in the same words on both",
+        ),
+        _ => {}
+    }
+    nodes.own = own(reader, file, host_name, sections.node, &names);
+    if let Some(own) = &nodes.own
+        && let (Some(node), Some(place)) = (nodes.all.get(own), nodes.places.get(own))
+        && node.kind == NodeKind::Foreign
+    {
+        reader.error(
+            *place,
+            format!("`{own}` is this node, and foreign"),
+            "delete `foreign`, or correct `node`",
+        );
+    }
+    nodes
+}
+
+fn own(
+    reader: &mut Reader<'_>,
+    file: &File,
+    host_name: &str,
+    nodes: NodeId,
+    names: &[&str],
+) -> Option<NodeName> {
+    if let Some(own) = &file.node {
+        if names.contains(&own.value.0.as_str()) {
+            return Some(NodeName::new(&own.value.0));
+        }
+        reader.dangling(own.node, "node", &own.value.0, names.iter().copied());
+        return None;
+    }
+    if names.contains(&host_name) {
+        return Some(NodeName::new(host_name));
+    }
+    if !names.is_empty() && !reader.refused_within(nodes) {
+        let likely = meant(host_name, names.iter().copied()).or(names.first().copied()).unwrap_or_default();
+        reader.error(
+            nodes,
+            format!("this host is called `{host_name}`, and no node is"),
+            format!("add a line such as `node: {likely}` at the start of the file, or name the node so"),
+        );
+    }
+    None
+}
+
+fn add(reader: &mut Reader<'_>, nodes: &mut Nodes, name: NodeName, section: &NodeSection) {
+    let list = section.addresses.get().map(|list| list.0.as_slice()).unwrap_or_default();
+    if let Some(field) = &section.addresses
+        && list.is_empty()
+        && !reader.refused_within(field.node)
+    {
+        reader.error(field.node, "there is no address", "write the addresses that the node has of its own");
+    }
+    for address in list {
+        if let Some(kind) = not_of_one_machine(address.value) {
+            let message = format!("`{}` is {kind}", address.value);
+            reader.error(address.node, message, "write an address that the node has of its own");
+        }
+        match nodes.addresses.get(&address.value) {
+            Some((other, place)) => {
+                let message = format!("`{}` is an address of node `{other}` already", address.value);
+                reader.conflict(address.node, message, "give it to one node", *place, "the first one");
+            }
+            None => {
+                nodes.addresses.insert(address.value, (name.clone(), address.node));
+            }
+        }
+    }
+    let foreign = section.foreign.get().copied().unwrap_or(false);
+    let node = Node {
+        addresses: list.iter().map(|address| address.value).collect(),
+        kind: if foreign { NodeKind::Foreign } else { NodeKind::Fulcrum },
+        priority: section.priority.get().copied().unwrap_or(Priority::DEFAULT),
+    };
+    let place = section.addresses.as_ref().map_or(section.at, |addresses| addresses.node);
+    nodes.places.insert(name.clone(), place);
+    nodes.all.insert(name, node);
+}
+
+pub(super) fn interfaces(reader: &mut Reader<'_>, file: &File) -> Interfaces {
+    let mut all = BTreeMap::new();
+    let Some(sections) = &file.interfaces else { return Interfaces { all, complete: true } };
+    for (name, section) in &sections.value.0 {
+        let Some(section) = section else { continue };
+        let name = InterfaceName::new(&name.value.0);
+        let networks = section.networks.get().map(|list| list.0.as_slice()).unwrap_or_default();
+        for (index, network) in networks.iter().enumerate() {
+            let earlier = networks.iter().take(index);
+            if let Some(other) = earlier.into_iter().find(|other| overlap(&other.value, &network.value)) {
+                let message = format!("`{}` overlaps `{}`", network.value, other.value);
+                reader.conflict(network.node, message, "keep the larger one", other.node, "the other one");
+            }
+        }
+        let interface = Interface {
+            name: name.clone(),
+            networks: networks.iter().map(|network| network.value).collect(),
+            virtual_mac: section.virtual_mac.get().copied().unwrap_or(false),
+        };
+        all.insert(name, interface);
+    }
+    Interfaces { all, complete: !reader.refused_within(sections.node) }
+}
+
+fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
