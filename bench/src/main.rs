@@ -1,6 +1,7 @@
 //! Every number we publish, measured beside its peers in one run on one machine.
 
 mod cgroup;
+mod failover;
 mod load;
 mod proxy;
 mod report;
@@ -40,6 +41,12 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         subjects: Vec<String>,
     },
+    /// Takeovers beside keepalived + HAProxy: kill -9, freeze, link cut, planned stop.
+    Failover {
+        /// Times that every event has its turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
     /// Be the backend (inside its namespace).
     #[command(hide = true)]
     Serve { addresses: Vec<std::net::Ipv4Addr> },
@@ -59,6 +66,9 @@ fn main() -> ExitCode {
                 subject::Subject::TCP.into_iter().filter(|subject| named(&subjects, subject)).collect();
             proxy::run(&proxy::Plan { rounds, seconds, cells, subjects, idle_connections: idle })
                 .map(|samples| println!("{}", report::proxy(&samples)))
+        }
+        Command::Failover { rounds } => {
+            failover::run(rounds).map(|table| println!("{table}")).map_err(std::io::Error::other)
         }
         Command::Serve { addresses } => serve::run(&addresses),
         Command::Load { kind, target, clients, seconds } => {
