@@ -13,7 +13,6 @@ mod refusal;
 pub use refusal::Refusal;
 
 use fulcrum_config::{AdvertInterval, Family, Vrid};
-use pnet::packet::Packet;
 use pnet::packet::ip::IpNextHeaderProtocol;
 use pnet::packet::ipv4::Ipv4Packet;
 use pnet::util;
