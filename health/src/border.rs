@@ -18,8 +18,36 @@ pub struct Desired {
 pub struct Observed {
     /// What each service can use now.
     pub services: BTreeMap<ServiceName, ServiceHealth>,
-    /// Each distinct target, probed once however many services share it.
-    pub targets: HashMap<Target, Arc<TargetHealth>>,
+    /// Each distinct target, probed once however many services share it. Refreshed once a second, so it may
+    /// be a moment behind `services`.
+    pub targets: Arc<HashMap<Target, Arc<TargetHealth>>>,
+    /// Counters of the engine since it started.
+    pub counters: Counters,
+}
+
+/// Counters of the engine since it started; `in_flight` is a gauge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Probes made.
+    pub probes: u64,
+    /// Of which failed.
+    pub failures: u64,
+    /// Probes that this node could not make (out of files, memory or ports; a certificate file that can't be
+    /// read). They change no verdict.
+    pub local_errors: u64,
+    /// Probes started late because too many were in flight.
+    pub probes_delayed: u64,
+    /// Probes that timed out while this process stood still. They change no verdict and are made again.
+    pub stalled: u64,
+    /// Probes being made now.
+    pub in_flight: u64,
+}
+
+/// How the engine works on this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Open files that probes may use at a time. `None`: a quarter of the process's limit, at most 4,096.
+    pub files: Option<u32>,
 }
 
 /// A service's backends, joined with quorum and slow start.
@@ -38,7 +66,7 @@ pub struct BackendHealth {
     pub verdict: Verdict,
     /// Its share of its weight while it starts slowly, in percent; 100 otherwise.
     pub share_percent: u8,
-    /// Why it has this verdict, for people: "HTTP status 503, expected 200 to 399".
+    /// Why it has this verdict, for people: "HTTP status 503, expected 200 to 399". At most 200 characters.
     pub reason: Arc<str>,
     /// Since when.
     pub since: Instant,

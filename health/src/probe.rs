@@ -1,0 +1,151 @@
+//! One probe of one target: asks, and ends within the check's timeout.
+
+mod connect;
+mod http;
+mod stage;
+
+use fulcrum_config::{CheckKind, Target};
+use stage::Stage;
+use std::io;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// A reason is cut after so many characters.
+const REASON_LENGTH: usize = 200;
+
+/// How a probe ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// As it should.
+    Passed,
+    /// Otherwise; says why.
+    Failed(String),
+    /// Without an answer in time; says what was waited for.
+    TimedOut(String),
+    /// This node could not ask; says nothing about the target.
+    NotMade(String),
+}
+
+/// Why a probe did not pass, before it is put into words.
+#[derive(Debug)]
+enum Failure {
+    /// From the socket.
+    Io(io::Error),
+    /// The answer is not what it should be.
+    Answer(String),
+    /// This node could not ask.
+    Local(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What all probes share.
+#[derive(Debug, Default)]
+pub(crate) struct Tools {}
+
+/// The open files that a probe needs at a time.
+pub(crate) fn files_needed(kind: &CheckKind) -> u32 {
+    match kind {
+        // All share one socket.
+        CheckKind::Icmp => 0,
+        // Two pipes, the process, and one to spare while it starts.
+        CheckKind::Script { .. } => 4,
+        CheckKind::Tcp
+        | CheckKind::Tls(_)
+        | CheckKind::Http(_)
+        | CheckKind::Https(..)
+        | CheckKind::Grpc { .. }
+        | CheckKind::Udp { .. }
+        | CheckKind::Dns { .. } => 1,
+    }
+}
+
+/// Probes `target` once. The timeout is of the whole, so that an answer byte by byte doesn't prolong it.
+pub(crate) async fn probe(target: &Target, tools: &Tools) -> Outcome {
+    let stage = Stage::default();
+    let timeout = target.check.timeout;
+    match tokio::time::timeout(timeout, ask(target, tools, &stage)).await {
+        Ok(Ok(())) => Outcome::Passed,
+        Ok(Err(failure)) => failure.conclude(&stage),
+        Err(_) => Outcome::TimedOut(timed_out(timeout, &stage)),
+    }
+}
+
+async fn ask(target: &Target, _tools: &Tools, stage: &Stage) -> Result<(), Failure> {
+    let address = target.address;
+    match &target.check.kind {
+        CheckKind::Tcp => connect::tcp(address, stage).await.map(drop),
+        CheckKind::Http(check) => {
+            let stream = connect::tcp(address, stage).await?;
+            http::ask(stream, address, check, stage).await
+        }
+        _ => Err(Failure::Local("not yet".into())),
+    }
+}
+
+fn timed_out(timeout: Duration, stage: &Stage) -> String {
+    format!("timed out after {} while {}", humantime::format_duration(timeout), stage.get())
+}
+
+impl Failure {
+    fn conclude(self, stage: &Stage) -> Outcome {
+        match self {
+            Self::Io(error) if is_local(&error) => {
+                Outcome::NotMade(bounded(&format!("this node could not ask: {error}")))
+            }
+            Self::Io(error) => Outcome::Failed(bounded(&sentence(&error, stage))),
+            Self::Answer(reason) => Outcome::Failed(bounded(&reason)),
+            Self::Local(reason) => Outcome::NotMade(bounded(&reason)),
+        }
+    }
+}
+
+/// Out of files, memory, buffers or ports: our own trouble.
+fn is_local(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().map(Errno::from_raw_os_error).is_some_and(|errno| {
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL, Errno::AGAIN]
+            .contains(&errno)
+    })
+}
+
+/// Errors that people know by a shorter name.
+const SENTENCES: [(io::ErrorKind, &str); 3] = [
+    (io::ErrorKind::ConnectionReset, "connection reset"),
+    (io::ErrorKind::BrokenPipe, "connection reset"),
+    (io::ErrorKind::UnexpectedEof, "connection closed"),
+];
+
+/// Errors that say everything, whatever was being done.
+const WHOLE_SENTENCES: [(io::ErrorKind, &str); 3] = [
+    (io::ErrorKind::ConnectionRefused, "connection refused"),
+    (io::ErrorKind::HostUnreachable, "no route to host"),
+    (io::ErrorKind::NetworkUnreachable, "network unreachable from this node"),
+];
+
+fn sentence(error: &io::Error, stage: &Stage) -> String {
+    let said = |table: &[(io::ErrorKind, &str)]| {
+        table.iter().find(|(kind, _)| *kind == error.kind()).map(|(_, text)| text.to_string())
+    };
+    said(&WHOLE_SENTENCES).unwrap_or_else(|| {
+        let what = said(&SENTENCES).unwrap_or_else(|| error.to_string());
+        format!("{what} while {}", stage.get())
+    })
+}
+
+/// Bounded, on one line, and without control characters: part of it may come from the target.
+fn bounded(reason: &str) -> String {
+    let clean = reason.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut text: String = clean.take(REASON_LENGTH).collect();
+    if reason.trim().chars().nth(REASON_LENGTH).is_some() {
+        text.pop();
+        text.push('…');
+    }
+    text
+}

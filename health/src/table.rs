@@ -1,0 +1,341 @@
+//! All services and all targets: what is due, what is known, what is told.
+//!
+//! A plain value. The driver gives it what is desired and how probes ended, and takes from it which probe
+//! starts next and what is to be told.
+
+use crate::border::{Counters, Desired, Observed};
+use crate::checker::Checker;
+use crate::probe::{Outcome, files_needed};
+use crate::service::ServiceState;
+use crate::stall::Stall;
+use fulcrum_config::{Service, ServiceName, Target};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// Changes that follow each other within this time are told together.
+const TELL_EVERY: Duration = Duration::from_millis(10);
+/// Counters are told this often, if probes were made.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// New targets get their first probes so far apart: 10,000 of them within 2 s.
+const START_SPACING: Duration = Duration::from_micros(200);
+/// A timeout is void if the process stood still for one part of it in so many ...
+const STALLED_PART: u32 = 4;
+/// ... but not for ever: a node that is always starved must still notice a dead backend.
+const VOIDED_IN_A_ROW: u8 = 3;
+
+/// Names a target while it is known; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TargetId(u64);
+
+/// The engine's whole state.
+#[derive(Debug)]
+pub(crate) struct Table {
+    services: BTreeMap<ServiceName, ServiceState>,
+    /// Services some of whose backends start slowly.
+    starting: BTreeSet<ServiceName>,
+    targets: HashMap<TargetId, Entry>,
+    ids: HashMap<Target, TargetId>,
+    next_id: u64,
+    /// Targets by when their next probe is due.
+    queue: BTreeSet<(Instant, TargetId)>,
+    in_flight: HashMap<TargetId, InFlight>,
+    files: Files,
+    stall: Stall,
+    outbox: Outbox,
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Target,
+    checker: Checker,
+    /// The services that have it, once for each backend.
+    users: Vec<ServiceName>,
+    voided: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    files: u32,
+    lost_before: Duration,
+}
+
+#[derive(Debug)]
+struct Files {
+    limit: u32,
+    used: u32,
+    /// When a probe last had to wait for them.
+    lacked: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Outbox {
+    observed: Observed,
+    /// Something about a service changed.
+    changed: bool,
+    /// Only counters did.
+    counted: bool,
+    /// Before this, nothing more is told.
+    calm: Instant,
+    /// When counters and targets are told next.
+    refresh: Instant,
+}
+
+impl Table {
+    /// An empty table; probes use at most `files` open files at a time.
+    pub(crate) fn new(files: u32, now: Instant) -> Self {
+        Self {
+            services: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            targets: HashMap::new(),
+            ids: HashMap::new(),
+            next_id: 0,
+            queue: BTreeSet::new(),
+            in_flight: HashMap::new(),
+            files: Files { limit: files, used: 0, lacked: None },
+            stall: Stall::new(now),
+            outbox: Outbox {
+                observed: Observed::default(),
+                changed: false,
+                counted: false,
+                calm: now,
+                refresh: now,
+            },
+        }
+    }
+
+    /// The driver runs: to be called first whenever it wakes.
+    pub(crate) fn handle_tick(&mut self, now: Instant) {
+        self.stall.handle_tick(!self.in_flight.is_empty(), now);
+        for name in std::mem::take(&mut self.starting) {
+            let is_due = |state: &ServiceState| state.poll_timeout().is_some_and(|due| due <= now);
+            if let Some(state) = self.services.get_mut(&name).filter(|state| is_due(state)) {
+                state.handle_timeout(now);
+                self.publish(&name);
+            } else {
+                self.starting.insert(name);
+            }
+        }
+    }
+
+    /// What is to be probed from now on. Targets that stay keep what is known of them.
+    pub(crate) fn handle_desired(&mut self, desired: &Desired, now: Instant) {
+        let gone: Vec<_> =
+            self.services.keys().filter(|name| !desired.services.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.remove_service(&name);
+        }
+        let mut first = now;
+        for (name, service) in &desired.services {
+            let is_same = |state: &ServiceState| {
+                Arc::ptr_eq(state.service(), service) || **state.service() == **service
+            };
+            if !self.services.get(name).is_some_and(is_same) {
+                self.set_service(name, service, &mut first, now);
+            }
+        }
+        self.outbox.changed = true;
+        self.outbox.refresh = now;
+    }
+
+    /// A probe ended. `random` is any number.
+    pub(crate) fn handle_outcome(&mut self, id: TargetId, outcome: &Outcome, random: u32, now: Instant) {
+        let Some(probe) = self.in_flight.remove(&id) else { return };
+        self.files.used = self.files.used.saturating_sub(probe.files);
+        let Some(entry) = self.targets.get_mut(&id) else { return };
+        let lost = self.stall.lost().saturating_sub(probe.lost_before);
+        let is_void = entry.is_void(outcome, lost);
+        self.outbox.observed.counters.count(outcome, is_void);
+        self.outbox.counted = true;
+        if is_void {
+            entry.voided = entry.voided.saturating_add(1);
+            entry.checker.handle_void(now);
+        } else {
+            entry.voided = 0;
+            if entry.checker.handle_outcome(outcome, random, now) {
+                let (target, health) = (entry.target.clone(), entry.checker.health().clone());
+                let users: BTreeSet<_> = entry.users.iter().cloned().collect();
+                for name in users {
+                    if let Some(state) = self.services.get_mut(&name) {
+                        state.handle_target(&target, &health, now);
+                    }
+                    self.publish(&name);
+                }
+            }
+        }
+        self.enqueue(id);
+    }
+
+    /// The next probe to start, if one is due and files are left.
+    pub(crate) fn poll_probe(&mut self, now: Instant) -> Option<(TargetId, Target)> {
+        let &(due, id) = self.queue.first().filter(|(due, _)| *due <= now)?;
+        let entry = self.targets.get_mut(&id)?;
+        let files = files_needed(&entry.target.check.kind);
+        if !self.files.take(files) {
+            self.files.lacked = Some(now);
+            return None;
+        }
+        if self.files.lacked.is_some_and(|lacked| due <= lacked) {
+            let delayed = &mut self.outbox.observed.counters.probes_delayed;
+            *delayed = delayed.saturating_add(1);
+        }
+        self.queue.pop_first();
+        entry.checker.handle_start(now);
+        let target = entry.target.clone();
+        self.in_flight.insert(id, InFlight { files, lost_before: self.stall.lost() });
+        Some((id, target))
+    }
+
+    /// What is to be told now, if anything.
+    pub(crate) fn poll_observed(&mut self, now: Instant) -> Option<Observed> {
+        if self.outbox.due()? > now {
+            return None;
+        }
+        if self.outbox.refresh <= now {
+            let tell = |entry: &Entry| (entry.target.clone(), Arc::new(entry.checker.health().clone()));
+            self.outbox.observed.targets = Arc::new(self.targets.values().map(tell).collect());
+            self.outbox.refresh = now.checked_add(REFRESH_EVERY).unwrap_or(now);
+            self.outbox.counted = false;
+        }
+        self.outbox.observed.counters.in_flight = u64::try_from(self.in_flight.len()).unwrap_or(u64::MAX);
+        self.outbox.changed = false;
+        self.outbox.calm = now.checked_add(TELL_EVERY).unwrap_or(now);
+        Some(self.outbox.observed.clone())
+    }
+
+    /// When the driver has to look again, if nothing happens before.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let fits = |id: &TargetId| {
+            let needed = self.targets.get(id).map(|entry| files_needed(&entry.target.check.kind));
+            needed.is_some_and(|needed| self.files.fit(needed))
+        };
+        let probe = self.queue.first().filter(|(_, id)| fits(id)).map(|(due, _)| *due);
+        let tick = (!self.in_flight.is_empty()).then(|| self.stall.poll_timeout());
+        let shares = self.starting.iter().filter_map(|name| self.services.get(name)?.poll_timeout()).min();
+        [probe, tick, shares, self.outbox.due()].into_iter().flatten().min()
+    }
+
+    fn set_service(&mut self, name: &ServiceName, service: &Arc<Service>, first: &mut Instant, now: Instant) {
+        let previous = self.services.remove(name);
+        for backend in &service.backends {
+            let Some(target) = service.target(backend) else { continue };
+            let id = self.ids.get(&target).copied().unwrap_or_else(|| {
+                let inherited = previous.as_ref().and_then(|previous| previous.inherited(backend));
+                let checker = Checker::new(Arc::clone(&target.check), inherited, *first, now);
+                *first = first.checked_add(START_SPACING).unwrap_or(*first);
+                self.add_target(target, checker)
+            });
+            if let Some(entry) = self.targets.get_mut(&id) {
+                entry.users.push(name.clone());
+            }
+        }
+        let health_of = |target: &Target| {
+            self.ids.get(target).and_then(|id| self.targets.get(id)).map(|entry| entry.checker.health())
+        };
+        let state = ServiceState::new(Arc::clone(service), previous.as_ref(), health_of, now);
+        self.services.insert(name.clone(), state);
+        if let Some(previous) = previous {
+            self.release(name, &previous);
+        }
+        self.publish(name);
+    }
+
+    fn remove_service(&mut self, name: &ServiceName) {
+        if let Some(state) = self.services.remove(name) {
+            self.release(name, &state);
+        }
+        self.starting.remove(name);
+        self.outbox.observed.services.remove(name);
+    }
+
+    fn add_target(&mut self, target: Target, checker: Checker) -> TargetId {
+        let id = TargetId(self.next_id);
+        self.next_id = self.next_id.saturating_add(1);
+        self.ids.insert(target.clone(), id);
+        self.targets.insert(id, Entry { target, checker, users: Vec::new(), voided: 0 });
+        self.enqueue(id);
+        id
+    }
+
+    /// A target that nobody uses any more is forgotten; its probe in flight ends unheard.
+    fn release(&mut self, name: &ServiceName, state: &ServiceState) {
+        for target in state.targets() {
+            let Some(&id) = self.ids.get(target) else { continue };
+            let Some(entry) = self.targets.get_mut(&id) else { continue };
+            if let Some(position) = entry.users.iter().position(|user| user == name) {
+                entry.users.swap_remove(position);
+            }
+            if entry.users.is_empty() {
+                if let Some(due) = entry.checker.poll_timeout() {
+                    self.queue.remove(&(due, id));
+                }
+                self.targets.remove(&id);
+                self.ids.remove(target);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, id: TargetId) {
+        if let Some(due) = self.targets.get(&id).and_then(|entry| entry.checker.poll_timeout()) {
+            self.queue.insert((due, id));
+        }
+    }
+
+    fn publish(&mut self, name: &ServiceName) {
+        let Some(state) = self.services.get(name) else { return };
+        if state.poll_timeout().is_some() {
+            self.starting.insert(name.clone());
+        } else {
+            self.starting.remove(name);
+        }
+        self.outbox.observed.services.insert(name.clone(), state.health());
+        self.outbox.changed = true;
+    }
+}
+
+impl Entry {
+    fn is_void(&self, outcome: &Outcome, lost: Duration) -> bool {
+        let was_stalled = lost.saturating_mul(STALLED_PART) >= self.target.check.timeout;
+        matches!(outcome, Outcome::TimedOut(_)) && was_stalled && self.voided < VOIDED_IN_A_ROW
+    }
+}
+
+impl Files {
+    /// A probe that needs more than the limit runs alone.
+    fn fit(&self, needed: u32) -> bool {
+        needed == 0 || self.used == 0 || self.used.saturating_add(needed) <= self.limit
+    }
+
+    fn take(&mut self, needed: u32) -> bool {
+        let fits = self.fit(needed);
+        if fits {
+            self.used = self.used.saturating_add(needed);
+        }
+        fits
+    }
+}
+
+impl Outbox {
+    /// When something is to be told: changes at once after a calm, counters every second.
+    fn due(&self) -> Option<Instant> {
+        if self.changed { Some(self.calm) } else { self.counted.then_some(self.refresh) }
+    }
+}
+
+impl Counters {
+    fn count(&mut self, outcome: &Outcome, is_void: bool) {
+        let counter = match outcome {
+            _ if is_void => &mut self.stalled,
+            Outcome::NotMade(_) => &mut self.local_errors,
+            Outcome::Failed(_) | Outcome::TimedOut(_) => {
+                self.failures = self.failures.saturating_add(1);
+                &mut self.probes
+            }
+            Outcome::Passed => &mut self.probes,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}

@@ -1,0 +1,256 @@
+use super::*;
+use crate::border::Verdict;
+use crate::fixtures::{MS, SECOND, backend, check, desired, service};
+use fulcrum_config::{Check, CheckKind};
+use std::net::{Ipv4Addr, SocketAddr};
+
+#[allow(clippy::disallowed_methods)] // Any moment will do.
+fn epoch() -> Instant {
+    Instant::now()
+}
+
+fn tcp(name: &str, backends: &[SocketAddr]) -> Service {
+    service(name, Some(check(CheckKind::Tcp)), backends)
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed("connection refused".into())
+}
+
+fn timed_out() -> Outcome {
+    Outcome::TimedOut("timed out".into())
+}
+
+fn verdicts(observed: &Observed, name: &str) -> Vec<Verdict> {
+    observed.services[&ServiceName::new(name)].backends.values().map(|backend| backend.verdict).collect()
+}
+
+/// Starts what is due, in order.
+fn due(table: &mut Table, now: Instant) -> Vec<(TargetId, Target)> {
+    table.handle_tick(now);
+    std::iter::from_fn(|| table.poll_probe(now)).collect()
+}
+
+/// Probes everything once, all with the same outcome, and says when that was done.
+fn round(table: &mut Table, outcome: &Outcome, mut now: Instant) -> Instant {
+    for _ in 0..table.targets.len() {
+        now = table.queue.first().unwrap().0.max(now);
+        for (id, _) in due(table, now) {
+            table.handle_outcome(id, outcome, 0, now);
+        }
+    }
+    now
+}
+
+#[test]
+fn equal_targets_are_probed_once() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    let services = (0..50).map(|n| tcp(&format!("service-{n}"), &[backend(1), backend(2)]));
+    table.handle_desired(&desired(services), now);
+    let started = due(&mut table, now + SECOND);
+    assert_eq!(started.len(), 2);
+    table.handle_outcome(started[0].0, &failed(), 0, now + SECOND);
+    let observed = table.poll_observed(now + SECOND).unwrap();
+    assert_eq!(observed.targets.len(), 2);
+    for n in 0..50 {
+        assert_eq!(verdicts(&observed, &format!("service-{n}")), [Verdict::Down, Verdict::Unchecked]);
+    }
+}
+
+#[test]
+fn one_target_may_be_two_backends_of_one_service() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    let mut web = tcp("web", &[backend(1), backend(1)]);
+    Arc::make_mut(&mut web.backends[1]).name = fulcrum_config::BackendName::new("again");
+    table.handle_desired(&desired([web]), now);
+    round(&mut table, &failed(), now);
+    assert_eq!(verdicts(&table.poll_observed(now + SECOND).unwrap(), "web"), [Verdict::Down; 2]);
+    table.handle_desired(&desired([tcp("web", &[backend(1)])]), now);
+    assert_eq!(table.targets.len(), 1, "still used once");
+    table.handle_desired(&Desired::default(), now);
+    assert!(table.targets.is_empty() && table.ids.is_empty() && table.queue.is_empty());
+}
+
+#[test]
+fn a_change_keeps_what_is_known_of_unchanged_targets() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1), backend(2)])]), now);
+    let now = round(&mut table, &failed(), now);
+    let due_before = table.queue.clone();
+    table.handle_desired(&desired([tcp("web", &[backend(1), backend(3)]), tcp("new", &[backend(2)])]), now);
+    let observed = table.poll_observed(now + SECOND).unwrap();
+    assert_eq!(verdicts(&observed, "web"), [Verdict::Down, Verdict::Unchecked]);
+    assert_eq!(verdicts(&observed, "new"), [Verdict::Down], "kept though its service changed");
+    assert!(due_before.is_subset(&table.queue), "their next probes stay where they were");
+}
+
+#[test]
+fn another_check_of_the_same_backend_inherits_the_verdict_until_it_knows_better() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1)])]), now);
+    let now = round(&mut table, &failed(), now);
+    let slower = Check { interval: 5 * SECOND, ..check(CheckKind::Tcp) };
+    table.handle_desired(&desired([service("web", Some(slower), &[backend(1)])]), now);
+    assert_eq!(verdicts(&table.poll_observed(now + SECOND).unwrap(), "web"), [Verdict::Down]);
+    let now = round(&mut table, &Outcome::Passed, now);
+    assert_eq!(verdicts(&table.poll_observed(now + 2 * SECOND).unwrap(), "web"), [Verdict::Up]);
+}
+
+#[test]
+fn a_probe_of_a_removed_target_ends_unheard_and_gives_its_files_back() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1)])]), now);
+    let (id, _) = due(&mut table, now).pop().unwrap();
+    table.handle_desired(&desired([]), now);
+    table.handle_outcome(id, &failed(), 0, now);
+    table.handle_outcome(id, &failed(), 0, now);
+    assert_eq!((table.files.used, table.in_flight.len()), (0, 0));
+    let observed = table.poll_observed(now + SECOND).unwrap();
+    assert!(observed.services.is_empty() && observed.targets.is_empty());
+}
+
+#[test]
+fn probes_wait_for_files_and_are_counted() {
+    let now = epoch();
+    let mut table = Table::new(2, now);
+    let addresses: Vec<_> = (1..=5).map(backend).collect();
+    table.handle_desired(&desired([tcp("web", &addresses)]), now);
+    let now = now + SECOND;
+    assert!(table.poll_observed(now).is_some());
+    let first = due(&mut table, now);
+    assert_eq!(first.len(), 2);
+    assert_eq!(table.poll_timeout(), Some(now + crate::stall::TICK), "no spinning while all files are used");
+    table.handle_outcome(first[0].0, &Outcome::Passed, 0, now);
+    assert_eq!(due(&mut table, now).len(), 1, "one file was given back");
+    let observed = table.poll_observed(now + SECOND).unwrap();
+    assert_eq!((observed.counters.probes_delayed, observed.counters.in_flight), (1, 2));
+}
+
+#[test]
+fn new_targets_start_spread_and_the_first_at_once() {
+    let now = epoch();
+    let mut table = Table::new(100_000, now);
+    let addresses: Vec<SocketAddr> =
+        (0..10_000u32).map(|n| (Ipv4Addr::from(0x0a00_0000 + n), 80).into()).collect();
+    table.handle_desired(&desired([tcp("web", &addresses)]), now);
+    assert_eq!(due(&mut table, now).len(), 1);
+    assert_eq!(due(&mut table, now + SECOND).len(), 5_000);
+    assert_eq!(due(&mut table, now + 2 * SECOND).len(), 4_999);
+}
+
+#[test]
+fn a_timeout_during_a_stall_is_void_but_not_for_ever() {
+    let mut now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1)])]), now);
+    for void in [true, true, true, false] {
+        let (id, _) = due(&mut table, now).pop().expect("made again at once");
+        now += 10 * SECOND;
+        table.handle_tick(now);
+        table.handle_outcome(id, &timed_out(), 0, now);
+        let observed = table.poll_observed(now).unwrap();
+        assert_eq!(verdicts(&observed, "web") == [Verdict::Unchecked], void);
+    }
+    assert_eq!(table.outbox.observed.counters.stalled, 3);
+    assert_eq!(table.outbox.observed.counters.failures, 1);
+}
+
+#[test]
+fn what_fails_for_certain_counts_during_a_stall_and_short_stalls_excuse_nothing() {
+    let start = epoch();
+    for (outcome, stall, expected) in [
+        (failed(), 10 * SECOND, Verdict::Down),
+        (Outcome::Passed, 10 * SECOND, Verdict::Up),
+        (timed_out(), 10 * SECOND, Verdict::Unchecked),
+        (timed_out(), 110 * MS, Verdict::Down),
+    ] {
+        let mut table = Table::new(100, start);
+        table.handle_desired(&desired([tcp("web", &[backend(1)])]), start);
+        let (id, _) = due(&mut table, start).pop().unwrap();
+        table.handle_tick(start + stall);
+        table.handle_outcome(id, &outcome, 0, start + stall);
+        let observed = table.poll_observed(start + stall).unwrap();
+        assert_eq!(verdicts(&observed, "web"), [expected], "{outcome:?} after {stall:?}");
+    }
+}
+
+#[test]
+fn local_errors_change_no_verdict() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1)])]), now);
+    let now = round(&mut table, &Outcome::Passed, now);
+    let now = round(&mut table, &Outcome::NotMade("too many open files".into()), now + SECOND);
+    let observed = table.poll_observed(now + SECOND).unwrap();
+    assert_eq!(verdicts(&observed, "web"), [Verdict::Up]);
+    assert_eq!((observed.counters.local_errors, observed.counters.probes), (1, 1));
+}
+
+#[test]
+fn changes_are_told_at_once_and_then_together() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1), backend(2), backend(3)])]), now);
+    assert!(table.poll_observed(now).is_some());
+    let now = now + SECOND;
+    let started = due(&mut table, now);
+    table.handle_outcome(started[0].0, &failed(), 0, now);
+    assert_eq!(verdicts(&table.poll_observed(now).unwrap(), "web")[0], Verdict::Down);
+    table.handle_outcome(started[1].0, &failed(), 0, now + MS);
+    assert!(table.poll_observed(now + MS).is_none());
+    table.handle_outcome(started[2].0, &failed(), 0, now + 2 * MS);
+    assert_eq!(table.poll_timeout(), Some(now + 10 * MS));
+    assert_eq!(verdicts(&table.poll_observed(now + 10 * MS).unwrap(), "web"), [Verdict::Down; 3]);
+    assert!(table.poll_observed(now + 20 * MS).is_none(), "nothing changed");
+}
+
+#[test]
+fn counters_are_told_every_second_if_probes_were_made() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    table.handle_desired(&desired([tcp("web", &[backend(1)])]), now);
+    let now = round(&mut table, &Outcome::Passed, now);
+    assert!(table.poll_observed(now + 10 * MS).is_some());
+    let now = round(&mut table, &Outcome::Passed, now);
+    let again = round(&mut table, &Outcome::Passed, now);
+    assert!(again - now >= SECOND);
+    assert_eq!(table.poll_observed(again).unwrap().counters.probes, 3);
+    assert!(table.poll_observed(again + 10 * SECOND).is_none(), "no probe, nothing to tell");
+}
+
+#[test]
+fn slow_start_goes_on_by_itself() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    let slow = Service { slow_start: Some(20 * SECOND), ..tcp("web", &[backend(1)]) };
+    table.handle_desired(&desired([slow]), now);
+    let now = round(&mut table, &failed(), now);
+    let now = round(&mut table, &Outcome::Passed, now);
+    let now = round(&mut table, &Outcome::Passed, now);
+    let share = |table: &Table| {
+        table
+            .outbox
+            .observed
+            .services
+            .values()
+            .next()
+            .unwrap()
+            .backends
+            .values()
+            .next()
+            .unwrap()
+            .share_percent
+    };
+    assert_eq!(share(&table), 5);
+    table.handle_tick(now + 10 * SECOND);
+    assert_eq!(share(&table), 50);
+    assert!(table.poll_observed(now + 10 * SECOND).is_some());
+    table.handle_tick(now + 20 * SECOND);
+    assert_eq!(share(&table), 100);
+    assert!(table.starting.is_empty());
+}
