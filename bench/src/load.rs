@@ -194,7 +194,6 @@ pub(crate) fn hold(target: SocketAddr, count: usize) -> io::Result<()> {
     io::stdin().read_line(&mut line).map(|_| ())
 }
 
-#[allow(clippy::disallowed_methods, reason = "a load generator measures time")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -1,4 +1,10 @@
 //! Every number we publish, measured beside its peers in one run on one machine.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a measuring tool: it reads the clock, starts its subjects, and runs on no load balancer"
+)]
 
 mod cgroup;
 mod failover;
@@ -6,6 +12,7 @@ mod load;
 mod proxy;
 mod report;
 mod serve;
+mod services;
 mod subject;
 mod topology;
 
@@ -47,6 +54,18 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// Many services on one node: cold start, and one of them changed.
+    Services {
+        /// How many services.
+        #[arg(long, default_value_t = 5_000)]
+        count: u16,
+        /// Times it is done.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// Wait until a service answers (inside the clients' namespace).
+    #[command(hide = true)]
+    Await { kind: String, target: SocketAddr },
     /// Be the backend (inside its namespace).
     #[command(hide = true)]
     Serve { addresses: Vec<std::net::Ipv4Addr> },
@@ -70,10 +89,13 @@ fn main() -> ExitCode {
         Command::Failover { rounds } => {
             failover::run(rounds).map(|table| println!("{table}")).map_err(std::io::Error::other)
         }
+        Command::Services { count, rounds } => services::run(count, rounds).map(|table| println!("{table}")),
+        Command::Await { kind, target } => services::wait_for(&kind, target),
         Command::Serve { addresses } => serve::run(&addresses),
         Command::Load { kind, target, clients, seconds } => {
             load::run(load::Load { kind, target, clients, duration: Duration::from_secs_f64(seconds) })
-                .and_then(|outcome| Ok(println!("{}", serde_json::to_string(&outcome)?)))
+                .and_then(|outcome| Ok(serde_json::to_string(&outcome)?))
+                .map(|text| println!("{text}"))
         }
         Command::Hold { target, count } => load::hold(target, count),
     };
@@ -92,7 +114,6 @@ fn named(names: &[String], thing: &impl std::fmt::Debug) -> bool {
 }
 
 /// Waits for something outside that can't be waited for otherwise.
-#[allow(clippy::disallowed_methods, reason = "a bench waits for other processes")]
 fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }

@@ -68,7 +68,6 @@ impl Topology {
     }
 
     /// A command that will run there.
-    #[allow(clippy::disallowed_methods, reason = "a bench starts its subjects")]
     pub(crate) fn command(&self, place: Place, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace(place), program]);
@@ -133,7 +132,6 @@ impl Drop for Running {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a bench builds its network with the system's tools")]
 fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
     output(Command::new(program).args(arguments))
 }
