@@ -7,8 +7,10 @@
 //! `table` and `scalar`), `resolve` (names, addresses and timings that fit together), [`Config`].
 
 mod diagnostic;
+mod difference;
 mod document;
 mod file;
+pub mod last_good;
 mod model;
 mod parse;
 mod reader;
@@ -17,5 +19,7 @@ mod scalar;
 mod table;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
+pub use difference::{Change, difference};
+pub use last_good::load_or_last_good;
 pub use model::*;
 pub use parse::{Parsed, load, parse, read, schema};

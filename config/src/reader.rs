@@ -59,6 +59,22 @@ pub(crate) fn meant<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> 
         .map(|(_, name)| name)
 }
 
+fn no_such<'n>(kind: &str, name: &str, names: impl Iterator<Item = &'n str> + Clone) -> Problem {
+    let help = match meant(name, names.clone()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => {
+            let mut known: Vec<&str> = names.take(8).collect();
+            known.sort_unstable();
+            if known.is_empty() {
+                format!("the file has no {kind} at all: add it")
+            } else {
+                format!("add it, or use one of those there are: {}", known.join(", "))
+            }
+        }
+    };
+    Problem { message: format!("there is no {kind} named `{}`", shortened(name)), help }
+}
+
 pub(crate) struct Reader<'a> {
     document: &'a Document,
     file: &'a str,
@@ -98,6 +114,14 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn key(&self, node: NodeId) -> &'a str {
         self.document.key(node).unwrap_or_default()
+    }
+
+    /// A scalar as it was written.
+    pub(crate) fn text(&self, node: NodeId) -> &'a str {
+        match self.value(node) {
+            Value::Scalar(text) => text,
+            Value::Null | Value::List(_) | Value::Map(_) => "",
+        }
     }
 
     /// The child of a map.
@@ -159,7 +183,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// "there is no `kind` `name`", and the one that was meant.
+    /// "there is no `kind` named `name`", and the one that was meant.
     pub(crate) fn dangling<'n>(
         &mut self,
         node: NodeId,
@@ -167,19 +191,20 @@ impl<'a> Reader<'a> {
         name: &str,
         names: impl Iterator<Item = &'n str> + Clone,
     ) {
-        let help = match meant(name, names.clone()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => {
-                let mut known: Vec<&str> = names.take(8).collect();
-                known.sort_unstable();
-                if known.is_empty() {
-                    format!("the file has no {kind} at all: add it")
-                } else {
-                    format!("add it, or use one of those there are: {}", known.join(", "))
-                }
-            }
-        };
-        self.error(node, format!("there is no {kind} named `{}`", shortened(name)), help);
+        let text = no_such(kind, name, names);
+        self.error(node, text.message, text.help);
+    }
+
+    /// The same of a key.
+    pub(crate) fn dangling_key<'n>(
+        &mut self,
+        node: NodeId,
+        kind: &str,
+        name: &str,
+        names: impl Iterator<Item = &'n str> + Clone,
+    ) {
+        let text = no_such(kind, name, names);
+        self.error_at_key(node, text.message, text.help);
     }
 
     /// Whether something beneath `node` is refused already, so that what is missing there may be a mere

@@ -21,6 +21,7 @@ pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> 
     let timing = timing(file);
     let nodes = nodes::resolve(reader, file, host_name);
     let interfaces = nodes::interfaces(reader, file);
+    nodes::check_sources(reader, &nodes, &interfaces);
     let groups = groups::resolve(reader, file, &nodes, &interfaces, &timing);
     let checks = checks::resolve(reader, file);
     let pools = pools::resolve(reader, file, &checks, &groups);

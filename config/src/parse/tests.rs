@@ -18,3 +18,5 @@ fn examples_load_without_a_word() {
         }
     }
 }
+
+mod mistakes;

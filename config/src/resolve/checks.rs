@@ -64,12 +64,13 @@ pub(super) fn referred(
 }
 
 fn check(reader: &mut Reader<'_>, section: &CheckSection) -> Option<Check> {
-    let kind = *section.r#type.get()?;
+    let At { value: kind, node } = section.r#type?;
     for (key, types) in ONLY {
         if let Some(field) = reader.child(section.at, key)
             && !types.contains(&kind)
         {
-            reader.error_at_key(field, format!("`{key}` is not for a check of this type"), "delete it");
+            let message = format!("`{key}` is not for a check of type {}", reader.text(node));
+            reader.error_at_key(field, message, "delete it");
         }
     }
     let interval = section.interval.get().map_or(Duration::from_secs(2), |time| time.0);

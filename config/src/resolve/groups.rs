@@ -74,7 +74,7 @@ pub(super) fn resolve(
             walk.group(reader, GroupName::new(&name.value.0), section);
         }
     }
-    walk.groups.complete = !reader.refused_within(sections.node);
+    walk.groups.complete = interfaces.complete && !reader.refused_within(sections.node);
     walk.groups
 }
 
@@ -229,7 +229,7 @@ impl Walk<'_> {
             if let (Some(present), Some(priority)) = (priorities.get_mut(&node), priority) {
                 *present = *priority;
             } else if !all.contains_key(&node) {
-                reader.dangling(name.node, "node", node.as_str(), all.keys().map(NodeName::as_str));
+                reader.dangling_key(name.node, "node", node.as_str(), all.keys().map(NodeName::as_str));
             }
         }
         priorities

@@ -5,6 +5,7 @@ use crate::document::NodeId;
 use crate::file::{File, NodeSection};
 use crate::model::{Interface, InterfaceName, Node, NodeKind, NodeName, Priority};
 use crate::reader::{Field, Reader, meant};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -143,6 +144,28 @@ pub(super) fn interfaces(reader: &mut Reader<'_>, file: &File) -> Interfaces {
     Interfaces { all, complete: !reader.refused_within(sections.node) }
 }
 
-fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {
+/// The source of a node's adverts must be clear: it has at most one address in each network.
+pub(super) fn check_sources(reader: &mut Reader<'_>, nodes: &Nodes, interfaces: &Interfaces) {
+    let mut sources: HashMap<(&NodeName, &IpNet), NodeId> = HashMap::new();
+    let mut addresses: Vec<_> = nodes.addresses.iter().collect();
+    addresses.sort_by_key(|(_, (_, place))| *place);
+    for (address, (node, place)) in addresses {
+        let mut networks = interfaces.all.values().flat_map(|interface| &interface.networks);
+        if let Some(network) = networks.find(|network| network.contains(address))
+            && let Some(other) = sources.insert((node, network), *place)
+        {
+            let message = format!("`{node}` has two addresses in {network}");
+            reader.conflict(
+                *place,
+                message,
+                "write only the one it sends adverts from",
+                other,
+                "the first one",
+            );
+        }
+    }
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }

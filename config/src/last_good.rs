@@ -1,0 +1,158 @@
+//! The last good configuration on disk, so that a node boots even when its file has gone bad.
+//!
+//! The file is a header line (`fulcrum last-good v1 crc32 LENGTH`) and the text as it was. It is written
+//! beside, synced and renamed, so that a crash leaves the old one or the new one; what a disk tore shows in
+//! the checksum.
+
+use crate::diagnostic::Diagnostics;
+use crate::parse::{Parsed, parse, read};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[cfg(test)]
+mod tests;
+
+const MAGIC: &str = "fulcrum last-good v1";
+/// The largest file, and its header.
+const LIMIT: u64 = (9 << 20) as u64;
+
+/// Why the last good configuration can't be had or kept.
+#[derive(Debug, Error)]
+pub enum LastGoodError {
+    /// It could not be read.
+    #[error("the last good configuration {path} can't be read: {source}; check the directory's permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be written.
+    #[error(
+        "the last good configuration {path} can't be kept: {source}; check that its directory can be written \
+         to: until then a bad file at boot means no service"
+    )]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not what was written.
+    #[error("the last good configuration {path} is damaged ({what}), and is not used")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: &'static str,
+    },
+}
+
+/// The configuration to run, and where it came from.
+#[derive(Debug)]
+pub enum Boot {
+    /// The file is good.
+    File(Parsed),
+    /// The file is bad, and this is the last good one. Say so loudly.
+    LastGood {
+        /// What runs.
+        parsed: Parsed,
+        /// The text of it.
+        text: String,
+        /// What is wrong with the file.
+        diagnostics: Diagnostics,
+    },
+}
+
+/// Neither the file nor the last good configuration can be used.
+#[derive(Debug, Error)]
+#[error("{diagnostics}\n{reason}")]
+pub struct BootError {
+    /// What is wrong with the file.
+    pub diagnostics: Diagnostics,
+    /// Why the last good configuration is not used either.
+    pub reason: String,
+}
+
+/// Where the last good configuration of `state_dir` is.
+#[must_use]
+pub fn path_in(state_dir: &Path) -> PathBuf {
+    state_dir.join("last-good.yaml")
+}
+
+/// Keeps `text`, the text of a configuration that is in force now.
+///
+/// # Errors
+/// The directory can't be made or written to; the one kept before is untouched then.
+pub fn keep(state_dir: &Path, text: &str) -> Result<(), LastGoodError> {
+    let path = path_in(state_dir);
+    write(state_dir, &path, text).map_err(|source| LastGoodError::Write { path, source })
+}
+
+fn write(state_dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+    std::fs::create_dir_all(state_dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
+    let checksum = crc32fast::hash(text.as_bytes());
+    writeln!(file, "{MAGIC} {checksum:08x} {}", text.len())?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    // The rename itself is safe only once the directory is.
+    std::fs::File::open(state_dir)?.sync_all()
+}
+
+/// The text that was kept last; `None` if none ever was.
+///
+/// # Errors
+/// It can't be read, or is not what was written.
+pub fn recall(state_dir: &Path) -> Result<Option<String>, LastGoodError> {
+    let path = path_in(state_dir);
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(&path).and_then(|file| file.take(LIMIT).read_to_end(&mut bytes));
+    match opened {
+        Ok(_) => check(&bytes).map(Some).map_err(|what| LastGoodError::Damaged { path, what }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(LastGoodError::Read { path, source }),
+    }
+}
+
+fn check(bytes: &[u8]) -> Result<String, &'static str> {
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no header")?;
+    let (header, text) = bytes.split_at_checked(end).ok_or("it has no header")?;
+    let text = text.get(1..).unwrap_or_default();
+    let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
+    let fields = header.strip_prefix(MAGIC).ok_or("its header is of another version")?;
+    let (checksum, length) = fields.trim_start().split_once(' ').ok_or("its header is incomplete")?;
+    if length.parse() != Ok(text.len()) {
+        return Err("its length is wrong");
+    }
+    if u32::from_str_radix(checksum, 16) != Ok(crc32fast::hash(text)) {
+        return Err("its checksum is wrong");
+    }
+    String::from_utf8(text.to_vec()).map_err(|_| "it is not UTF-8")
+}
+
+/// Reads the file at `path`; if it is bad, takes the last good configuration of `state_dir` instead.
+///
+/// It keeps nothing: call [`keep`] once the configuration is in force.
+///
+/// # Errors
+/// Neither can be used.
+pub fn load_or_last_good(path: &Path, state_dir: &Path, host_name: &str) -> Result<Boot, BootError> {
+    let name = path.display().to_string();
+    let diagnostics = match read(path).and_then(|text| parse(&text, &name, host_name)) {
+        Ok(parsed) => return Ok(Boot::File(parsed)),
+        Err(diagnostics) => diagnostics,
+    };
+    let kept = path_in(state_dir).display().to_string();
+    let reason = match recall(state_dir) {
+        Ok(Some(text)) => match parse(&text, &kept, host_name) {
+            Ok(parsed) => return Ok(Boot::LastGood { parsed, text, diagnostics }),
+            Err(kept) => format!("the last good configuration can't be used by this version either:\n{kept}"),
+        },
+        Ok(None) => format!("there is no last good configuration ({kept})"),
+        Err(error) => error.to_string(),
+    };
+    Err(BootError { diagnostics, reason })
+}
