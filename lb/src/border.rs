@@ -109,6 +109,10 @@ pub struct ServiceStats {
     pub datagrams_in: u64,
     /// UDP: datagrams to clients.
     pub datagrams_out: u64,
+    /// UDP: datagrams either way that were refused, were too long for the path or found no room in a buffer.
+    pub datagrams_dropped: u64,
+    /// UDP: sessions that ended early to make room for another.
+    pub sessions_evicted: u64,
 }
 
 /// Counters of a backend within a service; `connections` is a gauge.

@@ -267,7 +267,7 @@ pub struct ConnectionLog {
 pub struct UdpOptions {
     /// A session without a datagram either way for this long ends.
     pub idle: Duration,
-    /// A session ends after so many replies (1 suits DNS).
+    /// A session ends when each of its datagrams has had so many replies (1 suits DNS).
     pub responses: Option<u32>,
     /// Sessions at a time; the one idle longest makes room.
     pub sessions: u32,

@@ -1,0 +1,207 @@
+//! The UDP proxy.
+//!
+//! Each worker is a thread with a socket of its own on each address (SO_REUSEPORT), so that the kernel gives
+//! all datagrams of one client to one worker and sessions need no lock. A session is a client's address and
+//! port together with the address and port it sends to; it has one socket, connected to its backend.
+//!
+//! - A service without a live backend has no socket: the kernel then answers ICMP "port unreachable" for it,
+//!   which an open socket can't. Sessions that may go on (`on_down: drain`, or draining backends) keep their
+//!   worker's socket until the last has ended; meanwhile new clients of that worker get no answer.
+//! - A session whose backend goes down, or says that its port is closed, gets another one with the client's
+//!   next datagram.
+//! - A PROXY header (version 2) stands in front of each datagram, not only of the first one: datagrams are
+//!   lost and backends restart, and whoever keeps no state (DNS) must understand each by itself. The same is
+//!   expected from listed sources.
+//! - The limit on sessions is divided among the workers; the session idle longest in a worker makes room.
+
+mod forward;
+mod sessions;
+mod sockets;
+mod sys;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Counts of tests are small.
+mod tests;
+mod worker;
+
+use crate::connection_log::LogQueue;
+use crate::shared::Shared;
+use crate::table::ServiceCell;
+use fulcrum_config::ServiceName;
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
+use worker::{Command, Worker};
+
+/// With more addresses than this, each has one socket in place of one for each worker, and so one worker: a
+/// socket costs a descriptor.
+const SPREAD_UP_TO: usize = 512;
+
+/// The threads that serve UDP, and what they serve. They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct UdpWorkers {
+    shared: Arc<Shared>,
+    workers: Vec<Handle>,
+    log: Option<LogQueue>,
+    services: BTreeMap<ServiceName, BTreeMap<SocketAddr, Held>>,
+    /// Addresses that were served and that a worker may still hold open for the sessions it has.
+    released: BTreeMap<SocketAddr, Weak<()>>,
+    addresses: usize,
+    sockets: usize,
+    /// Sockets there may be.
+    limit: usize,
+}
+
+/// An address that is served.
+#[derive(Debug)]
+struct Held {
+    /// Each worker's listener has a clone: as long as one is left, the address is in use by ourselves.
+    mark: Weak<()>,
+    sockets: usize,
+}
+
+/// One thread. Commands are not bounded by number, but there are only as many as addresses to serve.
+#[derive(Debug)]
+struct Handle {
+    commands: Option<Sender<Command>>,
+    wake: Arc<OwnedFd>,
+}
+
+impl UdpWorkers {
+    /// As many workers as `shared` has; their threads start with the first service. `files` is the limit on
+    /// open files, of which listeners may use a quarter.
+    pub(crate) fn new(shared: Arc<Shared>, files: u64, log: Option<LogQueue>) -> Self {
+        let limit = usize::try_from(files / 4).unwrap_or(usize::MAX);
+        Self {
+            shared,
+            workers: Vec::new(),
+            log,
+            services: BTreeMap::new(),
+            released: BTreeMap::new(),
+            addresses: 0,
+            sockets: 0,
+            limit,
+        }
+    }
+
+    /// Sockets that take datagrams from clients now.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets
+    }
+
+    /// Serves a service as its table says now. Returns why some of its addresses are not served, a message for
+    /// each; calling it again tries those again.
+    pub(crate) fn apply(&mut self, cell: &Arc<ServiceCell>) -> Vec<String> {
+        if let Err(error) = self.start() {
+            return vec![format!(
+                "UDP workers can't start: {error}; free memory or raise the limit on threads"
+            )];
+        }
+        let table = cell.table();
+        let wanted: BTreeSet<SocketAddr> =
+            if table.can_serve() { table.addresses().collect() } else { BTreeSet::new() };
+        drop(table);
+        let known = self.services.contains_key(&cell.name);
+        let mut held = self.services.remove(&cell.name).unwrap_or_default();
+        let gone: Vec<SocketAddr> =
+            held.keys().filter(|address| !wanted.contains(address)).copied().collect();
+        for address in gone {
+            self.tell_all(|| Command::Unlisten { service: cell.name.clone(), address });
+            if let Some(held) = held.remove(&address) {
+                self.release(address, held);
+            }
+        }
+        if known {
+            self.tell_all(|| Command::Refresh { service: cell.name.clone() });
+        }
+        let mut errors = Vec::new();
+        for address in wanted {
+            if held.contains_key(&address) {
+                continue;
+            }
+            match self.listen(cell, address) {
+                Ok(new) => {
+                    held.insert(address, new);
+                }
+                Err(error) => errors.push(sockets::explain(address, &error)),
+            }
+        }
+        self.services.insert(cell.name.clone(), held);
+        errors
+    }
+
+    /// Serves a service no longer: its sessions end.
+    pub(crate) fn remove(&mut self, service: &ServiceName) {
+        for (address, held) in self.services.remove(service).unwrap_or_default() {
+            self.release(address, held);
+        }
+        self.tell_all(|| Command::Remove { service: service.clone() });
+    }
+
+    fn release(&mut self, address: SocketAddr, held: Held) {
+        self.addresses = self.addresses.saturating_sub(1);
+        self.sockets = self.sockets.saturating_sub(held.sockets);
+        self.released.retain(|_, mark| mark.strong_count() > 0);
+        self.released.insert(address, held.mark);
+    }
+
+    /// All sockets first, so that an address is served by each of its workers or by none.
+    fn listen(&mut self, cell: &Arc<ServiceCell>, address: SocketAddr) -> io::Result<Held> {
+        let spread = self.addresses < SPREAD_UP_TO;
+        let count = if spread { self.workers.len() } else { 1 };
+        if self.sockets.saturating_add(count) > self.limit {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        let ours = self.released.get(&address).is_some_and(|mark| mark.strong_count() > 0);
+        let sockets = sockets::listeners(address, count, ours)?;
+        let mark = Arc::new(());
+        let first = self.addresses.checked_rem(self.workers.len()).unwrap_or(0);
+        for (worker, socket) in self.workers.iter().cycle().skip(first).zip(sockets) {
+            worker.tell(Command::Listen { cell: Arc::clone(cell), address, socket, mark: Arc::clone(&mark) });
+        }
+        self.released.remove(&address);
+        self.addresses = self.addresses.saturating_add(1);
+        self.sockets = self.sockets.saturating_add(count);
+        Ok(Held { mark: Arc::downgrade(&mark), sockets: count })
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.tell(command());
+        }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        for index in self.workers.len()..self.shared.workers.len() {
+            let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+            let (sender, commands) = channel();
+            let shared = Arc::clone(&self.shared);
+            let worker = Worker::new(index, shared, Arc::clone(&wake), commands, self.log.clone())?;
+            std::thread::Builder::new().name(format!("udp-{index}")).spawn(move || worker.run())?;
+            self.workers.push(Handle { commands: Some(sender), wake });
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    fn tell(&self, command: Command) {
+        // A worker that is gone has said so, and nobody can do anything about it here.
+        let _ = self.commands.as_ref().map(|commands| commands.send(command));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()); // Full means that it is awake.
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.commands = None; // Before the wake-up, so that the worker sees it.
+        self.wake();
+    }
+}
