@@ -13,10 +13,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-const VIP: u8 = 100;
-const PORT: u16 = 80;
+/// The VIP's number in the lab.
+pub(crate) const VIP: u8 = 100;
+/// The service's port.
+pub(crate) const PORT: u16 = 80;
 const BACKENDS: [u8; 3] = [31, 32, 33];
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A pair of load balancers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,10 +87,7 @@ fn once(pair: Pair, interval: u16, event: Event) -> Result<(f64, f64)> {
     let lab = Lab::new()?;
     let client = lab.machine("client", 50)?;
     let machines = [lab.machine("lb1", 11)?, lab.machine("lb2", 12)?];
-    let mut backends = Vec::new();
-    for number in BACKENDS {
-        backends.push(Nginx::start(&lab.machine(&format!("web{number}"), number)?)?);
-    }
+    let _backends = backends(&lab)?;
     let nodes =
         [Node::start(pair, &machines[0], interval, 200)?, Node::start(pair, &machines[1], interval, 100)?];
     let probe = Probe::start(&client, SocketAddr::new(ipv4(VIP), PORT), Options::default())?;
@@ -121,10 +120,8 @@ impl Node {
         let machine = machine.clone();
         match pair {
             Pair::Fulcrum => {
-                let path = machine.write("fulcrum.yaml", &fulcrum(&machine, interval))?;
-                let mut command = Command::new(fulcrum_program()?);
-                command.args(["run", "--config"]).arg(path);
-                let processes = vec![machine.spawn("fulcrum", command)?];
+                let nodes = [("lb1".into(), 11, 200), ("lb2".into(), 12, 100)];
+                let processes = vec![start_fulcrum(&machine, &fulcrum(&machine, &nodes, interval))?];
                 Ok(Self { machine, processes, keepalived: None })
             }
             Pair::Keepalived => {
@@ -180,25 +177,40 @@ fn haproxy() -> String {
     text
 }
 
-fn fulcrum(machine: &Machine, interval: u16) -> String {
+/// The file of a node, the same for all nodes but for its own name and paths.
+pub(crate) fn fulcrum(machine: &Machine, nodes: &[(String, u8, u8)], interval: u16) -> String {
     let members: Vec<String> = BACKENDS.iter().map(|number| format!("'{}:80'", ipv4(*number))).collect();
-    format!(
-        "node: {name}\n\
-         nodes:\n  lb1: {{addresses: [{one}], priority: 200}}\n  lb2: {{addresses: [{two}], priority: 100}}\n\
-         interfaces:\n  eth0: {{networks: [10.77.0.0/24]}}\n\
+    let mut text = format!("node: {}\nnodes:\n", machine.name());
+    for (name, number, priority) in nodes {
+        let _ = writeln!(text, "  {name}: {{addresses: [{}], priority: {priority}}}", ipv4(*number));
+    }
+    let _ = write!(
+        text,
+        "interfaces:\n  eth0: {{networks: [10.77.0.0/24]}}\n\
          groups:\n  web: {{vrid: 51, vips: [{vip}], advert_interval: {interval}ms}}\n\
          checks:\n  tcp: {{type: tcp, interval: 1s, timeout: 1s}}\n\
          services:\n  web: {{vip: {vip}, port: {PORT}, check: tcp, backends: [{members}]}}\n\
          admin: {{socket: {socket}, state_dir: {state}}}\n",
-        name = machine.name(),
-        one = ipv4(11),
-        two = ipv4(12),
         vip = ipv4(VIP),
         interval = interval * 10,
         members = members.join(", "),
         socket = machine.file("admin.sock").display(),
         state = machine.file("state").display(),
-    )
+    );
+    text
+}
+
+/// Starts `fulcrum run` with this file.
+pub(crate) fn start_fulcrum(machine: &Machine, config: &str) -> Result<Process> {
+    let path = machine.write("fulcrum.yaml", config)?;
+    let mut command = Command::new(fulcrum_program()?);
+    command.args(["run", "--config"]).arg(path);
+    machine.spawn("fulcrum", command)
+}
+
+/// The three web servers behind every pair.
+pub(crate) fn backends(lab: &Lab) -> Result<Vec<Nginx>> {
+    BACKENDS.iter().map(|number| Nginx::start(&lab.machine(&format!("web{number}"), *number)?)).collect()
 }
 
 fn table(gaps: &Gaps) -> String {

@@ -8,22 +8,29 @@
 
 mod cgroup;
 mod failover;
+mod five;
 mod load;
 mod proxy;
 mod report;
+mod results;
 mod serve;
 mod services;
 mod subject;
 mod topology;
 
 use clap::{Parser, Subcommand};
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Parser)]
 #[command(name = "fulcrum-bench", about = "Measures Fulcrum beside HAProxy, nginx and keepalived")]
 struct Arguments {
+    /// Put the tables into this file, in the place of the last run's.
+    #[arg(long)]
+    results: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,6 +61,12 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// Five nodes in one group at the shortest interval: leader after leader is lost.
+    Five {
+        /// Groups built and taken down node by node.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Many services on one node: cold start, and one of them changed.
     Services {
         /// How many services.
@@ -78,33 +91,51 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Proxy { rounds, seconds, idle, cells, subjects } => {
-            let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
-            let subjects =
-                subject::Subject::TCP.into_iter().filter(|subject| named(&subjects, subject)).collect();
-            proxy::run(&proxy::Plan { rounds, seconds, cells, subjects, idle_connections: idle })
-                .map(|samples| println!("{}", report::proxy(&samples)))
-        }
-        Command::Failover { rounds } => {
-            failover::run(rounds).map(|table| println!("{table}")).map_err(std::io::Error::other)
-        }
-        Command::Services { count, rounds } => services::run(count, rounds).map(|table| println!("{table}")),
-        Command::Await { kind, target } => services::wait_for(&kind, target),
-        Command::Serve { addresses } => serve::run(&addresses),
-        Command::Load { kind, target, clients, seconds } => {
-            load::run(load::Load { kind, target, clients, duration: Duration::from_secs_f64(seconds) })
-                .and_then(|outcome| Ok(serde_json::to_string(&outcome)?))
-                .map(|text| println!("{text}"))
-        }
-        Command::Hold { target, count } => load::hold(target, count),
-    };
-    match result {
+    let Arguments { results, command } = Arguments::parse();
+    match run(results.as_deref(), command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fulcrum-bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
+    match command {
+        Command::Proxy { rounds, seconds, idle, cells, subjects } => {
+            let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
+            let subjects =
+                subject::Subject::TCP.into_iter().filter(|subject| named(&subjects, subject)).collect();
+            let plan = proxy::Plan { rounds, seconds, cells, subjects, idle_connections: idle };
+            let how = format!("fulcrum-bench proxy --rounds {rounds} --seconds {seconds} --idle {idle}");
+            results::publish(results, "proxy", &how, &report::proxy(&proxy::run(&plan)?))
+        }
+        Command::Failover { rounds } => {
+            let table = failover::run(rounds).map_err(io::Error::other)?;
+            results::publish(
+                results,
+                "failover",
+                &format!("fulcrum-bench failover --rounds {rounds}"),
+                &table,
+            )
+        }
+        Command::Five { rounds } => {
+            let table = five::run(rounds).map_err(io::Error::other)?;
+            results::publish(results, "five nodes", &format!("fulcrum-bench five --rounds {rounds}"), &table)
+        }
+        Command::Services { count, rounds } => {
+            let how = format!("fulcrum-bench services --count {count} --rounds {rounds}");
+            results::publish(results, "services", &how, &services::run(count, rounds)?)
+        }
+        Command::Await { kind, target } => services::wait_for(&kind, target),
+        Command::Serve { addresses } => serve::run(&addresses),
+        Command::Load { kind, target, clients, seconds } => {
+            let load = load::Load { kind, target, clients, duration: Duration::from_secs_f64(seconds) };
+            println!("{}", serde_json::to_string(&load::run(load)?)?);
+            Ok(())
+        }
+        Command::Hold { target, count } => load::hold(target, count),
     }
 }
 
