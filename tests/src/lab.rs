@@ -3,16 +3,22 @@
 //! One flat network, 10.77.0.0/24 and fd77::/64. A machine has a number: machine 11 is 10.77.0.11, fd77::11
 //! and 02:00:00:00:00:11. Its only interface is `eth0`.
 
+mod frr;
+mod fulcrum;
 mod keepalived;
 mod namespace;
 mod nginx;
+mod pair;
 mod process;
 mod sweep;
 mod switch;
 
+pub use frr::Frr;
+pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};
 pub use namespace::Namespace;
 pub use nginx::Nginx;
+pub use pair::{GROUP, Pair, Plan, PlannedNode, wait_served_by};
 pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};
 

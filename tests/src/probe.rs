@@ -1,8 +1,10 @@
 //! A client that asks for service again and again, each time over a new connection with a short timeout, and
 //! keeps the timeline of what it got.
 
+mod session;
 mod timeline;
 
+pub use session::{Ended, Session};
 pub use timeline::{Outage, Outcome, Sample, Timeline};
 
 use crate::error::{Context, Result};

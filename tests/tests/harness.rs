@@ -1,6 +1,7 @@
 //! The lab itself, with nothing of ours in it: two real keepalived and what a client sees when one dies.
 
-use fulcrum_tests::lab::{Keepalived, Lab, Nginx, VirtualRouter, ipv4};
+use fulcrum_tests::frames::NeighbourProbe;
+use fulcrum_tests::lab::{Keepalived, Lab, Nginx, VirtualRouter, ipv4, ipv6};
 use fulcrum_tests::probe::{Options, Probe, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::net::SocketAddr;
@@ -96,6 +97,28 @@ fn faults_of_the_switch_are_one_way_and_heal() {
         lab.switch().plug_in(&two)?;
         two.configure()?;
         wait_until("answers", SECONDS_10, hears)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_neighbour_probe_sees_each_machine_that_answers() {
+    Lab::run(|lab| {
+        let (asker, one, two) = (lab.machine("asker", 50)?, lab.machine("one", 1)?, lab.machine("two", 2)?);
+        for (address, prefix) in [(ipv4(100), 24), (ipv6(100), 64)] {
+            let probe = NeighbourProbe::start(&asker, address, Duration::from_millis(10))?;
+            let has = |macs: &[&str]| {
+                let seen = probe.macs_since(now() - Duration::from_millis(500));
+                seen.iter().map(ToString::to_string).eq(macs.iter().copied())
+            };
+            let shown = format!("{address}/{prefix}");
+            one.run("ip", &["addr", "add", &shown, "dev", "eth0"])?;
+            wait_until("one to answer", SECONDS_10, || has(&[&one.mac()]))?;
+            two.run("ip", &["addr", "add", &shown, "dev", "eth0"])?;
+            wait_until("both to answer", SECONDS_10, || has(&[&one.mac(), &two.mac()]))?;
+            one.run("ip", &["addr", "del", &shown, "dev", "eth0"])?;
+            wait_until("two to answer alone", SECONDS_10, || has(&[&two.mac()]))?;
+        }
         Ok(())
     });
 }

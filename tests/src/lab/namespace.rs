@@ -25,6 +25,9 @@ impl Namespace {
             for (key, value) in [
                 ("ipv6/conf/all/accept_dad", "0"),
                 ("ipv6/conf/default/accept_dad", "0"),
+                // FRR's leader sends router advertisements; addresses come from the lab alone.
+                ("ipv6/conf/all/accept_ra", "0"),
+                ("ipv6/conf/default/accept_ra", "0"),
                 ("ipv6/conf/all/disable_ipv6", "0"),
                 ("ipv6/conf/default/disable_ipv6", "0"),
             ] {

@@ -22,6 +22,18 @@ impl Sample {
     pub fn is_answer(&self) -> bool {
         matches!(self.outcome, Outcome::Answer { .. })
     }
+
+    /// Where the backend saw it come from, if it was answered.
+    #[must_use]
+    pub fn via(&self) -> Option<IpAddr> {
+        if let Outcome::Answer { via, .. } = self.outcome { Some(via) } else { None }
+    }
+
+    /// Which backend answered it, if one did.
+    #[must_use]
+    pub fn backend(&self) -> Option<&str> {
+        if let Outcome::Answer { backend, .. } = &self.outcome { Some(backend) } else { None }
+    }
 }
 
 /// How a request ended.
@@ -167,23 +179,13 @@ impl Timeline {
     /// How many each backend answered.
     #[must_use]
     pub fn backends(&self) -> BTreeMap<String, usize> {
-        count(self.samples.iter().filter_map(|sample| match &sample.outcome {
-            Outcome::Answer { backend, .. } => Some(backend.to_string()),
-            Outcome::Refused | Outcome::Reset | Outcome::Timeout | Outcome::Garbled | Outcome::Failed(_) => {
-                None
-            }
-        }))
+        count(self.samples.iter().filter_map(Sample::backend).map(str::to_owned))
     }
 
     /// How many came to backends through each address.
     #[must_use]
     pub fn via(&self) -> BTreeMap<IpAddr, usize> {
-        count(self.samples.iter().filter_map(|sample| match &sample.outcome {
-            Outcome::Answer { via, .. } => Some(*via),
-            Outcome::Refused | Outcome::Reset | Outcome::Timeout | Outcome::Garbled | Outcome::Failed(_) => {
-                None
-            }
-        }))
+        count(self.samples.iter().filter_map(Sample::via))
     }
 }
 

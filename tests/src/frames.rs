@@ -1,0 +1,115 @@
+//! Frames as they are on the wire: watching a port, sending what no decent program would, asking who has an
+//! address.
+
+mod neighbour;
+
+pub use neighbour::{NeighbourProbe, neighbour_question};
+
+use crate::LabError;
+use crate::error::{Context, Result};
+use crate::lab::{Machine, Namespace};
+use pnet::datalink::{self, Channel, Config, DataLinkReceiver, DataLinkSender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A frame and when it was seen.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// When it was seen.
+    pub at: Instant,
+    /// From the destination MAC to the last byte.
+    pub bytes: Vec<u8>,
+}
+
+/// Watches an interface.
+#[derive(Debug)]
+pub struct Capture {
+    stop: Arc<AtomicBool>,
+    frames: Arc<Mutex<Vec<Frame>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How many frames a capture keeps.
+const FRAMES_MAX: usize = 100_000;
+
+impl Capture {
+    /// Watches an interface of a namespace; keeps the frames that `wanted` wants.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn start(
+        namespace: &Arc<Namespace>,
+        interface: &str,
+        wanted: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Self> {
+        let (namespace, interface) = (Arc::clone(namespace), interface.to_owned());
+        let (_, mut receiver) = namespace.enter(|| open(&interface))??;
+        let stop = Arc::new(AtomicBool::new(false));
+        let frames = Arc::new(Mutex::new(Vec::new()));
+        let (thread_stop, thread_frames) = (Arc::clone(&stop), Arc::clone(&frames));
+        let thread = std::thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || {
+                while !thread_stop.load(Ordering::Relaxed) {
+                    // An error is the timeout, or the interface is gone for a while.
+                    let Ok(bytes) = receiver.next() else { continue };
+                    if wanted(bytes) {
+                        let mut frames = thread_frames.lock().unwrap_or_else(PoisonError::into_inner);
+                        if frames.len() < FRAMES_MAX {
+                            frames.push(Frame { at: Instant::now(), bytes: bytes.to_vec() });
+                        }
+                    }
+                }
+            })
+            .context("start a capture")?;
+        Ok(Self { stop, frames, thread: Some(thread) })
+    }
+
+    /// What has been seen until now.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Frame> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+/// Sends frames from a machine's interface as they are.
+///
+/// # Errors
+/// The interface is gone or takes none.
+pub fn inject(machine: &Machine, frames: &[Vec<u8>]) -> Result<()> {
+    machine.namespace().enter(|| {
+        let (mut sender, _) = open("eth0")?;
+        for frame in frames {
+            sender
+                .send_to(frame, None)
+                .ok_or_else(|| LabError::new("a frame that fits into no buffer"))?
+                .context("send a frame")?;
+        }
+        Ok(())
+    })?
+}
+
+/// Opens an interface of the namespace that the calling thread is in.
+fn open(name: &str) -> Result<(Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>)> {
+    let interfaces = datalink::interfaces();
+    let interface = interfaces
+        .iter()
+        .find(|interface| interface.name == name)
+        .ok_or_else(|| LabError::new(format!("no interface {name}")))?;
+    let config = Config { read_timeout: Some(Duration::from_millis(20)), ..Config::default() };
+    match datalink::channel(interface, config).context(format!("open {name}"))? {
+        Channel::Ethernet(sender, receiver) => Ok((sender, receiver)),
+        _ => Err(LabError::new(format!("{name} is not Ethernet"))),
+    }
+}
