@@ -1,2 +1,32 @@
-//! The fulcrum command.
-fn main() {}
+//! The fulcrum command: the only binary.
+//!
+//! [`cli`] says what can be asked, `commands` does it. `fulcrum run` is the daemon: [`engines`] starts the
+//! three engines, [`node`] holds the running configuration, [`admin`] is how operators reach it, [`metrics`]
+//! what others measure of it.
+
+mod admin;
+mod cli;
+mod client;
+mod commands;
+mod engines;
+mod error;
+mod last_good;
+mod lock;
+mod logging;
+mod metrics;
+mod node;
+mod show;
+mod sys;
+mod systemd;
+mod wire;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The guard must start fast and own nothing: no runtime, no command line, no log.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == engines::GUARD) {
+        return engines::guard_main();
+    }
+    commands::dispatch(cli::Cli::parse())
+}

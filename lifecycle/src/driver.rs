@@ -137,6 +137,12 @@ impl Handle {
         self.vip.clone()
     }
 
+    /// What is served, as it changes.
+    #[must_use]
+    pub fn lb(&self) -> watch::Receiver<fulcrum_lb::Observed> {
+        self.lb.clone()
+    }
+
     /// What was asked and observed, as of now.
     #[must_use]
     pub fn snapshots(&self) -> Snapshots {

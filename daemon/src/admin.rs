@@ -1,0 +1,21 @@
+//! How operators and monitoring reach the daemon: HTTP over a Unix socket, over TCP with mutual TLS, and a
+//! plain listener for metrics alone.
+//!
+//! Who calls is known before the request is read ([`caller`]); what may be asked is one table ([`api`]).
+
+mod api;
+mod caller;
+mod server;
+mod tls;
+
+pub(crate) use server::{Bound, bind, serve};
+
+use crate::node::Node;
+use caller::{Caller, Role};
+
+/// Reloads because of SIGHUP, which only root and the daemon's own user can send.
+pub(crate) async fn reload_by_signal(node: &Node) {
+    let caller = Caller { role: Role::Operator, who: "SIGHUP".to_owned() };
+    // The outcome is in the log and the status.
+    let _ = api::reload_as(node, &caller).await;
+}

@@ -1,0 +1,211 @@
+//! What may be asked of the daemon, by whom, and the answers.
+
+use crate::admin::caller::{Caller, Role};
+use crate::metrics;
+use crate::node::Node;
+use crate::systemd::{self, STUCK};
+use crate::wire::Refusal;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
+use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Route {
+    Status,
+    Metrics,
+    Health,
+    Ready,
+    Reload,
+    Handover(String),
+}
+
+impl Route {
+    /// The method it is asked by.
+    fn method(&self) -> Method {
+        match self {
+            Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
+            Self::Reload | Self::Handover(_) => Method::POST,
+        }
+    }
+
+    /// Who may ask.
+    fn least(&self) -> Role {
+        match self {
+            Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
+            Self::Status => Role::Viewer,
+            Self::Reload | Self::Handover(_) => Role::Operator,
+        }
+    }
+
+    fn find(path: &str) -> Option<Self> {
+        match path {
+            "/v1/status" => Some(Self::Status),
+            "/metrics" => Some(Self::Metrics),
+            "/healthz" => Some(Self::Health),
+            "/readyz" => Some(Self::Ready),
+            "/v1/reload" => Some(Self::Reload),
+            _ => {
+                let group = path.strip_prefix("/v1/handover/")?;
+                (!group.is_empty() && !group.contains('/')).then(|| Self::Handover(group.to_owned()))
+            }
+        }
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, path: &str) -> Answer {
+    let visible = |route: &Route| caller.role > Role::Monitor || route.least() == Role::Monitor;
+    let Some(route) = Route::find(path).filter(visible) else {
+        return refuse(StatusCode::NOT_FOUND, "there is no such path");
+    };
+    if *method != route.method() && !(*method == Method::HEAD && route.method() == Method::GET) {
+        let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "not by this method");
+        if let Ok(allowed) = HeaderValue::from_str(route.method().as_str()) {
+            answer.headers_mut().insert(ALLOW, allowed);
+        }
+        return answer;
+    }
+    if caller.role < route.least() {
+        audit(caller, path, "refused: not an operator");
+        return refuse(
+            StatusCode::FORBIDDEN,
+            &format!("a {} may not do that, only an operator", caller.role),
+        );
+    }
+    match route {
+        Route::Status => off_loop(node, |node| json(StatusCode::OK, &node.status())).await,
+        Route::Metrics => off_loop(node, metrics_page).await,
+        Route::Health => health(node),
+        Route::Ready => off_loop(node, ready).await,
+        Route::Reload => reload(node, caller).await,
+        Route::Handover(group) => handover(node, caller, group).await,
+    }
+}
+
+/// The log line that says who did what.
+fn audit(caller: &Caller, what: &str, result: &str) {
+    tracing::info!(target: "audit", who = %caller.who, role = %caller.role, what, result);
+}
+
+/// Thousands of services take milliseconds to show: not on the loop that serves signals.
+async fn off_loop(node: &Arc<Node>, work: impl FnOnce(&Node) -> Answer + Send + 'static) -> Answer {
+    let node = Arc::clone(node);
+    match tokio::task::spawn_blocking(move || work(&node)).await {
+        Ok(answer) => answer,
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn metrics_page(node: &Node) -> Answer {
+    match metrics::page(&node.status()) {
+        Ok(page) => text(StatusCode::OK, metrics::CONTENT_TYPE, page),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn health(node: &Node) -> Answer {
+    let since = node.handle().since_beat();
+    if since < STUCK {
+        text(StatusCode::OK, "text/plain", "ok\n".to_owned())
+    } else {
+        let what = format!("the loop that joins the engines has not run for {} ms\n", since.as_millis());
+        text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", what)
+    }
+}
+
+fn ready(node: &Node) -> Answer {
+    let status = node.status();
+    if status.ready {
+        text(StatusCode::OK, "text/plain", "ready\n".to_owned())
+    } else {
+        let what = status.not_ready.iter().map(|what| format!("{what}\n")).collect();
+        text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", what)
+    }
+}
+
+/// Runs to its end even if the caller hangs up.
+async fn reload(node: &Arc<Node>, caller: &Caller) -> Answer {
+    let (node, caller) = (Arc::clone(node), caller.clone());
+    let work = tokio::spawn(async move { reload_as(&node, &caller).await });
+    match work.await {
+        Ok(Ok(reloaded)) => json(StatusCode::OK, &reloaded),
+        Ok(Err(refusal)) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Reloads, and leaves a trace of who asked.
+pub(crate) async fn reload_as(node: &Node, caller: &Caller) -> Result<crate::wire::Reloaded, Refusal> {
+    systemd::reloading();
+    let result = node.reload().await;
+    match &result {
+        Ok(reloaded) => {
+            audit(caller, "reload", "applied");
+            for line in reloaded.difference.to_string().lines() {
+                tracing::info!(target: "config", "{line}");
+            }
+            for warning in &reloaded.warnings {
+                tracing::warn!(target: "config", "{warning}");
+            }
+        }
+        Err(refusal) => {
+            audit(caller, "reload", "refused");
+            tracing::error!(target: "config", "{}", refusal.error);
+            for line in &refusal.diagnostics {
+                tracing::error!(target: "config", "{line}");
+            }
+        }
+    }
+    systemd::ready(if result.is_ok() {
+        "reloaded"
+    } else {
+        "a reload was refused; the configuration before it runs"
+    });
+    result
+}
+
+/// Runs to its end even if the caller hangs up: the group must not stay stood down.
+async fn handover(node: &Arc<Node>, caller: &Caller, group: String) -> Answer {
+    let (node, caller) = (Arc::clone(node), caller.clone());
+    let work = tokio::spawn(async move {
+        let result = node.handover(&group).await;
+        let outcome = match &result {
+            Ok(done) => format!("{} leads after {} ms", done.leader, done.took_ms),
+            Err(refusal) => refusal.error.clone(),
+        };
+        audit(&caller, &format!("handover {group}"), &outcome);
+        result
+    });
+    match work.await {
+        Ok(Ok(done)) => json(StatusCode::OK, &done),
+        Ok(Err(refusal)) => json(StatusCode::CONFLICT, &refusal),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+pub(crate) fn refuse(status: StatusCode, error: &str) -> Answer {
+    json(status, &Refusal::new(error))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(body) => text(status, "application/json", body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+    }
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

@@ -1,0 +1,24 @@
+use super::*;
+
+#[test]
+fn each_path_has_its_method_and_least_role() {
+    let rows = [
+        ("/v1/status", Method::GET, Role::Viewer),
+        ("/metrics", Method::GET, Role::Monitor),
+        ("/healthz", Method::GET, Role::Monitor),
+        ("/readyz", Method::GET, Role::Monitor),
+        ("/v1/reload", Method::POST, Role::Operator),
+        ("/v1/handover/web", Method::POST, Role::Operator),
+    ];
+    for (path, method, least) in rows {
+        let route = Route::find(path).expect(path);
+        assert_eq!((route.method(), route.least()), (method, least), "{path}");
+    }
+}
+
+#[test]
+fn other_paths_are_not_there() {
+    for path in ["", "/", "/v1", "/v1/status/", "/v1/handover/", "/v1/handover/a/b", "/metrics?x"] {
+        assert_eq!(Route::find(path), None, "{path}");
+    }
+}

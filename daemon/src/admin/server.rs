@@ -1,0 +1,205 @@
+//! The listeners, and one bounded HTTP/1 connection after the other.
+#![allow(clippy::disallowed_methods, reason = "a driver: its timeouts are its own")]
+
+use crate::admin::api::{self, Answer, refuse};
+use crate::admin::caller::{self, Caller, Role};
+use crate::admin::tls::Tls;
+use crate::error::Failure;
+use crate::node::Node;
+use fulcrum_config::Admin;
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// Connections of one listener at a time; further ones wait in its queue.
+const CONNECTIONS: usize = 64;
+/// A request's head must fit.
+const HEAD_BYTES: usize = 16 * 1024;
+/// No request needs a body; a small one is ignored.
+const BODY_BYTES: u64 = 4 * 1024;
+/// A request's head must have come by then.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A whole connection takes at most so long: longer than the longest handover.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(240);
+/// Wait after an error of accept that does not go away by itself at once (no files left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The listeners, before there is a node to speak of.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    unix: UnixListener,
+    viewers: Option<u32>,
+    tls: Option<(TcpListener, Arc<Tls>)>,
+    metrics: Option<TcpListener>,
+}
+
+/// Opens the listeners. The caller holds the lock of the socket's path, so one that is there is a dead one's.
+pub(crate) async fn bind(admin: &Admin) -> Result<Bound, Failure> {
+    let viewers = match &admin.viewer_group {
+        Some(name) => Some(caller::group_id(name).map_err(|error| io_failure("admin.viewer_group", error))?),
+        None => None,
+    };
+    let socket = admin.socket.display().to_string();
+    let unix = bind_unix(&admin.socket, viewers)
+        .map_err(|error| io_failure(&format!("{socket}: the admin socket can't be opened"), error))?;
+    let mut tls = None;
+    if let Some(tcp) = &admin.tcp {
+        let listener = bind_tcp("admin.tcp", tcp.listen).await?;
+        let acceptor = Tls::new(tcp.clone()).map_err(Failure::Refused)?;
+        tls = Some((listener, Arc::new(acceptor)));
+    }
+    let metrics = match admin.metrics {
+        Some(address) => Some(bind_tcp("admin.metrics", address).await?),
+        None => None,
+    };
+    Ok(Bound { unix, viewers, tls, metrics })
+}
+
+fn io_failure(what: &str, error: io::Error) -> Failure {
+    Failure::Io { what: what.to_owned(), error }
+}
+
+async fn bind_tcp(what: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        io_failure(
+            &format!("{what}: {address} can't be listened on; is it taken ('ss -ltnp'), or not local?"),
+            error,
+        )
+    })
+}
+
+/// The socket gets its mode while nobody can reach it: in a new directory of ours, then it is moved.
+fn bind_unix(path: &Path, viewers: Option<u32>) -> io::Result<UnixListener> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let private = tempfile::Builder::new().prefix(".fulcrum").tempdir_in(parent)?;
+    let name = private.path().join("s");
+    let listener = UnixListener::bind(&name)?;
+    let mode = if viewers.is_some() { 0o660 } else { 0o600 };
+    if viewers.is_some() {
+        chown(&name, None, viewers)?;
+    }
+    std::fs::set_permissions(&name, std::fs::Permissions::from_mode(mode))?;
+    std::fs::rename(&name, path)?;
+    Ok(listener)
+}
+
+/// Serves the listeners for as long as the runtime lives.
+pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
+    let (unix, viewers) = (bound.unix, bound.viewers);
+    tokio::spawn(serve_unix(unix, viewers, Arc::clone(node)));
+    if let Some((listener, tls)) = bound.tls {
+        tokio::spawn(serve_tls(listener, tls, Arc::clone(node)));
+    }
+    if let Some(listener) = bound.metrics {
+        tokio::spawn(serve_metrics(listener, Arc::clone(node)));
+    }
+}
+
+/// Accepts one connection after the other, no more than [`CONNECTIONS`] at a time.
+async fn accept<S, F>(
+    what: &'static str,
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
+    handle: impl Fn(S) -> F,
+) where
+    S: Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match poll_fn(&mut poll_accept).await {
+            Ok(stream) => {
+                let work = handle(stream);
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, work).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "{what} can't accept; are there files left (LimitNOFILE=)?");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_unix(listener: UnixListener, viewers: Option<u32>, node: Arc<Node>) {
+    let next = |cx: &mut Context<'_>| listener.poll_accept(cx).map_ok(|(stream, _)| stream);
+    accept("the admin socket", next, |stream: UnixStream| {
+        let node = Arc::clone(&node);
+        async move {
+            match caller::of_unix(&stream, viewers) {
+                Ok(caller) => connection(stream, caller, node).await,
+                Err(error) => tracing::warn!(%error, "the kernel does not say who calls; refused"),
+            }
+        }
+    })
+    .await;
+}
+
+async fn serve_tls(listener: TcpListener, tls: Arc<Tls>, node: Arc<Node>) {
+    let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    accept("admin.tcp", next, |(stream, from): (TcpStream, SocketAddr)| {
+        let (tls, node) = (Arc::clone(&tls), Arc::clone(&node));
+        async move {
+            match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream, from)).await {
+                Ok(Ok((stream, caller))) => connection(stream, Some(caller), node).await,
+                Ok(Err(error)) => {
+                    tracing::info!(target: "audit", who = %from, result = %error, "TLS refused")
+                }
+                Err(_) => tracing::info!(target: "audit", who = %from, result = "too slow", "TLS refused"),
+            }
+        }
+    })
+    .await;
+}
+
+async fn serve_metrics(listener: TcpListener, node: Arc<Node>) {
+    let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    accept("admin.metrics", next, |(stream, from): (TcpStream, SocketAddr)| {
+        let caller = Caller { role: Role::Monitor, who: from.to_string() };
+        connection(stream, Some(caller), Arc::clone(&node))
+    })
+    .await;
+}
+
+/// One request, one answer; a caller without a role gets a refusal.
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Option<Caller>, node: Arc<Node>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (caller, node) = (caller.clone(), Arc::clone(&node));
+        async move { Ok::<Answer, Infallible>(respond(&node, caller, &request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+async fn respond(node: &Arc<Node>, caller: Option<Caller>, request: &Request<Incoming>) -> Answer {
+    let Some(caller) = caller else {
+        return refuse(StatusCode::FORBIDDEN, "only root, the daemon's user and admin.viewer_group may ask");
+    };
+    if request.body().size_hint().lower() > BODY_BYTES {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request needs so large a body");
+    }
+    api::answer(node, &caller, request.method(), request.uri().path()).await
+}

@@ -1,0 +1,151 @@
+//! What can be asked of the command.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the configuration is unless said otherwise.
+pub(crate) const CONFIG_FILE: &str = "/etc/fulcrum/fulcrum.yaml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed; the message says what happened, what it affects and what to do
+  2  the command line is wrong
+  3  no daemon could be reached
+  4  this user may not do that";
+
+/// Answers for virtual addresses, in pairs, and spreads their connections over healthy servers.
+#[derive(Debug, Parser)]
+#[command(name = "fulcrum", version, after_help = EXIT_CODES, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the daemon in the foreground.
+    #[command(after_help = "\
+Examples:
+  fulcrum run
+  fulcrum run /etc/fulcrum/test.yaml
+  FULCRUM_LOG=debug fulcrum run
+
+Signals: SIGTERM and SIGINT hand every VIP over and stop (a second one stops at once); SIGHUP reloads.")]
+    Run(ConfigFile),
+
+    /// Shows who leads each group since when and why, services, and backends with the reason of their state.
+    #[command(after_help = "\
+Examples:
+  fulcrum status
+  fulcrum status --watch
+  fulcrum status --json | jq '.groups[] | {name, role, since_seconds}'")]
+    Status(StatusOptions),
+
+    /// Reads the configuration again and applies the difference; a bad file is refused whole.
+    #[command(after_help = "\
+Examples:
+  fulcrum check && fulcrum reload
+  systemctl reload fulcrum
+
+Prints the difference that was applied. If the file is refused, the running configuration stays, the mistakes
+are printed and the exit code is 1.")]
+    Reload(Connect),
+
+    /// Checks a configuration file without applying it.
+    #[command(after_help = "\
+Examples:
+  fulcrum check
+  fulcrum check /tmp/new.yaml
+  fulcrum check --json /tmp/new.yaml")]
+    Check(CheckOptions),
+
+    /// Prints the JSON Schema of the configuration file, for editors.
+    #[command(after_help = "\
+Example:
+  fulcrum schema > fulcrum.schema.json
+  # first line of fulcrum.yaml: # yaml-language-server: $schema=./fulcrum.schema.json")]
+    Schema,
+
+    /// Makes the peer lead a group (before work on this node).
+    #[command(after_help = "\
+Example:
+  fulcrum handover web
+
+Resigns the group here, waits until a peer leads it, and prints how long that took. If nobody takes it, this
+node leads it again and the exit code is 1.")]
+    Handover(HandoverOptions),
+
+    /// Prints the version.
+    Version,
+
+    /// Prints a completion script for a shell.
+    #[command(after_help = "\
+Example:
+  fulcrum completions bash > /etc/bash_completion.d/fulcrum")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file.
+    #[arg(value_name = "FILE", default_value = CONFIG_FILE)]
+    pub(crate) file: PathBuf,
+
+    /// The same, as an option.
+    #[arg(long = "config", value_name = "FILE", conflicts_with = "file")]
+    pub(crate) option: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    pub(crate) fn path(&self) -> &PathBuf {
+        self.option.as_ref().unwrap_or(&self.file)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// The daemon's admin socket [default: /run/fulcrum/admin.sock, or what --config says].
+    #[arg(long, env = "FULCRUM_SOCKET", value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Take the admin socket from this configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show it again every second until Ctrl-C.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+
+    /// Print the mistakes as JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandoverOptions {
+    /// The group.
+    pub(crate) group: String,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}

@@ -1,0 +1,83 @@
+//! What each command does.
+
+mod check;
+mod run;
+mod status;
+
+use crate::cli::{Cli, Command, Connect, HandoverOptions};
+use crate::client::{Client, Reply};
+use crate::error::Failure;
+use crate::wire::{HandedOver, Refusal, Reloaded};
+use clap::CommandFactory;
+use hyper::Method;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Does what was asked, and says how it went.
+pub(crate) fn dispatch(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Run(config) => run::run(config.path()),
+        Command::Status(options) => status::status(&options),
+        Command::Reload(connect) => reload(&connect),
+        Command::Check(options) => check::check(&options),
+        Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
+        Command::Handover(options) => handover(&options),
+        Command::Version => print(&format!("fulcrum {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "fulcrum", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("fulcrum: {failure}");
+        failure.exit_code()
+    })
+}
+
+/// Prints; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Io { what: "the output can't be written".to_owned(), error })
+        }
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    let mut text = String::new();
+    for diagnostic in &refusal.diagnostics {
+        text.push_str(diagnostic.trim_end());
+        text.push_str("\n\n");
+    }
+    text.push_str(&refusal.error);
+    if refusal.diagnostics.is_empty() {
+        Failure::Refused(text)
+    } else {
+        Failure::Refused(format!("\n{text}"))
+    }
+}
+
+fn reload(connect: &Connect) -> Result<ExitCode, Failure> {
+    let client = Client::new(connect)?;
+    match client.ask::<Reloaded>(Method::POST, "/v1/reload")? {
+        Reply::Done(reloaded) => {
+            for warning in &reloaded.warnings {
+                eprintln!("{}", warning.trim_end());
+            }
+            print(&reloaded.difference.to_string())
+        }
+        Reply::Refused(refusal) => Err(refused(&refusal)),
+    }
+}
+
+fn handover(options: &HandoverOptions) -> Result<ExitCode, Failure> {
+    let client = Client::new(&options.connect)?;
+    match client.ask::<HandedOver>(Method::POST, &format!("/v1/handover/{}", options.group))? {
+        Reply::Done(done) => {
+            print(&format!("{} leads group {} after {:.1} ms\n", done.leader, done.group, done.took_ms))
+        }
+        Reply::Refused(refusal) => Err(refused(&refusal)),
+    }
+}

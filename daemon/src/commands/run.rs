@@ -1,0 +1,183 @@
+//! `fulcrum run`: the daemon.
+#![allow(clippy::disallowed_methods, reason = "the daemon's own loop")]
+
+use crate::admin::{self, Bound};
+use crate::engines;
+use crate::error::Failure;
+use crate::lock;
+use crate::logging;
+use crate::node::{Boot, Node, boot};
+use crate::systemd::{self, STUCK};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Resigning takes milliseconds; a peer takes over by itself if it takes longer than this.
+const STOP: Duration = Duration::from_secs(2);
+/// How long the start waits for listeners before it says that it is up (the status says what is missing).
+const READY: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(file: &Path) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let boot = boot(file)?;
+    let log = logging::start(boot.config.admin.log_format)
+        .map_err(|error| Failure::Io { what: "logging can't be started".to_owned(), error })?;
+    logging::end_at_panic();
+    let socket = boot.config.admin.socket.clone();
+    let lock = lock::take(&socket)?;
+    raise_limit_on_files();
+    boot.announce(file);
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io { what: "no event loop; are there files left?".to_owned(), error })?;
+    let result = runtime.block_on(daemon(file, &boot, started));
+    // A handler that still runs must not hold up the end.
+    runtime.shutdown_background();
+    let _ = std::fs::remove_file(&socket);
+    drop(lock);
+    drop(log);
+    result
+}
+
+/// Connections cost files: up to the hard limit, rather than the soft one that suits `select`.
+fn raise_limit_on_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = limit.current, "the limit on open files could not be raised");
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| {
+            signal(kind).map_err(|error| Failure::Io { what: "signals can't be received".to_owned(), error })
+        };
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next.
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// Waits for one that ends the process.
+    async fn end(&mut self) {
+        while self.next().await != Asked::End {}
+    }
+}
+
+async fn daemon(file: &Path, boot: &Boot, started: Instant) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::new()?;
+    let bound = admin::bind(&boot.config.admin).await?;
+    let engines = engines::start(&boot.config)?;
+    let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), engines)
+        .map_err(|error| Failure::Refused(error.to_string()))?;
+    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started));
+    up(bound, &node, started);
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                Asked::Reload => {
+                    let node = Arc::clone(&node);
+                    tokio::spawn(async move { admin::reload_by_signal(&node).await });
+                }
+            },
+            engine = node.handle().failed() => {
+                tracing::error!(engine, "an engine has ended by itself; the process ends so that the peer takes over");
+                return Ok(ExitCode::from(1));
+            }
+        }
+    }
+    tracing::info!("stopping: the groups are handed over first; a second signal stops at once");
+    systemd::stopping();
+    let begun = Instant::now();
+    tokio::select! {
+        resigned = node.handle().stop(STOP) => {
+            let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if resigned {
+                tracing::info!(duration_ms, "stopped: every group is resigned");
+            } else {
+                tracing::error!(duration_ms, "stopped before every group was resigned; the peer takes over by itself");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.end() => {
+            tracing::warn!("a second signal: stopping at once; the guard resigns");
+            Ok(ExitCode::from(1))
+        }
+    }
+}
+
+fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
+    admin::serve(bound, node);
+    let config = node.handle().config();
+    tracing::info!(
+        node = %config.node,
+        groups = config.groups.len(),
+        services = config.services.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        "fulcrum runs"
+    );
+    tokio::spawn(say_ready(Arc::clone(node), started));
+    if let Some(interval) = systemd::watchdog_interval() {
+        tokio::spawn(watchdog(Arc::clone(node), interval));
+    }
+}
+
+async fn say_ready(node: Arc<Node>, started: Instant) {
+    let mut lb = node.handle().lb();
+    let in_time =
+        tokio::time::timeout(READY, lb.wait_for(|lb| lb.ready)).await.is_ok_and(|seen| seen.is_ok());
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if in_time {
+        tracing::info!(duration_ms, "every service listens");
+    } else {
+        tracing::error!(duration_ms, "not every service listens yet; 'fulcrum status' says which and why");
+    }
+    systemd::ready(&systemd::summary(&node.status()));
+}
+
+/// Tells systemd that we live, for as long as the loop that joins the engines does, too.
+async fn watchdog(node: Arc<Node>, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        let since = node.handle().since_beat();
+        if since < STUCK {
+            systemd::watchdog();
+        } else {
+            tracing::error!(
+                since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+                "a loop is stuck"
+            );
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Starts the three engines with what `lifecycle` wants of them.
+
+use crate::error::Failure;
+use fulcrum_config::Config;
+use fulcrum_lifecycle::{Engine, Engines, data_plane_missing, health_desired, lb_desired, vip_desired};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The hidden subcommand that runs the guard.
+pub(crate) const GUARD: &str = "guard";
+
+/// Runs the guard.
+pub(crate) fn guard_main() -> ExitCode {
+    ExitCode::FAILURE
+}
+
+/// Starts the engines. The data plane comes first, so that it listens before this node leads.
+pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
+    let nothing = fulcrum_lb::Desired::default();
+    let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
+    let (lb_desired, _seen) = watch::channel(table);
+    let lb = Engine { desired: lb_desired, observed: absent() };
+
+    let (health_desired, seen) = watch::channel(health_desired(config));
+    let observed = fulcrum_health::start(seen, fulcrum_health::Options::default()).map_err(refused)?;
+    let health = Engine { desired: health_desired, observed };
+
+    let missing = data_plane_missing(config, &lb.observed.borrow(), false);
+    let (vip_desired, _seen) = watch::channel(vip_desired(config, &BTreeSet::new(), false, missing));
+    let vip = Engine { desired: vip_desired, observed: absent() };
+    Ok(Engines { health, vip, lb })
+}
+
+fn absent<T: Default>() -> watch::Receiver<T> {
+    let (sender, observed) = watch::channel(T::default());
+    std::mem::forget(sender);
+    observed
+}
+
+fn refused(error: impl Error) -> Failure {
+    Failure::Refused(error.to_string())
+}

@@ -1,0 +1,259 @@
+//! What others measure of the node: the status as metrics.
+//!
+//! A page is made from one status, so series come and go with what is configured, and their number is bounded
+//! by it. `docs/metrics.md` lists them all.
+
+use fulcrum_lifecycle::{ConfigState, Status};
+use prometheus::{CounterVec, Encoder, GaugeVec, Opts, Registry, TextEncoder};
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+mod tests;
+
+/// Of the page.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+
+/// The page.
+pub(crate) fn page(status: &Status) -> prometheus::Result<String> {
+    let mut bytes = Vec::new();
+    TextEncoder::new().encode(&registry(status)?.gather(), &mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| prometheus::Error::Msg(error.to_string()))
+}
+
+fn registry(status: &Status) -> prometheus::Result<Registry> {
+    let mut page = Page { registry: Registry::new() };
+    daemon(&mut page, status)?;
+    groups(&mut page, status)?;
+    services(&mut page, status)?;
+    backends(&mut page, status)?;
+    limits(&mut page, status)?;
+    Ok(page.registry)
+}
+
+struct Page {
+    registry: Registry,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        let family = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
+        let family = CounterVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    /// A gauge without labels.
+    fn value(&mut self, name: &str, help: &str, value: f64) -> prometheus::Result<()> {
+        self.gauge(name, help, &[])?.with_label_values::<&str>(&[]).set(value);
+        Ok(())
+    }
+
+    /// A counter without labels.
+    fn count(&mut self, name: &str, help: &str, count: u64) -> prometheus::Result<()> {
+        self.counter(name, help, &[])?.with_label_values::<&str>(&[]).inc_by(number(count));
+        Ok(())
+    }
+}
+
+/// Counters above 2^53 lose their last digits, as all of Prometheus does.
+#[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floating point")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn flag(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+fn daemon(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    page.gauge("fulcrum_build_info", "1, with the version.", &["version"])?
+        .with_label_values(&[&status.version])
+        .set(1.0);
+    page.value("fulcrum_uptime_seconds", "Since the daemon started.", number(status.uptime_seconds))?;
+    page.value(
+        "fulcrum_ready",
+        "Configuration applied, listeners stand, first checks done.",
+        flag(status.ready),
+    )?;
+    page.value("fulcrum_guard_up", "Whether the guard process lives and is up to date.", flag(status.guard))?;
+    let config = &status.config;
+    let stale = config.state == ConfigState::LastGood || !config.refused.is_empty();
+    page.value(
+        "fulcrum_config_generation",
+        "Configurations applied since the start.",
+        number(config.generation),
+    )?;
+    page.value("fulcrum_config_stale", "1 if the file was refused and an older one runs.", flag(stale))?;
+    page.value(
+        "fulcrum_config_age_seconds",
+        "Since the running configuration was applied.",
+        number(config.loaded_seconds_ago),
+    )?;
+    let alarms = page.gauge("fulcrum_alarms", "Alarms now, as status lists them.", &["severity"])?;
+    for severity in ["critical", "warning"] {
+        let of = |alarm: &&fulcrum_lifecycle::Alarm| {
+            serde_json::to_value(alarm.severity).is_ok_and(|value| value == severity)
+        };
+        let count = status.alarms.iter().filter(of).count();
+        alarms.with_label_values(&[severity]).set(number(u64::try_from(count).unwrap_or(u64::MAX)));
+    }
+    page.count(
+        "fulcrum_log_lines_left_out_total",
+        "Log lines left out because nobody read the others.",
+        crate::logging::left_out(),
+    )
+}
+
+fn groups(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let of = &["group"];
+    let state = page.gauge("fulcrum_vrrp_state", "0 init, 1 standby, 2 leader.", of)?;
+    let priority = page.gauge("fulcrum_vrrp_priority", "Priority after tracks; 0 if ineligible.", of)?;
+    let epoch = page.gauge("fulcrum_vrrp_epoch", "Changes of leader that this node saw.", of)?;
+    let transitions = page.counter("fulcrum_vrrp_transitions_total", "Changes of this node's role.", of)?;
+    let takeover =
+        page.gauge("fulcrum_vrrp_takeover_seconds", "The last takeover, from decision to announcement.", of)?;
+    let address = page.gauge(
+        "fulcrum_vip_state",
+        "1 for the state that the VIP is in.",
+        &["group", "address", "state"],
+    )?;
+    let track = page.gauge("fulcrum_track_good", "Whether a track is good.", &["group", "track"])?;
+    let link_labels = &["group", "interface", "family"];
+    let link =
+        page.gauge("fulcrum_vrrp_link_up", "Whether adverts can be sent and received.", link_labels)?;
+    let events = page.counter(
+        "fulcrum_vrrp_events_total",
+        "Adverts sent and received, refusals by their reason, announcements, each by name.",
+        &["group", "interface", "family", "event"],
+    )?;
+    for group in &status.groups {
+        let name = &[group.name.as_str()];
+        let role = match group.role.as_str() {
+            "leader" => 2.0,
+            "standby" => 1.0,
+            _ => 0.0,
+        };
+        state.with_label_values(name).set(role);
+        priority.with_label_values(name).set(f64::from(group.priority.unwrap_or(0)));
+        epoch.with_label_values(name).set(number(group.epoch));
+        transitions.with_label_values(name).inc_by(number(group.transitions));
+        if let Some(milliseconds) = group.takeover_ms {
+            takeover.with_label_values(name).set(milliseconds / 1e3);
+        }
+        for vip in &group.addresses {
+            address.with_label_values(&[&group.name, &vip.address, &vip.state]).set(1.0);
+        }
+        for tracked in &group.tracks {
+            track.with_label_values(&[&group.name, &tracked.what]).set(flag(tracked.good));
+        }
+        for seen in &group.links {
+            link.with_label_values(&[&group.name, &seen.interface, &seen.family]).set(flag(seen.up));
+            for (event, count) in &seen.counters {
+                let labels = &[&group.name, &seen.interface, &seen.family, event];
+                events.with_label_values(labels).inc_by(number(*count));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn services(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let of = &["service"];
+    let up = page.gauge("fulcrum_service_up", "Whether it takes connections: enough backends are up.", of)?;
+    let connections = page.gauge("fulcrum_service_connections", "Connections (UDP: sessions) now.", of)?;
+    let counters = counters(page, "service", &fulcrum_lb::ServiceStats::default(), of)?;
+    for service in &status.services {
+        let name = &[service.name.as_str()];
+        up.with_label_values(name).set(flag(service.up));
+        connections.with_label_values(name).set(number(service.connections));
+        add(&counters, &service.stats, name);
+    }
+    Ok(())
+}
+
+fn backends(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let of = &["service", "backend"];
+    let up = page.gauge("fulcrum_backend_up", "Whether its check says that it can take traffic.", of)?;
+    let weight = page.gauge("fulcrum_backend_weight", "Its weight, lowered by slow start.", of)?;
+    let connections = page.gauge("fulcrum_backend_connections", "Connections now.", of)?;
+    let counters = counters(page, "backend", &fulcrum_lb::BackendStats::default(), of)?;
+    for service in &status.services {
+        for backend in &service.backends {
+            let names = &[service.name.as_str(), backend.name.as_str()];
+            up.with_label_values(names).set(flag(backend.state != "down"));
+            weight.with_label_values(names).set(backend.weight);
+            connections.with_label_values(names).set(number(backend.connections));
+            add(&counters, &backend.stats, names);
+        }
+    }
+    Ok(())
+}
+
+/// A family for each counter of `stats`, so that each new one is exported by itself.
+fn counters(
+    page: &mut Page,
+    kind: &str,
+    stats: &impl serde::Serialize,
+    labels: &[&str],
+) -> prometheus::Result<BTreeMap<String, CounterVec>> {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(stats) else {
+        return Ok(BTreeMap::new());
+    };
+    let names = fields.into_iter().map(|(name, _)| name).filter(|name| name != "connections");
+    names
+        .map(|name| {
+            let help = help(&name);
+            let family = page.counter(&format!("fulcrum_{kind}_{name}_total"), help, labels)?;
+            Ok((name, family))
+        })
+        .collect()
+}
+
+fn help(counter: &str) -> &'static str {
+    match counter {
+        "accepted" => "Connections accepted.",
+        "refused_no_backend" => "Connections refused for want of a live backend.",
+        "refused_source" => "Connections refused because their source is not allowed.",
+        "refused_limit" => "Connections refused by a limit on connections.",
+        "refused_rate" => "Connections refused by a limit on their rate.",
+        "refused_proxy_header" => "Connections refused for a wrong, late or unlisted PROXY header.",
+        "connected" => "Connections made.",
+        "connect_failed" => "Connections that could not be made.",
+        "retries" => "Times that another backend was tried.",
+        "timed_out" => "Connections ended by a timeout.",
+        "reset" => "Connections ended by RST from either side.",
+        "closed_backend_down" => "Connections closed because their backend went down.",
+        "log_dropped" => "Connection log lines left out because there were too many.",
+        "bytes_in" => "Bytes from clients to backends.",
+        "bytes_out" => "Bytes from backends to clients.",
+        "datagrams_in" => "Datagrams from clients.",
+        "datagrams_out" => "Datagrams to clients.",
+        _ => "As its name says.",
+    }
+}
+
+fn add(families: &BTreeMap<String, CounterVec>, stats: &BTreeMap<String, u64>, labels: &[&str]) {
+    for (name, family) in families {
+        let count = stats.get(name).copied().unwrap_or(0);
+        family.with_label_values(labels).inc_by(number(count));
+    }
+}
+
+fn limits(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let of = &["limit"];
+    let used = page.gauge("fulcrum_limit_used", "How much of a limit is in use.", of)?;
+    let limit = page.gauge("fulcrum_limit", "The limit.", of)?;
+    let reached =
+        page.counter("fulcrum_limit_reached_total", "Times that something was refused because of it.", of)?;
+    for (name, seen) in &status.limits {
+        used.with_label_values(&[name]).set(number(seen.used));
+        limit.with_label_values(&[name]).set(number(seen.limit));
+        reached.with_label_values(&[name]).inc_by(number(seen.reached));
+    }
+    Ok(())
+}

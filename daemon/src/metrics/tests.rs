@@ -1,0 +1,79 @@
+use super::*;
+use fulcrum_lifecycle::Status;
+use serde_json::json;
+use std::fmt::Write;
+
+/// A status that has at least one of everything.
+fn status() -> Status {
+    serde_json::from_value(json!({
+        "node": "lb1", "version": "1.2.3", "uptime_seconds": 5,
+        "config": {
+            "file": "f", "state": "current", "loaded_seconds_ago": 4, "generation": 2,
+            "warnings": [], "refused": [],
+        },
+        "groups": [{
+            "name": "web", "class": "workload", "vrid": 51, "role": "leader", "since_seconds": 3,
+            "reason": "r", "leader": null, "priority": 100, "epoch": 7, "transitions": 2,
+            "takeover_ms": 1.5, "addresses": [{"address": "10.0.0.1", "state": "answering"}],
+            "tracks": [{"what": "link eth0", "good": true}],
+            "links": [{
+                "interface": "eth0", "family": "ipv4", "up": true, "address": null,
+                "counters": {"adverts_sent": 11},
+            }],
+            "standing_down": false,
+        }],
+        "services": [{
+            "name": "http", "group": "web", "vips": [], "protocol": "tcp", "ports": "80", "mode": "proxy",
+            "mode_reason": "", "up": true, "connections": 9, "stats": {"accepted": 12}, "errors": [],
+            "backends": [{
+                "name": "a", "address": "10.1.0.1:80", "state": "down", "reason": "", "since_seconds": 1,
+                "weight": 1.0, "backup": false, "connections": 3, "stats": {"connected": 4},
+            }],
+        }],
+        "guard": true, "ready": true, "not_ready": [],
+        "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
+        "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
+    }))
+    .expect("a status")
+}
+
+#[test]
+fn values_are_those_of_the_status() {
+    let page = page(&status()).expect("a page");
+    for line in [
+        "fulcrum_build_info{version=\"1.2.3\"} 1",
+        "fulcrum_vrrp_state{group=\"web\"} 2",
+        "fulcrum_vrrp_events_total{event=\"adverts_sent\",family=\"ipv4\",group=\"web\",interface=\"eth0\"} 11",
+        "fulcrum_backend_up{backend=\"a\",service=\"http\"} 0",
+        "fulcrum_service_connections{service=\"http\"} 9",
+        "fulcrum_service_accepted_total{service=\"http\"} 12",
+        "fulcrum_backend_connected_total{backend=\"a\",service=\"http\"} 4",
+        "fulcrum_limit_reached_total{limit=\"connections\"} 3",
+        "fulcrum_alarms{severity=\"critical\"} 1",
+        "fulcrum_alarms{severity=\"warning\"} 0",
+        "fulcrum_config_stale 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+    }
+}
+
+#[test]
+fn the_document_lists_what_is_exported() {
+    let mut table = String::from("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n");
+    for family in registry(&status()).expect("a registry").gather() {
+        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+        let labels = family.get_metric().iter().next().expect("one of everything").get_label();
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{}`", label.name())).collect();
+        writeln!(table, "| `{}` | {kind} | {} | {} |", family.name(), labels.join(", "), family.help())
+            .expect("memory");
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let document = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(document.contains(&table), "docs/metrics.md should hold this table:\n{table}");
+}
+
+#[test]
+fn every_counter_is_explained() {
+    let page = page(&status()).expect("a page");
+    assert!(!page.contains("As its name says."), "{page}");
+}

@@ -1,0 +1,253 @@
+//! The running node: what it was started with, and what operators may do to it.
+
+use crate::last_good;
+use crate::wire::{HandedOver, Refusal, Reloaded};
+use fulcrum_config::{Config, Diagnostics, GroupName, Parsed};
+use fulcrum_lifecycle::{ConfigState, Facts, Handle, Status, difference};
+use fulcrum_vip_manager::Role;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+mod boot;
+mod trial;
+
+pub(crate) use boot::{Boot, boot};
+
+/// How long a handover waits for the peer, at least.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// The running node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    handle: Handle,
+    started: Instant,
+    file: PathBuf,
+    state_dir: PathBuf,
+    loaded: Mutex<Loaded>,
+    /// Held through a change of the configuration: they come one after the other.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// Which configuration runs.
+#[derive(Debug, Clone)]
+struct Loaded {
+    state: ConfigState,
+    at: Instant,
+    generation: u64,
+    warnings: Vec<String>,
+    refused: Vec<String>,
+}
+
+impl Node {
+    #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
+    pub(crate) fn new(handle: Handle, file: PathBuf, boot: &Boot, started: Instant) -> Self {
+        let loaded = Loaded {
+            state: boot.state,
+            at: Instant::now(),
+            generation: 1,
+            warnings: boot.warnings.clone(),
+            refused: boot.refused.clone(),
+        };
+        Self {
+            handle,
+            started,
+            file,
+            state_dir: boot.config.admin.state_dir.clone(),
+            loaded: Mutex::new(loaded),
+            changing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn loaded(&self) -> Loaded {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_loaded(&self, change: impl FnOnce(&mut Loaded)) {
+        change(&mut self.loaded.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What the whole node looks like.
+    pub(crate) fn status(&self) -> Status {
+        let loaded = self.loaded();
+        self.handle.status(&Facts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            config_file: self.file.display().to_string(),
+            config_state: loaded.state,
+            loaded: loaded.at,
+            generation: loaded.generation,
+            warnings: loaded.warnings,
+            refused: loaded.refused,
+            settings: Vec::new(),
+            limits: BTreeMap::new(),
+        })
+    }
+
+    /// Reads the file again and applies the difference.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Refusal> {
+        let _changing = self.changing.lock().await;
+        let result = self.try_reload().await;
+        if let Err(refusal) = &result {
+            let mut lines = refusal.diagnostics.clone();
+            if lines.is_empty() {
+                lines.push(refusal.error.clone());
+            }
+            self.set_loaded(|loaded| loaded.refused = lines);
+        }
+        result
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
+    async fn try_reload(&self) -> Result<Reloaded, Refusal> {
+        let file = self.file.clone();
+        let (text, parsed) = tokio::task::spawn_blocking(move || read(&file))
+            .await
+            .map_err(|error| Refusal::new(format!("the file could not be read: {error}")))?
+            .map_err(|diagnostics| self.refusal(&diagnostics))?;
+        let old = self.handle.config();
+        let new = Arc::new(parsed.config);
+        let difference = difference(&old, &new);
+        self.possible(&old, &new)?;
+        let mut lb = self.handle.lb();
+        lb.mark_unchanged();
+        self.handle.apply(Arc::clone(&new));
+        if let Err(errors) = trial::listens(lb, &old, &new).await {
+            self.handle.apply(old);
+            return Err(Refusal {
+                error: format!(
+                    "{} can't work here: listeners did not stand; the configuration that ran before runs on",
+                    self.file.display()
+                ),
+                diagnostics: errors,
+            });
+        }
+        let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
+        self.set_loaded(|loaded| {
+            *loaded = Loaded {
+                state: ConfigState::Current,
+                at: Instant::now(),
+                generation: loaded.generation.saturating_add(1),
+                warnings: warnings.clone(),
+                refused: Vec::new(),
+            };
+        });
+        keep(&self.state_dir, &self.file, &text);
+        Ok(Reloaded { difference, warnings })
+    }
+
+    fn refusal(&self, diagnostics: &Diagnostics) -> Refusal {
+        Refusal {
+            error: format!("{} is refused; the running configuration stays", self.file.display()),
+            diagnostics: diagnostics.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What a running node can't become.
+    fn possible(&self, old: &Config, new: &Config) -> Result<(), Refusal> {
+        if old.node != new.node {
+            return Err(Refusal::new(format!(
+                "{}: node is {}, but this daemon runs as {}; the running configuration stays\n  correct the \
+                 file, or stop the daemon and start it again",
+                self.file.display(),
+                new.node,
+                old.node
+            )));
+        }
+        let added = new.interfaces.keys().filter(|name| !old.interfaces.contains_key(*name));
+        for name in added {
+            if !Path::new("/sys/class/net").join(name.as_str()).exists() {
+                return Err(Refusal::new(format!(
+                    "{}: interface {name} does not exist on this node; the running configuration stays\n  \
+                     create it first, or correct its name ('ip link' lists them)",
+                    self.file.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a peer lead `name`.
+    #[allow(clippy::disallowed_methods, reason = "says how long it took")]
+    pub(crate) async fn handover(&self, name: &str) -> Result<HandedOver, Refusal> {
+        let group = GroupName::new(name);
+        let config = self.handle.config();
+        let Some(configured) = config.groups.get(&group) else {
+            let names: Vec<&str> = config.groups.keys().map(GroupName::as_str).collect();
+            return Err(Refusal::new(format!("there is no group {name}; there are: {}", names.join(", "))));
+        };
+        let mut vip = self.handle.vip();
+        self.must_lead(&group, &vip.borrow())?;
+        let bound = HANDOVER.max(configured.advert_interval.duration().saturating_mul(5));
+        let begun = Instant::now();
+        self.handle.stand_down(&group, true);
+        let leads_elsewhere = |observed: &fulcrum_vip_manager::Observed| {
+            let observed = observed.groups.get(&group)?;
+            if observed.role == Role::Leader { None } else { observed.leader.clone() }
+        };
+        let waited = tokio::time::timeout(bound, vip.wait_for(|vip| leads_elsewhere(vip).is_some())).await;
+        let leader = waited.ok().and_then(Result::ok).and_then(|vip| leads_elsewhere(&vip));
+        let took = begun.elapsed();
+        self.handle.stand_down(&group, false);
+        let Some(leader) = leader else {
+            return Err(Refusal::new(format!(
+                "nobody took group {name} within {} s; this node leads it again if it can\n  is the peer up? \
+                 look at 'fulcrum status' there",
+                bound.as_secs()
+            )));
+        };
+        Ok(HandedOver {
+            group: name.to_owned(),
+            leader: leader.node.map_or_else(|| leader.address.to_string(), |node| node.to_string()),
+            took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+        })
+    }
+
+    fn must_lead(&self, group: &GroupName, vip: &fulcrum_vip_manager::Observed) -> Result<(), Refusal> {
+        let observed = vip.groups.get(group);
+        if observed.is_some_and(|observed| observed.role == Role::Leader) {
+            return Ok(());
+        }
+        let leader = observed.and_then(|observed| observed.leader.as_ref());
+        let leader = leader.map_or_else(
+            || "no leader is known".to_owned(),
+            |leader| match &leader.node {
+                Some(node) => format!("{node} leads it"),
+                None => format!("{} leads it", leader.address),
+            },
+        );
+        Err(Refusal::new(format!(
+            "this node does not lead group {group}: {leader}\n  hand over where it is led"
+        )))
+    }
+}
+
+/// Reads and parses the file.
+pub(crate) fn read(file: &Path) -> Result<(String, Parsed), Diagnostics> {
+    let text = fulcrum_config::read(file)?;
+    let parsed = fulcrum_config::parse(&text, &file.display().to_string(), &host_name())?;
+    Ok((text, parsed))
+}
+
+/// The name of this machine, without its domain.
+pub(crate) fn host_name() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// Keeps `text` as the last good configuration; if that fails, everything else goes on.
+fn keep(state_dir: &Path, file: &Path, text: &str) {
+    if let Err(error) = last_good::save(state_dir, file, text) {
+        tracing::warn!(
+            %error,
+            directory = %state_dir.display(),
+            "the last good configuration could not be kept; a restart with a bad file would find an older one or none"
+        );
+    }
+}

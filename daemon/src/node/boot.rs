@@ -1,0 +1,79 @@
+//! Which configuration a node starts with: the file, or the last good one if the file is bad.
+
+use crate::error::Failure;
+use crate::last_good;
+use crate::node::{host_name, keep, read};
+use fulcrum_config::{Config, Diagnostics};
+use fulcrum_lifecycle::ConfigState;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a node starts with.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    pub(crate) config: Arc<Config>,
+    pub(crate) state: ConfigState,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) refused: Vec<String>,
+    /// What to keep as the last good configuration.
+    text: Option<String>,
+}
+
+impl Boot {
+    /// Says loudly what was found, and keeps a good file. Called when there is a log.
+    pub(crate) fn announce(&self, file: &Path) {
+        for warning in &self.warnings {
+            tracing::warn!(target: "config", "{warning}");
+        }
+        for mistake in &self.refused {
+            tracing::error!(target: "config", "{mistake}");
+        }
+        match &self.text {
+            Some(text) => keep(&self.config.admin.state_dir, file, text),
+            None => tracing::error!(
+                target: "config",
+                file = %file.display(),
+                "THE FILE IS BAD: the last good configuration runs. Correct it, then 'fulcrum reload'"
+            ),
+        }
+    }
+}
+
+/// Reads `file`, or the last good copy of it.
+pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
+    match read(file) {
+        Ok((text, parsed)) => Ok(Boot {
+            config: Arc::new(parsed.config),
+            state: ConfigState::Current,
+            warnings: lines(&parsed.warnings),
+            refused: Vec::new(),
+            text: Some(text),
+        }),
+        Err(diagnostics) => last_good(file, &diagnostics),
+    }
+}
+
+fn last_good(file: &Path, diagnostics: &Diagnostics) -> Result<Boot, Failure> {
+    let from_systemd = std::env::var("STATE_DIRECTORY").ok();
+    let directories = last_good::candidates(file, from_systemd.as_deref());
+    let refused = || {
+        let file = file.display();
+        Failure::Refused(format!(
+            "{diagnostics}\n{file} is refused, and there is no last good copy of it to run"
+        ))
+    };
+    let (path, text) = last_good::find(file, &directories).ok_or_else(refused)?;
+    let parsed =
+        fulcrum_config::parse(&text, &path.display().to_string(), &host_name()).map_err(|_| refused())?;
+    Ok(Boot {
+        config: Arc::new(parsed.config),
+        state: ConfigState::LastGood,
+        warnings: lines(&parsed.warnings),
+        refused: lines(diagnostics),
+        text: None,
+    })
+}
+
+fn lines(diagnostics: &Diagnostics) -> Vec<String> {
+    diagnostics.iter().map(|diagnostic| diagnostic.to_string().trim_end().to_owned()).collect()
+}

@@ -1,0 +1,185 @@
+//! The status for people.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Color, Table};
+use fulcrum_lifecycle::{ConfigState, Group, Service, Severity, Status};
+use std::fmt::Write;
+
+#[cfg(test)]
+mod tests;
+
+/// The whole page.
+pub(crate) fn status(status: &Status, colour: bool) -> String {
+    let mut page = String::new();
+    // Writing to a String can't fail.
+    let _ = write_page(&mut page, status, colour);
+    page
+}
+
+fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Result {
+    let config = &status.config;
+    let state = match config.state {
+        ConfigState::Current if config.refused.is_empty() => "",
+        ConfigState::Current => ", THE FILE WAS REFUSED SINCE",
+        ConfigState::LastGood => ", LAST GOOD: THE FILE IS BAD",
+    };
+    writeln!(page, "node {}, fulcrum {}, up {}", status.node, status.version, time(status.uptime_seconds))?;
+    writeln!(page, "configuration {}, loaded {} ago{state}", config.file, time(config.loaded_seconds_ago))?;
+    for waits in &status.not_ready {
+        writeln!(page, "not ready: {waits}")?;
+    }
+    alarms(page, status, colour)?;
+    writeln!(page, "\nGROUPS\n{}", groups(status, colour))?;
+    writeln!(page, "\nSERVICES\n{}", services(status, colour))?;
+    writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
+}
+
+fn alarms(page: &mut String, status: &Status, colour: bool) -> std::fmt::Result {
+    for alarm in &status.alarms {
+        let (word, paint) = match alarm.severity {
+            Severity::Critical => ("CRITICAL", "\x1b[31m"),
+            Severity::Warning => ("warning", "\x1b[33m"),
+        };
+        let (paint, plain) = if colour { (paint, "\x1b[0m") } else { ("", "") };
+        writeln!(page, "\n{paint}{word}{plain}: {}", alarm.what)?;
+        writeln!(page, "  affects: {}\n  do: {}", alarm.affected, alarm.remedy)?;
+    }
+    Ok(())
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header.iter().map(|title| title.to_uppercase()));
+    table
+}
+
+/// As text: left-aligned columns without trailing blanks.
+fn text(mut table: Table, colour: bool) -> String {
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    let lines: Vec<String> = table.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn painted(word: &str, good: &[&str], bad: &[&str]) -> Cell {
+    let cell = Cell::new(word);
+    if good.contains(&word) {
+        cell.fg(Color::Green)
+    } else if bad.contains(&word) {
+        cell.fg(Color::Red)
+    } else {
+        cell.fg(Color::Yellow)
+    }
+}
+
+fn groups(status: &Status, colour: bool) -> String {
+    let mut table = table(&["group", "here", "since", "leader", "priority", "VIPs", "why"]);
+    for group in &status.groups {
+        table.add_row(vec![
+            Cell::new(&group.name),
+            painted(&group.role, &["leader", "standby"], &["init"]),
+            Cell::new(time(group.since_seconds)),
+            Cell::new(leader(group)),
+            Cell::new(
+                group.priority.map_or_else(|| "ineligible".to_owned(), |priority| priority.to_string()),
+            ),
+            Cell::new(addresses(group)),
+            Cell::new(why(group)),
+        ]);
+    }
+    text(table, colour)
+}
+
+fn leader(group: &Group) -> String {
+    match &group.leader {
+        None => "unknown".to_owned(),
+        Some(leader) => leader.node.clone().unwrap_or_else(|| leader.address.clone()),
+    }
+}
+
+fn why(group: &Group) -> String {
+    let bad: Vec<&str> = group.tracks.iter().filter(|track| !track.good).map(|t| t.what.as_str()).collect();
+    if bad.is_empty() {
+        group.reason.clone()
+    } else {
+        format!("{}; failed: {}", group.reason, bad.join(", "))
+    }
+}
+
+/// Every address; what it is in, if that is not what its group's role implies.
+fn addresses(group: &Group) -> String {
+    let expected = if group.role == "leader" { "answering" } else { "absent" };
+    let shown = group.addresses.iter().map(|vip| match (&vip.mac, &vip.error) {
+        (Some(mac), _) => format!("{} (CONFLICT with {mac})", vip.address),
+        (_, Some(error)) => format!("{} (FAILED: {error})", vip.address),
+        (None, None) if vip.state == expected => vip.address.clone(),
+        (None, None) => format!("{} ({})", vip.address, vip.state),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn services(status: &Status, colour: bool) -> String {
+    let mut table =
+        table(&["service", "group", "on", "mode", "state", "backends", "connections", "accepted", "refused"]);
+    for service in &status.services {
+        let usable =
+            service.backends.iter().filter(|b| ["up", "unchecked"].contains(&b.state.as_str())).count();
+        let state = match service {
+            Service { errors, .. } if !errors.is_empty() => "not listening",
+            Service { up: true, .. } => "up",
+            _ => "refuses",
+        };
+        let stat = |name: &str| service.stats.get(name).copied().unwrap_or(0);
+        let refused: u64 =
+            service.stats.iter().filter(|(k, _)| k.starts_with("refused_")).map(|(_, v)| v).sum();
+        table.add_row(vec![
+            Cell::new(&service.name),
+            Cell::new(&service.group),
+            Cell::new(format!("{}/{} {}", service.ports, service.protocol, service.vips.join(" "))),
+            Cell::new(&service.mode),
+            painted(state, &["up"], &["refuses", "not listening"]),
+            Cell::new(format!("{usable}/{}", service.backends.len())),
+            Cell::new(service.connections),
+            Cell::new(stat("accepted")),
+            Cell::new(refused),
+        ]);
+    }
+    text(table, colour)
+}
+
+fn backends(status: &Status, colour: bool) -> String {
+    let mut table =
+        table(&["service", "backend", "address", "state", "since", "weight", "connections", "why"]);
+    for service in &status.services {
+        for backend in &service.backends {
+            let name =
+                if backend.backup { format!("{} (backup)", backend.name) } else { backend.name.clone() };
+            table.add_row(vec![
+                Cell::new(&service.name),
+                Cell::new(name),
+                Cell::new(&backend.address),
+                painted(&backend.state, &["up"], &["down"]),
+                Cell::new(time(backend.since_seconds)),
+                Cell::new(backend.weight),
+                Cell::new(backend.connections),
+                Cell::new(&backend.reason),
+            ]);
+        }
+    }
+    text(table, colour)
+}
+
+/// The two largest units: `3d 4h`, `12m 5s`, `0s`.
+fn time(seconds: u64) -> String {
+    let units = [("d", 86_400, u64::MAX), ("h", 3_600, 24), ("m", 60, 60), ("s", 1, 60)];
+    let parts = units.iter().map(|(unit, length, of)| {
+        let count = seconds.checked_div(*length).unwrap_or(0).checked_rem(*of).unwrap_or(0);
+        (count, format!("{count}{unit}"))
+    });
+    let parts: Vec<String> =
+        parts.skip_while(|(count, _)| *count == 0).take(2).map(|(_, part)| part).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}

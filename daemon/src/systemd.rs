@@ -1,0 +1,49 @@
+//! What systemd is told: ready, reloading, stopping, and that the loops beat. Without systemd nothing is sent.
+
+use fulcrum_lifecycle::Status;
+use sd_notify::NotifyState;
+use std::time::Duration;
+
+/// A loop that has not beaten for this long is stuck.
+pub(crate) const STUCK: Duration = Duration::from_secs(3);
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+pub(crate) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+pub(crate) fn reloading() {
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(NotifyState::monotonic_usec_now().ok());
+    tell(&states);
+}
+
+pub(crate) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("handing the groups over")]);
+}
+
+pub(crate) fn watchdog() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often systemd wants to hear from us, halved so that one late beat is forgiven.
+pub(crate) fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().and_then(|interval| interval.checked_div(2))
+}
+
+/// One line for `systemctl status`.
+pub(crate) fn summary(status: &Status) -> String {
+    let leads = status.groups.iter().filter(|group| group.role == "leader").count();
+    let up = status.services.iter().filter(|service| service.up).count();
+    format!(
+        "leads {leads} of {} groups; {up} of {} services up; {} alarms",
+        status.groups.len(),
+        status.services.len(),
+        status.alarms.len()
+    )
+}

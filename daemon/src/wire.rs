@@ -1,0 +1,40 @@
+//! What the admin API answers, besides the status: shared by its two ends.
+
+use fulcrum_lifecycle::Difference;
+use serde::{Deserialize, Serialize};
+
+/// The answer to a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// What was applied.
+    pub(crate) difference: Difference,
+    /// What the parser found worth saying.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The answer to a handover.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HandedOver {
+    /// The group.
+    pub(crate) group: String,
+    /// Who leads it now.
+    pub(crate) leader: String,
+    /// From the request until that was heard.
+    pub(crate) took_ms: f64,
+}
+
+/// The answer to whatever was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// What happened, what it affects, what to do.
+    pub(crate) error: String,
+    /// Each mistake in a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) diagnostics: Vec<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(error: impl Into<String>) -> Self {
+        Self { error: error.into(), diagnostics: Vec::new() }
+    }
+}
