@@ -233,6 +233,8 @@ fn help(counter: &str) -> &'static str {
         "bytes_out" => "Bytes from backends to clients.",
         "datagrams_in" => "Datagrams from clients.",
         "datagrams_out" => "Datagrams to clients.",
+        "datagrams_dropped" => "Datagrams that were refused, too long or found no room in a buffer.",
+        "sessions_evicted" => "UDP sessions that ended early to make room for another.",
         _ => "As its name says.",
     }
 }
