@@ -6,7 +6,7 @@ use crate::model::{
     Admin, Backend, BackendName, Config, Group, Interface, Limits, Node, ProxyProtocol, Service, Timeouts,
     Timing, UdpOptions,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use words::Words;
 mod tests;
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What changed: `service api`, `group web`, `timing`.
     pub what: String,

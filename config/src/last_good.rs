@@ -58,8 +58,6 @@ pub enum Boot {
     LastGood {
         /// What runs.
         parsed: Parsed,
-        /// The text of it.
-        text: String,
         /// What is wrong with the file.
         diagnostics: Diagnostics,
     },
@@ -75,45 +73,44 @@ pub struct BootError {
     pub reason: String,
 }
 
-/// Where the last good configuration of `state_dir` is.
-#[must_use]
-pub fn path_in(state_dir: &Path) -> PathBuf {
-    state_dir.join("last-good.yaml")
-}
-
-/// Keeps `text`, the text of a configuration that is in force now.
+/// Keeps `text`, the text of a configuration that is in force now, at `path`. Its directory is made if need be.
 ///
 /// # Errors
-/// The directory can't be made or written to; the one kept before is untouched then.
-pub fn keep(state_dir: &Path, text: &str) -> Result<(), LastGoodError> {
-    let path = path_in(state_dir);
-    write(state_dir, &path, text).map_err(|source| LastGoodError::Write { path, source })
+/// It can't be written; what was kept before is untouched then.
+pub fn keep(path: &Path, text: &str) -> Result<(), LastGoodError> {
+    if matches!(recall(path), Ok(Some(kept)) if kept == text) {
+        return Ok(());
+    }
+    write(path, text).map_err(|source| LastGoodError::Write { path: path.to_owned(), source })
 }
 
-fn write(state_dir: &Path, path: &Path, text: &str) -> io::Result<()> {
-    std::fs::create_dir_all(state_dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
     let checksum = crc32fast::hash(text.as_bytes());
     writeln!(file, "{MAGIC} {checksum:08x} {}", text.len())?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     // The rename itself is safe only once the directory is.
-    std::fs::File::open(state_dir)?.sync_all()
+    std::fs::File::open(directory)?.sync_all()
 }
 
-/// The text that was kept last; `None` if none ever was.
+/// The text that was kept last at `path`; `None` if none ever was.
 ///
 /// # Errors
 /// It can't be read, or is not what was written.
-pub fn recall(state_dir: &Path) -> Result<Option<String>, LastGoodError> {
-    let path = path_in(state_dir);
+pub fn recall(path: &Path) -> Result<Option<String>, LastGoodError> {
     let mut bytes = Vec::new();
-    let opened = std::fs::File::open(&path).and_then(|file| file.take(LIMIT).read_to_end(&mut bytes));
+    let opened = std::fs::File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut bytes));
     match opened {
-        Ok(_) => check(&bytes).map(Some).map_err(|what| LastGoodError::Damaged { path, what }),
+        Ok(_) => {
+            let damaged = |what| LastGoodError::Damaged { path: path.to_owned(), what };
+            check(&bytes).map(Some).map_err(damaged)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(LastGoodError::Read { path, source }),
+        Err(source) => Err(LastGoodError::Read { path: path.to_owned(), source }),
     }
 }
 
@@ -133,25 +130,24 @@ fn check(bytes: &[u8]) -> Result<String, &'static str> {
     String::from_utf8(text.to_vec()).map_err(|_| "it is not UTF-8")
 }
 
-/// Reads the file at `path`; if it is bad, takes the last good configuration of `state_dir` instead.
+/// Reads `file`; if it is bad, takes the last good configuration, kept at `kept`, instead.
 ///
 /// It keeps nothing: call [`keep`] once the configuration is in force.
 ///
 /// # Errors
 /// Neither can be used.
-pub fn load_or_last_good(path: &Path, state_dir: &Path, host_name: &str) -> Result<Boot, BootError> {
-    let name = path.display().to_string();
-    let diagnostics = match read(path).and_then(|text| parse(&text, &name, host_name)) {
+pub fn load_or_last_good(file: &Path, kept: &Path, host_name: &str) -> Result<Boot, BootError> {
+    let name = file.display().to_string();
+    let diagnostics = match read(file).and_then(|text| parse(&text, &name, host_name)) {
         Ok(parsed) => return Ok(Boot::File(parsed)),
         Err(diagnostics) => diagnostics,
     };
-    let kept = path_in(state_dir).display().to_string();
-    let reason = match recall(state_dir) {
-        Ok(Some(text)) => match parse(&text, &kept, host_name) {
-            Ok(parsed) => return Ok(Boot::LastGood { parsed, text, diagnostics }),
+    let reason = match recall(kept) {
+        Ok(Some(text)) => match parse(&text, &kept.display().to_string(), host_name) {
+            Ok(parsed) => return Ok(Boot::LastGood { parsed, diagnostics }),
             Err(kept) => format!("the last good configuration can't be used by this version either:\n{kept}"),
         },
-        Ok(None) => format!("there is no last good configuration ({kept})"),
+        Ok(None) => format!("there is no last good configuration ({})", kept.display()),
         Err(error) => error.to_string(),
     };
     Err(BootError { diagnostics, reason })

@@ -10,6 +10,7 @@ mod diagnostic;
 mod difference;
 mod document;
 mod file;
+pub mod init;
 pub mod last_good;
 mod model;
 mod parse;

@@ -1,0 +1,92 @@
+use super::*;
+use crate::model::{CheckKind, Class, Config};
+
+fn site(vips: &[&str], nodes: &[&str]) -> Site {
+    Site {
+        nodes: nodes.iter().map(|node| node.parse().unwrap()).collect(),
+        vips: vips.iter().map(|vip| vip.parse().unwrap()).collect(),
+        interface: InterfaceName::new("eth0"),
+        networks: Vec::new(),
+        vrid: Vrid::new(51).unwrap(),
+    }
+}
+
+fn configs(files: Result<Vec<(NodeName, String)>, Diagnostics>) -> Vec<Config> {
+    let files = files.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let read = |(name, text): (NodeName, String)| {
+        // The host is called something else: the file itself says which node it is.
+        let parsed = parse(&text, "fulcrum.yaml", "elsewhere").unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert!(parsed.warnings.is_empty(), "{}", parsed.warnings);
+        assert_eq!(parsed.config.node, name);
+        parsed.config
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn a_pair_is_two_files_that_differ_in_the_node_alone() {
+    let options = PairOptions {
+        site: site(&["10.0.0.100", "2001:db8::100"], &["a=10.0.0.11,2001:db8::11", "b=10.0.0.12"]),
+        port: 80,
+        backends: vec!["10.0.0.21:8080".parse().unwrap(), "[2001:db8::22]:8080".parse().unwrap()],
+    };
+    let configs = configs(pair(&options));
+    let [first, second] = configs.as_slice() else { panic!("{configs:?}") };
+    assert_eq!(Config { node: second.node.clone(), ..first.clone() }, *second);
+    let service = first.services.values().next().unwrap();
+    assert_eq!((service.vips.len(), service.backends.len()), (2, 2));
+    assert!(service.check.is_some());
+    let group = first.groups.values().next().unwrap();
+    assert!(group.priorities[&first.node] > group.priorities[&second.node]);
+}
+
+#[test]
+fn the_control_plane_is_checked_and_protected() {
+    let options = ControlPlaneOptions {
+        site: site(&["10.0.0.100"], &["lb-1=10.0.0.11", "lb-2=10.0.0.12"]),
+        port: 6443,
+        apiservers: ["10.0.0.21", "10.0.0.22", "10.0.0.23"].map(|address| address.parse().unwrap()).to_vec(),
+    };
+    for config in configs(control_plane(&options)) {
+        assert_eq!(config.groups.values().next().unwrap().class, Class::ControlPlane);
+        let service = config.services.values().next().unwrap();
+        assert_eq!(service.backends.len(), 3);
+        let CheckKind::Https(http, tls) = &service.check.as_ref().unwrap().kind else { panic!("no HTTPS") };
+        assert_eq!((http.path.as_str(), tls.verify), ("/readyz", false));
+    }
+}
+
+#[test]
+fn the_networks_that_were_named_are_used() {
+    let mut options = PairOptions {
+        site: site(&["10.0.7.100"], &["a=10.0.0.11", "b=10.0.0.12"]),
+        port: 80,
+        backends: vec!["10.0.0.21:80".parse().unwrap()],
+    };
+    // The /24 around the VIP has neither node's address.
+    let refused = pair(&options).unwrap_err().to_string();
+    assert!(refused.contains("`a` has no IPv4 address in the networks of eth0"), "{refused}");
+    options.site.networks = vec!["10.0.0.0/16".parse().unwrap()];
+    assert_eq!(configs(pair(&options)).len(), 2);
+}
+
+#[test]
+fn options_that_cannot_work_are_refused_with_the_reason() {
+    let mut options = PairOptions {
+        site: site(&["10.0.0.11"], &["a=10.0.0.11", "b=10.0.0.12"]),
+        port: 80,
+        backends: vec!["10.0.0.21:80".parse().unwrap()],
+    };
+    assert!(pair(&options).unwrap_err().to_string().contains("node `a`'s own address"));
+    options.site.nodes.clear();
+    assert!(pair(&options).unwrap_err().to_string().contains("there is no node"));
+}
+
+#[test]
+fn a_node_is_written_with_its_addresses() {
+    let node: NodeOption = "lb-1=10.0.0.11,2001:db8::11".parse().unwrap();
+    assert_eq!((node.name.as_str(), node.addresses.len()), ("lb-1", 2));
+    for wrong in ["lb-1", "=10.0.0.1", "lb-1=", "lb-1=10.0.0.1/24", "lb-1=10.0.0.1,"] {
+        assert!(wrong.parse::<NodeOption>().unwrap_err().contains("write name=address"), "{wrong}");
+    }
+}
