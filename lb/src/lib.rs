@@ -4,13 +4,31 @@
 //! what it serves ([`Observed`]). Every node holds the full table whether it leads or not, so that a
 //! takeover opens nothing.
 
+mod balance;
 mod border;
-#[allow(dead_code)] // Until both proxies call it.
+mod connect;
+mod connection;
 mod connection_log;
-#[allow(dead_code)] // Until both proxies call it.
+mod copy;
+mod counters;
+mod engine;
+mod error;
 mod limits;
+mod listener;
+mod pacer;
 pub mod proxy_protocol;
+mod shared;
+mod splice;
+mod sys;
+mod table;
+mod tcp;
+mod udp;
+mod wheel;
+mod worker;
 
+pub use balance::Seed;
 pub use border::{
     BackendState, BackendStats, BackendUse, Desired, Observed, ServiceDesired, ServiceObserved, ServiceStats,
 };
+pub use engine::{Options, start};
+pub use error::StartError;

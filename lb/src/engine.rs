@@ -1,0 +1,260 @@
+//! The engine's own thread: takes each table, has it served, and tells what is served.
+
+use crate::balance::Seed;
+use crate::connection_log::{self, LogQueue};
+use crate::error::StartError;
+use crate::shared::{Descriptors, Message, Shared, WorkerShared};
+use crate::table::{Change, Tables};
+use crate::tcp::TcpListeners;
+use crate::udp::UdpWorkers;
+use crate::worker::Worker;
+use crate::{Desired, Observed};
+use fulcrum_config::{Protocol, ServiceName};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often counters are told while few services are configured; each 1,000 services add as much again.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+/// Descriptors left to everything else, or an eighth if there are few.
+const RESERVED: u64 = 512;
+/// The most pipes of one worker.
+const PIPES: u64 = 64;
+
+/// How the engine is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Threads that move bytes; by default one for each core.
+    pub workers: Option<usize>,
+    /// What keeps outsiders from aiming at one backend; the same on every node of a cluster.
+    pub seed: Seed,
+}
+
+/// Starts the engine. It ends when the sender of `desired` is dropped; clients that are still connected are
+/// then reset.
+///
+/// # Errors
+/// The system refuses threads or descriptors.
+#[allow(clippy::disallowed_methods)] // The moment that all times of the engine count from.
+pub fn start(
+    desired: watch::Receiver<Desired>,
+    options: Options,
+) -> Result<watch::Receiver<Observed>, StartError> {
+    let epoch = Instant::now();
+    let files = raise_open_files();
+    let count = options.workers.unwrap_or_else(cores).max(1);
+    let workers: Result<Box<[WorkerShared]>, _> = (0..count).map(|_| WorkerShared::new()).collect();
+    let workers = workers.map_err(|error| StartError::Worker(error.into()))?;
+    let shared = Arc::new(Shared {
+        workers,
+        descriptors: Descriptors::default(),
+        applied: tokio::sync::Notify::new(),
+    });
+    let log = LogQueue::start(connection_log::write).map_err(StartError::Thread)?;
+    let threads = start_workers(&shared, &log, pipes(files, count), epoch)?;
+    let (observed_sender, observed) = watch::channel(Observed::default());
+    let engine = Engine {
+        tables: Tables::new(options.seed, count, epoch),
+        tcp: TcpListeners::new(Arc::clone(&shared), files),
+        udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log)),
+        errors: BTreeMap::new(),
+        shared,
+        threads,
+        change: 0,
+        files,
+        desired,
+        observed: observed_sender,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(StartError::Thread)?;
+    let run = move || runtime.block_on(engine.run());
+    std::thread::Builder::new().name("lb".into()).spawn(run).map_err(StartError::Thread)?;
+    Ok(observed)
+}
+
+struct Engine {
+    tables: Tables,
+    tcp: TcpListeners,
+    udp: UdpWorkers,
+    /// Of each service whose sockets do not all stand.
+    errors: BTreeMap<ServiceName, Vec<String>>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    change: u64,
+    files: u64,
+    desired: watch::Receiver<Desired>,
+    observed: watch::Sender<Observed>,
+}
+
+impl Engine {
+    async fn run(mut self) {
+        self.apply();
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let every = TELL_EVERY.saturating_mul(self.thousands());
+            tokio::select! {
+                changed = self.desired.changed() => match changed {
+                    Ok(()) => self.apply(),
+                    Err(_) => break,
+                },
+                () = shared.applied.notified() => {
+                    if self.is_applied() {
+                        self.tell();
+                    }
+                }
+                () = tokio::time::sleep(every) => {
+                    self.retry();
+                    self.tell();
+                }
+            }
+        }
+        self.stop();
+    }
+
+    fn apply(&mut self) {
+        let desired = self.desired.borrow_and_update().clone();
+        for change in self.tables.apply(&desired) {
+            match change {
+                Change::Removed(cell) => {
+                    self.errors.remove(&cell.name);
+                    match cell.protocol() {
+                        Protocol::Tcp => self.tcp.remove(&cell.name),
+                        Protocol::Udp => self.udp.remove(&cell.name),
+                    }
+                }
+                Change::Made { cell, listeners, condemned } => {
+                    let errors = match cell.protocol() {
+                        Protocol::Tcp if listeners => self.tcp.apply(&cell),
+                        Protocol::Tcp => self.errors.remove(&cell.name).unwrap_or_default(),
+                        Protocol::Udp => self.udp.apply(&cell),
+                    };
+                    self.set_errors(&cell.name, errors);
+                    if condemned && cell.protocol() == Protocol::Tcp {
+                        self.send_all(|| Message::Condemned(Arc::clone(&cell)));
+                    }
+                }
+            }
+        }
+        self.limit_descriptors();
+        self.change = self.change.wrapping_add(1);
+        let change = self.change;
+        self.send_all(|| Message::Applied(change));
+    }
+
+    /// Tries again what could not be bound: the other process may have gone.
+    fn retry(&mut self) {
+        for name in self.errors.keys().cloned().collect::<Vec<_>>() {
+            let Some(cell) = self.tables.service(&name).cloned() else { continue };
+            let errors = match cell.protocol() {
+                Protocol::Tcp => self.tcp.apply(&cell),
+                Protocol::Udp => self.udp.apply(&cell),
+            };
+            self.set_errors(&name, errors);
+        }
+    }
+
+    fn set_errors(&mut self, name: &ServiceName, errors: Vec<String>) {
+        let before = self.errors.remove(name).unwrap_or_default();
+        for error in errors.iter().filter(|error| !before.contains(error)) {
+            tracing::error!(service = %name, "{error}");
+        }
+        if !errors.is_empty() {
+            self.errors.insert(name.clone(), errors);
+        }
+    }
+
+    fn is_applied(&self) -> bool {
+        self.shared.workers.iter().all(|worker| worker.applied.load(Ordering::Acquire) == self.change)
+    }
+
+    fn tell(&self) {
+        let mut observed = Observed {
+            ready: self.is_applied() && self.errors.is_empty(),
+            connections_limit: self.shared.descriptors.limit() / 2,
+            refused_at_limit: self.shared.descriptors.refused(),
+            ..Observed::default()
+        };
+        for cell in self.tables.services() {
+            let errors = self.errors.get(&cell.name).cloned().unwrap_or_default();
+            let service = cell.observed(errors);
+            observed.connections = observed.connections.wrapping_add(service.stats.connections);
+            observed.services.insert(cell.name.clone(), service);
+        }
+        self.observed.send_if_modified(|told| {
+            let news = *told != observed;
+            *told = observed;
+            news
+        });
+    }
+
+    /// What listeners do not use and others need not, connections may.
+    fn limit_descriptors(&self) {
+        let workers = u64::try_from(self.shared.workers.len()).unwrap_or(u64::MAX);
+        let pipes = pipes(self.files, self.shared.workers.len()).saturating_mul(2).saturating_add(8);
+        let others = self.tcp.len().saturating_add(self.udp.len());
+        let taken = workers
+            .saturating_mul(pipes)
+            .saturating_add(u64::try_from(others).unwrap_or(u64::MAX))
+            .saturating_add(RESERVED.min(self.files / 8));
+        self.shared.descriptors.set_limit(self.files.saturating_sub(taken));
+    }
+
+    fn send_all(&self, message: impl Fn() -> Message) {
+        for worker in &self.shared.workers {
+            worker.send(message());
+        }
+    }
+
+    fn thousands(&self) -> u32 {
+        u32::try_from(self.tables.services().len() / 1000).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    fn stop(self) {
+        self.send_all(|| Message::Stop);
+        for thread in self.threads {
+            // A worker that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    log: &LogQueue,
+    pipes: u64,
+    epoch: Instant,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let pipes = usize::try_from(pipes).unwrap_or(usize::MAX);
+    (0..shared.workers.len())
+        .map(|index| {
+            let worker = Worker::new(index, Arc::clone(shared), log.clone(), pipes, epoch);
+            let worker = worker.map_err(|error| StartError::Worker(error.into()))?;
+            let thread = std::thread::Builder::new().name(format!("tcp-{index}"));
+            thread.spawn(move || worker.run()).map_err(StartError::Thread)
+        })
+        .collect()
+}
+
+/// Raises the limit on open files as far as this process may, and says what it is.
+fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %io::Error::from(error), "the limit on open files stays as it is");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
+}
+
+fn pipes(files: u64, workers: usize) -> u64 {
+    let workers = u64::try_from(workers).unwrap_or(1).max(1);
+    PIPES.min((files / 16).checked_div(workers).unwrap_or(0)).max(1)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

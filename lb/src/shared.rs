@@ -1,0 +1,132 @@
+//! What the threads of the engine share: mailboxes, and how many connections there may be.
+
+use crate::listener::Listener;
+use crate::table::ServiceCell;
+use rustix::event::EventfdFlags;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Take a listener; with `serve` it takes connections from now on.
+    Listen { id: usize, listener: Arc<Listener>, serve: bool },
+    /// Take connections, or refuse them.
+    Serve { id: usize, serve: bool },
+    /// Let go of a listener.
+    Close { id: usize },
+    /// Some of the service's backends went down: close their connections.
+    Condemned(Arc<ServiceCell>),
+    /// A connection that another worker has accepted.
+    Accepted { socket: OwnedFd, client: SocketAddr, listener: Arc<Listener> },
+    /// All that was told before belongs to this change.
+    Applied(u64),
+    /// Close everything and end.
+    Stop,
+}
+
+/// One worker as the other threads see it.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct WorkerShared {
+    messages: Mutex<VecDeque<Message>>,
+    waiting: AtomicBool,
+    wake: OwnedFd,
+    /// Its connections now.
+    pub(crate) connections: AtomicUsize,
+    /// The last change it has applied.
+    pub(crate) applied: AtomicU64,
+}
+
+impl WorkerShared {
+    pub(crate) fn new() -> Result<Self, rustix::io::Errno> {
+        Ok(Self {
+            messages: Mutex::new(VecDeque::new()),
+            waiting: AtomicBool::new(false),
+            wake: rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            connections: AtomicUsize::new(0),
+            applied: AtomicU64::new(0),
+        })
+    }
+
+    /// Tells the worker something, and wakes it unless it was woken already.
+    pub(crate) fn send(&self, message: Message) {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push_back(message);
+        if !self.waiting.swap(true, Ordering::AcqRel) {
+            // It can fail only if the counter is full, and then the worker wakes anyway.
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// What was told since, for the worker itself.
+    pub(crate) fn receive(&self) -> VecDeque<Message> {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.wake, &mut count);
+        self.waiting.store(false, Ordering::Release);
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Readable when something was told.
+    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// How many descriptors connections may use, so that listeners, checks, logs and the admin API always have
+/// theirs. A TCP connection uses two, a UDP session one.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors {
+    limit: AtomicU64,
+    used: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Descriptors {
+    /// Changes how many there may be; those in use stay.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// How many there may be.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Takes `count`, or counts a refusal.
+    pub(crate) fn take(&self, count: u64) -> bool {
+        let before = self.used.fetch_add(count, Ordering::Relaxed);
+        if before.saturating_add(count) <= self.limit() {
+            return true;
+        }
+        self.give_back(count);
+        self.count_refused();
+        false
+    }
+
+    /// Gives back what was taken.
+    pub(crate) fn give_back(&self, count: u64) {
+        self.used.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// One more that could not be served.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections and sessions that could not be served.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) workers: Box<[WorkerShared]>,
+    pub(crate) descriptors: Descriptors,
+    /// Told whenever a worker has applied a change.
+    pub(crate) applied: tokio::sync::Notify,
+}

@@ -1,0 +1,32 @@
+//! Options of sockets that the safe wrappers do not know.
+#![allow(unsafe_code)]
+
+use rustix::io::Errno;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Lets a socket bind to an address that is not ours (IP_TRANSPARENT; needs CAP_NET_ADMIN or CAP_NET_RAW).
+pub(crate) fn set_transparent(socket: impl AsFd, ipv6: bool) -> Result<(), Errno> {
+    if ipv6 {
+        enable(socket, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
+    } else {
+        enable(socket, libc::IPPROTO_IP, libc::IP_TRANSPARENT)
+    }
+}
+
+/// Leaves the choice of a port to `connect`, which may share one among several targets.
+pub(crate) fn set_bind_address_no_port(socket: impl AsFd) -> Result<(), Errno> {
+    enable(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)
+}
+
+fn enable(socket: impl AsFd, level: libc::c_int, option: libc::c_int) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_| Errno::INVAL)?;
+    // SAFETY: the descriptor is open while it is borrowed, and the kernel reads `size` bytes of `on` during
+    // the call only.
+    let result =
+        unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, option, (&raw const on).cast(), size) };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+}

@@ -1,0 +1,196 @@
+//! Taking connections: how many at a time, which worker gets them, and what happens when there are too many.
+
+use super::{OTHERS, Worker};
+use crate::listener::Listener;
+use crate::shared::Message;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What one connection uses.
+pub(super) const DESCRIPTORS: u64 = 2;
+/// Connections taken from one listener before others get their turn.
+const MOST: usize = 32;
+/// How long a listener rests when not even a refusal was possible, in milliseconds.
+const REST: u64 = 100;
+/// How often the log says that descriptors are used up.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// A listener and what is known of it.
+#[derive(Debug)]
+pub(super) struct Taking {
+    listener: Arc<Listener>,
+    serves: bool,
+    resting: bool,
+    /// How many to take at a time: an attempt too many costs as much as half a connection.
+    burst: usize,
+}
+
+impl Worker {
+    pub(super) fn take_listener(&mut self, id: usize, listener: Arc<Listener>, serve: bool) {
+        if id >= self.listeners.len() {
+            self.listeners.resize_with(id.saturating_add(1), || None);
+        }
+        if let Some(place) = self.listeners.get_mut(id) {
+            *place = Some(Taking { listener, serves: false, resting: false, burst: 1 });
+        }
+        self.serve(id, serve);
+    }
+
+    pub(super) fn serve(&mut self, id: usize, serve: bool) {
+        let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) else { return };
+        if taking.serves == serve {
+            return;
+        }
+        taking.serves = serve;
+        let rested = std::mem::take(&mut taking.resting);
+        let socket = &taking.listener.socket;
+        let done = if serve {
+            // The order matters: a socket that does not listen reports an error for ever.
+            let listening = taking.listener.listen();
+            listening.and_then(|()| epoll::add(&self.epoll, socket, listener_data(id), EventFlags::IN))
+        } else {
+            let deleted = if rested { Ok(()) } else { epoll::delete(&self.epoll, socket) };
+            taking.listener.refuse();
+            deleted
+        };
+        if let Err(error) = done {
+            let Listener { address, service, .. } = &*taking.listener;
+            tracing::error!(%error, %address, service = %service.name, serve, "a listener could not be switched");
+        }
+    }
+
+    pub(super) fn close_listener(&mut self, id: usize) {
+        self.serve(id, false);
+        if let Some(place) = self.listeners.get_mut(id) {
+            *place = None;
+        }
+    }
+
+    pub(super) fn handle_listener(&mut self, id: usize) {
+        let Some(taking) = self.listeners.get(id).and_then(Option::as_ref) else { return };
+        let listener = Arc::clone(&taking.listener);
+        let burst = taking.burst;
+        let mut taken: usize = 0;
+        let drained = loop {
+            if taken == burst {
+                break false;
+            }
+            match accept(&listener) {
+                Ok((socket, client)) => {
+                    taken = taken.saturating_add(1);
+                    self.handle_client(socket, client, &listener);
+                }
+                // That client is gone already.
+                Err(Errno::CONNABORTED | Errno::PROTO | Errno::INTR) => taken = taken.saturating_add(1),
+                Err(Errno::AGAIN) => break true,
+                Err(error) => {
+                    self.handle_exhausted(id, &listener, error);
+                    break true;
+                }
+            }
+        };
+        if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) {
+            taking.burst = if drained { taken.max(1) } else { burst.saturating_mul(2).min(MOST) };
+        }
+    }
+
+    /// A client is here: is there room, and is it ours?
+    fn handle_client(&mut self, socket: OwnedFd, client: SocketAddr, listener: &Arc<Listener>) {
+        if !self.shared.descriptors.take(DESCRIPTORS) {
+            // Dropped, and so reset.
+            self.warn_exhausted("the limit on connections is reached");
+            return;
+        }
+        match self.less_busy() {
+            Some(other) => {
+                let message = Message::Accepted { socket, client, listener: Arc::clone(listener) };
+                if let Some(other) = self.shared.workers.get(other) {
+                    // Counted here at once, so that the next one does not go there for the same reason.
+                    other.connections.fetch_add(1, Ordering::Relaxed);
+                    other.send(message);
+                }
+            }
+            None => self.insert(socket, client, listener),
+        }
+    }
+
+    /// A client that another worker has accepted for this one.
+    pub(super) fn take_client(&mut self, socket: OwnedFd, client: SocketAddr, listener: &Listener) {
+        self.insert(socket, client, listener);
+    }
+
+    /// A worker with clearly fewer connections, if there is one. The kernel spreads connections by hash, which
+    /// is even only for many; a handful of long ones could all be on one worker.
+    fn less_busy(&self) -> Option<usize> {
+        let own = self.connections.len();
+        let load = |worker: &crate::shared::WorkerShared| worker.connections.load(Ordering::Relaxed);
+        let others = self.shared.workers.iter().enumerate().filter(|(index, _)| *index != self.index);
+        let (index, least) =
+            others.map(|(index, worker)| (index, load(worker))).min_by_key(|(_, load)| *load)?;
+        let tolerated = least.saturating_add(1).saturating_add(least / 8);
+        (own > tolerated).then_some(index)
+    }
+
+    /// There is no descriptor to accept with: gives up the spare one to refuse a client, or rests.
+    fn handle_exhausted(&mut self, id: usize, listener: &Listener, error: Errno) {
+        self.warn_exhausted(&error.to_string());
+        self.shared.descriptors.count_refused();
+        let had_spare = self.spare.take().is_some();
+        let refused = had_spare && accept(listener).is_ok();
+        self.spare = rustix::io::dup(&self.epoll).ok();
+        if refused && self.spare.is_some() {
+            return;
+        }
+        if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) {
+            if !taking.resting && epoll::delete(&self.epoll, &taking.listener.socket).is_ok() {
+                taking.resting = true;
+                self.resting = Some(self.milliseconds().saturating_add(REST));
+            }
+        }
+    }
+
+    pub(super) fn wake_resting(&mut self) {
+        if self.spare.is_none() {
+            self.spare = rustix::io::dup(&self.epoll).ok();
+        }
+        for (id, taking) in self.listeners.iter_mut().enumerate() {
+            let Some(taking) = taking.as_mut().filter(|taking| taking.resting) else { continue };
+            taking.resting = false;
+            if let Err(error) =
+                epoll::add(&self.epoll, &taking.listener.socket, listener_data(id), EventFlags::IN)
+            {
+                tracing::error!(%error, address = %taking.listener.address, "a listener could not be woken");
+            }
+        }
+    }
+
+    fn warn_exhausted(&mut self, reason: &str) {
+        let due = self.warned.is_none_or(|at| self.now.saturating_duration_since(at) >= WARN_EVERY);
+        if due {
+            self.warned = Some(self.now);
+            tracing::warn!(
+                reason,
+                limit = self.shared.descriptors.limit() / DESCRIPTORS,
+                refused = self.shared.descriptors.refused(),
+                "new connections are refused, those that exist go on; raise the limit on open files"
+            );
+        }
+    }
+}
+
+fn listener_data(id: usize) -> EventData {
+    EventData::new_u64(OTHERS | u64::try_from(id).unwrap_or(0))
+}
+
+fn accept(listener: &Listener) -> Result<(OwnedFd, SocketAddr), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, client) = rustix::net::acceptfrom_with(&listener.socket, flags)?;
+    let client = client.and_then(|client| SocketAddr::try_from(client).ok());
+    Ok((socket, client.ok_or(Errno::CONNABORTED)?))
+}

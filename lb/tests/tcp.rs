@@ -1,0 +1,241 @@
+//! The TCP proxy as clients and backends see it.
+#![allow(missing_docs, clippy::disallowed_methods)] // Tests wait for real sockets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)] // Also on other threads.
+
+mod common;
+
+use common::{
+    PATIENCE, Proxy, Server, closed_port, connect, exchange, read_all, read_error, reset, service, spawn, up,
+    vip,
+};
+use fulcrum_lb::BackendUse;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+#[test]
+fn bytes_go_both_ways_and_are_counted() {
+    let server = Server::echo();
+    let desired = up(service("echo", &[server.address]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    assert_eq!(exchange(to, b"hello"), b"hello");
+    let observed =
+        proxy.wait_service("echo", |service| service.stats.accepted == 1 && service.stats.connections == 0);
+    assert_eq!((observed.stats.accepted, observed.stats.bytes_in, observed.stats.bytes_out), (1, 5, 5));
+    let backend = observed.backends.values().next().unwrap();
+    assert_eq!((backend.connected, backend.connections, backend.bytes_in, backend.bytes_out), (1, 0, 5, 5));
+}
+
+#[test]
+fn a_server_that_speaks_first_is_heard() {
+    let server = Server::named("welcome");
+    let desired = up(service("first", &[server.address]));
+    let to = vip(&desired);
+    let _proxy = Proxy::start(vec![desired]);
+    let mut stream = connect(to);
+    let mut welcome = [0; 7];
+    stream.read_exact(&mut welcome).unwrap();
+    assert_eq!(&welcome, b"welcome");
+}
+
+#[test]
+fn the_client_may_close_first() {
+    // Replies only after the client's FIN.
+    let server = Server::start(|mut stream| {
+        let request = read_all(&mut stream);
+        stream.write_all(&request.repeat(1000)).unwrap();
+    });
+    let desired = up(service("client-first", &[server.address]));
+    let to = vip(&desired);
+    let _proxy = Proxy::start(vec![desired]);
+    assert_eq!(exchange(to, b"0123456789").len(), 10_000);
+    // Also when it has nothing to say.
+    assert_eq!(exchange(to, b""), b"");
+}
+
+#[test]
+fn the_backend_may_close_first() {
+    let (sender, received) = mpsc::channel();
+    let server = Server::start(move |mut stream| {
+        stream.write_all(b"bye").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        sender.send(read_all(&mut stream)).unwrap();
+    });
+    let desired = up(service("backend-first", &[server.address]));
+    let to = vip(&desired);
+    let _proxy = Proxy::start(vec![desired]);
+    let mut stream = connect(to);
+    assert_eq!(read_all(&mut stream), b"bye");
+    stream.write_all(b"still talking").unwrap();
+    drop(stream);
+    assert_eq!(received.recv_timeout(PATIENCE).unwrap(), b"still talking");
+}
+
+#[test]
+fn a_reset_by_the_client_reaches_the_backend() {
+    let (sender, received) = mpsc::channel();
+    let server = Server::start(move |mut stream| {
+        stream.write_all(b"x").unwrap();
+        sender.send(read_error(&mut stream)).unwrap();
+    });
+    let desired = up(service("client-reset", &[server.address]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    let mut stream = connect(to);
+    stream.read_exact(&mut [0]).unwrap();
+    reset(stream);
+    assert_eq!(received.recv_timeout(PATIENCE).unwrap(), Some(ErrorKind::ConnectionReset));
+    proxy.wait_service("client-reset", |service| service.stats.reset == 1 && service.stats.connections == 0);
+}
+
+#[test]
+fn a_reset_by_the_backend_reaches_the_client() {
+    let server = Server::start(|mut stream| {
+        stream.read_exact(&mut [0]).unwrap();
+        reset(stream);
+    });
+    let desired = up(service("backend-reset", &[server.address]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    let mut stream = connect(to);
+    stream.write_all(b"x").unwrap();
+    assert_eq!(read_error(&mut stream), Some(ErrorKind::ConnectionReset));
+    proxy.wait_service("backend-reset", |service| service.stats.reset == 1);
+}
+
+#[test]
+fn without_a_live_backend_the_kernel_refuses_at_once() {
+    let server = Server::named("x");
+    let live = up(service("refuse", &[server.address]));
+    let to = vip(&live);
+    let mut down = live.clone();
+    down.backends[0].usage = BackendUse::Down;
+    let proxy = Proxy::start(vec![down.clone()]);
+    let refused = || TcpStream::connect_timeout(&to, PATIENCE).map_err(|error| error.kind());
+    assert_eq!(refused().unwrap_err(), ErrorKind::ConnectionRefused);
+    let becomes = |wanted: bool| {
+        let start = std::time::Instant::now();
+        while refused().is_ok() != wanted {
+            assert!(start.elapsed() < PATIENCE);
+        }
+    };
+    for _ in 0..3 {
+        proxy.change(live.clone());
+        becomes(true);
+        let mut name = [0];
+        connect(to).read_exact(&mut name).unwrap();
+        assert_eq!(&name, b"x");
+        proxy.change(down.clone());
+        becomes(false);
+    }
+}
+
+#[test]
+fn the_next_backend_is_tried_before_the_first_byte() {
+    let server = Server::echo();
+    let desired = up(service("retry", &[closed_port(), server.address]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    for _ in 0..10 {
+        assert_eq!(exchange(to, b"hello"), b"hello");
+    }
+    let observed =
+        proxy.wait_service("retry", |service| service.stats.accepted == 10 && service.stats.connections == 0);
+    assert_eq!(observed.stats.connect_failed, 0);
+    assert_eq!(observed.stats.retries, 5, "every other connection began with the closed port");
+}
+
+#[test]
+fn a_backend_that_cannot_be_reached_ends_in_a_reset() {
+    let desired = up(service("unreachable", &[closed_port()]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    let mut stream = connect(to);
+    assert_eq!(read_error(&mut stream), Some(ErrorKind::ConnectionReset));
+    proxy.wait_service("unreachable", |service| service.stats.connect_failed == 1);
+}
+
+#[test]
+fn many_short_connections_all_succeed() {
+    let server = Server::echo();
+    let desired = up(service("many", &[server.address]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    let clients: Vec<_> = (0..8_u8)
+        .map(|client| {
+            spawn(move || {
+                for number in 0..250_u8 {
+                    assert_eq!(exchange(to, &[client, number]), [client, number]);
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    proxy.wait_service("many", |service| service.stats.accepted == 2_000 && service.stats.connections == 0);
+}
+
+#[test]
+fn a_gigabyte_arrives_unchanged() {
+    const TOTAL: u64 = 1 << 30;
+    let server = Server::start(|mut stream| {
+        // Sums up what comes and sends the sum back.
+        let (mut sum, mut count, mut buffer) = (0_u64, 0_u64, vec![0; 1 << 18]);
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            for byte in &buffer[..read] {
+                sum = sum.wrapping_mul(31).wrapping_add(u64::from(*byte));
+            }
+            count += read as u64;
+        }
+        stream.write_all(&count.to_be_bytes()).unwrap();
+        stream.write_all(&sum.to_be_bytes()).unwrap();
+    });
+    let desired = up(service("bulk", &[server.address]));
+    let to = vip(&desired);
+    let _proxy = Proxy::start(vec![desired]);
+    let mut stream = connect(to);
+    let mut block = vec![0; 1 << 18];
+    let (mut sum, mut state, mut sent) = (0_u64, 1_u64, 0_u64);
+    while sent < TOTAL {
+        for byte in &mut block {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = state.to_be_bytes()[0];
+            sum = sum.wrapping_mul(31).wrapping_add(u64::from(*byte));
+        }
+        stream.write_all(&block).unwrap();
+        sent += block.len() as u64;
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    let reply = read_all(&mut stream);
+    assert_eq!(reply, [sent.to_be_bytes(), sum.to_be_bytes()].concat());
+}
+
+#[test]
+fn a_client_that_never_reads_does_not_fill_memory() {
+    let server = Server::start(|mut stream| {
+        stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let block = vec![7; 1 << 20];
+        // Ends when nothing more is taken.
+        while stream.write_all(&block).is_ok() {}
+        let _ = stream.read(&mut [0]);
+    });
+    let desired = up(service("never-reads", &[server.address]));
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    let stream = connect(to);
+    let taken = || proxy.observed.borrow().services.values().next().unwrap().stats.bytes_out;
+    let mut before = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(700));
+        if taken() == before && before > 0 {
+            break;
+        }
+        before = taken();
+        assert!(before < 1 << 30, "backpressure never came");
+    }
+    // Others are served meanwhile, and this one is only waiting.
+    assert_eq!(proxy.observed.borrow().connections, 1);
+    drop(stream);
+    proxy.wait(|observed| observed.connections == 0);
+}
