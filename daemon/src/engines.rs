@@ -21,8 +21,9 @@ pub(crate) fn guard_main() -> ExitCode {
 pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let nothing = fulcrum_lb::Desired::default();
     let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
-    let (lb_desired, _seen) = watch::channel(table);
-    let lb = Engine { desired: lb_desired, observed: absent() };
+    let (lb_desired, seen) = watch::channel(table);
+    let observed = fulcrum_lb::start(seen, fulcrum_lb::Options::default()).map_err(refused)?;
+    let lb = Engine { desired: lb_desired, observed };
 
     let (health_desired, seen) = watch::channel(health_desired(config));
     let observed = fulcrum_health::start(seen, fulcrum_health::Options::default()).map_err(refused)?;

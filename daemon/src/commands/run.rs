@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Resigning takes milliseconds; a peer takes over by itself if it takes longer than this.
@@ -35,13 +36,25 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Io { what: "no event loop; are there files left?".to_owned(), error })?;
-    let result = runtime.block_on(daemon(file, &boot, started));
+    let result = serve(&runtime, file, &boot, started);
     // A handler that still runs must not hold up the end.
     runtime.shutdown_background();
     let _ = std::fs::remove_file(&socket);
     drop(lock);
     drop(log);
     result
+}
+
+/// Everything that can fail for want of rights or addresses comes before the engines; they start outside of
+/// the runtime, for they wait for their threads.
+fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Result<ExitCode, Failure> {
+    let (signals, bound) = runtime
+        .block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin).await?)) })?;
+    let engines = engines::start(&boot.config)?;
+    let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), engines)
+        .map_err(|error| Failure::Refused(error.to_string()))?;
+    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started));
+    runtime.block_on(daemon(signals, bound, &node, started))
 }
 
 /// Connections cost files: up to the hard limit, rather than the soft one that suits `select`.
@@ -93,20 +106,19 @@ impl Signals {
     }
 }
 
-async fn daemon(file: &Path, boot: &Boot, started: Instant) -> Result<ExitCode, Failure> {
-    let mut signals = Signals::new()?;
-    let bound = admin::bind(&boot.config.admin).await?;
-    let engines = engines::start(&boot.config)?;
-    let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), engines)
-        .map_err(|error| Failure::Refused(error.to_string()))?;
-    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started));
-    up(bound, &node, started);
+async fn daemon(
+    mut signals: Signals,
+    bound: Bound,
+    node: &Arc<Node>,
+    started: Instant,
+) -> Result<ExitCode, Failure> {
+    up(bound, node, started);
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => break,
                 Asked::Reload => {
-                    let node = Arc::clone(&node);
+                    let node = Arc::clone(node);
                     tokio::spawn(async move { admin::reload_by_signal(&node).await });
                 }
             },
