@@ -99,12 +99,12 @@ impl Connection {
                 Err(_) => return Next::End(End::Refused),
                 Ok(None) => {}
                 Ok(Some(received)) => {
-                    self.put_first(piece.get(received.consumed..).unwrap_or_default());
                     if let Some(endpoints) = received.endpoints {
                         self.client_address = endpoints.source;
                         self.extra().endpoints = Some(endpoints);
                     }
                     self.extra().header = None;
+                    self.put_first(piece.get(received.consumed..).unwrap_or_default());
                     return self.open(context);
                 }
             }

@@ -1,5 +1,9 @@
 //! Taking connections: how many at a time, which worker gets them, and what happens when there are too many.
 
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Numbers of tests are small.
+mod tests;
+
 use super::{OTHERS, Worker};
 use crate::listener::Listener;
 use crate::shared::Message;
@@ -125,16 +129,9 @@ impl Worker {
         self.insert(socket, client, listener);
     }
 
-    /// A worker with clearly fewer connections, if there is one. The kernel spreads connections by hash, which
-    /// is even only for many; a handful of long ones could all be on one worker.
     fn less_busy(&self) -> Option<usize> {
-        let own = self.connections.len();
-        let load = |worker: &crate::shared::WorkerShared| worker.connections.load(Ordering::Relaxed);
-        let others = self.shared.workers.iter().enumerate().filter(|(index, _)| *index != self.index);
-        let (index, least) =
-            others.map(|(index, worker)| (index, load(worker))).min_by_key(|(_, load)| *load)?;
-        let tolerated = least.saturating_add(1).saturating_add(least / 8);
-        (own > tolerated).then_some(index)
+        let loads = self.shared.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed));
+        less_busy(self.index, self.connections.len(), loads)
     }
 
     /// There is no descriptor to accept with: gives up the spare one to refuse a client, or rests.
@@ -182,6 +179,15 @@ impl Worker {
             );
         }
     }
+}
+
+/// A worker with clearly fewer connections than `own`, if there is one. The kernel spreads connections by hash,
+/// which is even only for many; a handful of long ones could all be on one worker.
+fn less_busy(index: usize, own: usize, loads: impl Iterator<Item = usize>) -> Option<usize> {
+    let others = loads.enumerate().filter(|(other, _)| *other != index);
+    let (other, least) = others.min_by_key(|(_, load)| *load)?;
+    let tolerated = least.saturating_add(1).saturating_add(least / 8);
+    (own > tolerated).then_some(other)
 }
 
 fn listener_data(id: usize) -> EventData {

@@ -1,0 +1,30 @@
+use super::*;
+
+/// All connections arrive at the first worker, as an unlucky hash may have it.
+fn spread(connections: usize, workers: usize) -> Vec<usize> {
+    let mut loads = vec![0; workers];
+    for _ in 0..connections {
+        let to = less_busy(0, loads[0], loads.iter().copied()).unwrap_or(0);
+        loads[to] += 1;
+    }
+    loads
+}
+
+#[test]
+fn a_handful_of_connections_is_spread_evenly() {
+    assert_eq!(spread(1, 2), [1, 0], "one is not passed on");
+    for connections in [4, 8, 16, 64] {
+        for workers in [2, 4] {
+            let loads = spread(connections, workers);
+            let (most, least) = (loads.iter().max().unwrap(), loads.iter().min().unwrap());
+            assert!(most - least <= 2 + least / 8, "{connections} over {workers}: {loads:?}");
+        }
+    }
+}
+
+#[test]
+fn a_small_difference_is_left_alone() {
+    assert_eq!(less_busy(0, 105, [105, 100].into_iter()), None);
+    assert_eq!(less_busy(0, 120, [120, 100].into_iter()), Some(1));
+    assert_eq!(less_busy(0, 5, std::iter::once(5)), None, "there is no other worker");
+}
