@@ -65,6 +65,7 @@ async fn run(mut desired: watch::Receiver<Desired>, observed: &watch::Sender<Obs
                 let wanted = desired.borrow_and_update().clone();
                 table.handle_tick(clock());
                 table.handle_desired(&wanted, clock());
+                tools.forget();
             }
             Some(ended) = probes.join_next() => {
                 table.handle_tick(clock());

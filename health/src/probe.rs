@@ -1,13 +1,23 @@
 //! One probe of one target: asks, and ends within the check's timeout.
 
 mod connect;
+mod dns;
+mod echo;
+mod grpc;
 mod http;
+mod icmp;
+mod script;
 mod stage;
+mod tls;
+mod tls_error;
+mod udp;
+mod verifier;
 
 use fulcrum_config::{CheckKind, Target};
 use stage::Stage;
 use std::io;
 use std::time::Duration;
+use tls::Protocol;
 
 #[cfg(test)]
 mod tests;
@@ -41,13 +51,37 @@ enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match tls_error::in_words(&error) {
+            Some(reason) => Self::Answer(reason),
+            None => Self::Io(error),
+        }
+    }
+}
+
+/// For an error that belongs to somebody else's error.
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        match (tls_error::in_words(error), error.raw_os_error()) {
+            (Some(reason), _) => Self::Answer(reason),
+            (None, Some(code)) => Self::Io(io::Error::from_raw_os_error(code)),
+            (None, None) => Self::Io(io::Error::new(error.kind(), error.to_string())),
+        }
     }
 }
 
 /// What all probes share.
 #[derive(Debug, Default)]
-pub(crate) struct Tools {}
+pub(crate) struct Tools {
+    tls: tls::TlsStore,
+    icmp: icmp::Icmp,
+}
+
+impl Tools {
+    /// The configuration changed: what was read for it is read again.
+    pub(crate) fn forget(&self) {
+        self.tls.clear();
+    }
+}
 
 /// The open files that a probe needs at a time.
 pub(crate) fn files_needed(kind: &CheckKind) -> u32 {
@@ -77,15 +111,38 @@ pub(crate) async fn probe(target: &Target, tools: &Tools) -> Outcome {
     }
 }
 
-async fn ask(target: &Target, _tools: &Tools, stage: &Stage) -> Result<(), Failure> {
+async fn ask(target: &Target, tools: &Tools, stage: &Stage) -> Result<(), Failure> {
     let address = target.address;
+    let connect = || connect::tcp(address, stage);
+    let handshake = async |options, protocol| {
+        tls::handshake(connect().await?, address, options, protocol, &tools.tls, stage).await
+    };
     match &target.check.kind {
-        CheckKind::Tcp => connect::tcp(address, stage).await.map(drop),
-        CheckKind::Http(check) => {
-            let stream = connect::tcp(address, stage).await?;
-            http::ask(stream, address, check, stage).await
+        CheckKind::Tcp => connect().await.map(drop),
+        CheckKind::Tls(options) => tls::ask(handshake(options, Protocol::Any).await?, stage).await,
+        CheckKind::Http(check) => http::ask(connect().await?, address, check, stage).await,
+        CheckKind::Https(check, options) => {
+            http::ask(handshake(options, Protocol::Http1).await?, address, check, stage).await
         }
-        _ => Err(Failure::Local("not yet".into())),
+        CheckKind::Grpc { service, tls } => {
+            let question = grpc::Question {
+                address,
+                authority: tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+                service,
+                timeout: target.check.timeout,
+                over_tls: tls.is_some(),
+            };
+            match tls {
+                Some(options) => {
+                    grpc::ask(handshake(options, Protocol::Http2).await?, &question, stage).await
+                }
+                None => grpc::ask(connect().await?, &question, stage).await,
+            }
+        }
+        CheckKind::Udp { send, expect } => udp::ask(address, send, expect, stage).await,
+        CheckKind::Dns { name, record } => dns::ask(address, name, record, stage).await,
+        CheckKind::Icmp => icmp::ask(address, &tools.icmp, stage).await,
+        CheckKind::Script { command } => script::ask(address, command, stage).await,
     }
 }
 

@@ -124,10 +124,7 @@ fn failure(error: &hyper::Error) -> Failure {
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return match io.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code).into(),
-                None => io::Error::new(io.kind(), io.to_string()).into(),
-            };
+            return io.into();
         }
         source = inner.source();
     }

@@ -1,7 +1,14 @@
 //! Every probe against a real server on loopback, good and bad ones.
 
+mod dns;
+mod grpc;
 mod http;
+mod icmp;
+mod pki;
+mod script;
 mod tcp;
+mod tls;
+mod udp;
 
 use super::*;
 use crate::fixtures::target;

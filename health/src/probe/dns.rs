@@ -1,0 +1,53 @@
+//! A DNS query over UDP (RFC 1035).
+
+use super::{Failure, Stage, udp};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// Asks for `record` of `name`; any answer without an error will do, also an empty or a truncated one.
+pub(super) async fn ask(address: SocketAddr, name: &str, record: &str, stage: &Stage) -> Result<(), Failure> {
+    let query = query(name, record, fastrand::u16(..))?;
+    let bytes = query.to_vec().map_err(|error| cannot_ask(name, record, &error.to_string()))?;
+    let socket = udp::connect(address, stage).await?;
+    socket.send(&bytes).await?;
+    stage.set("waiting for the DNS answer");
+    loop {
+        let answer = Message::from_vec(&udp::receive(&socket).await?)
+            .map_err(|error| Failure::Answer(format!("not a DNS answer ({error})")))?;
+        // An answer to an older query of another process that had our port.
+        if answer.metadata.id == query.metadata.id && answer.metadata.message_type == MessageType::Response {
+            return judge(&query, &answer);
+        }
+    }
+}
+
+fn query(name: &str, record: &str, id: u16) -> Result<Message, Failure> {
+    let mut asked = Name::from_str(name).map_err(|error| cannot_ask(name, record, &error.to_string()))?;
+    let kind = RecordType::from_str(&record.to_uppercase())
+        .map_err(|error| cannot_ask(name, record, &error.to_string()))?;
+    asked.set_fqdn(true);
+    let mut query = Message::new(id, MessageType::Query, OpCode::Query);
+    query.metadata.recursion_desired = true;
+    query.add_query(Query::query(asked, kind));
+    Ok(query)
+}
+
+fn judge(query: &Message, answer: &Message) -> Result<(), Failure> {
+    if answer.metadata.response_code != ResponseCode::NoError {
+        return Err(Failure::Answer(format!(
+            "the DNS answer is an error: {}",
+            answer.metadata.response_code
+        )));
+    }
+    // Names are compared without regard to case, as servers may change it.
+    if answer.queries != query.queries {
+        return Err(Failure::Answer("the DNS answer is to another question".into()));
+    }
+    Ok(())
+}
+
+fn cannot_ask(name: &str, record: &str, error: &str) -> Failure {
+    Failure::Local(format!("{record} of \"{name}\" can't be asked for ({error}); look at the check's fields"))
+}
