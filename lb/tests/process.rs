@@ -1,0 +1,184 @@
+//! What happens to a whole process that is killed, or runs out of file descriptors.
+//!
+//! Each case starts this program again as the process to be harmed, and so this file has a `main` of its own.
+#![allow(missing_docs, clippy::disallowed_methods)] // Tests wait for real sockets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used)]
+
+mod common;
+
+use common::{PATIENCE, Proxy, Server, backend, connect, exchange, read_error, service, up, vip};
+use fulcrum_lb::{Observed, ServiceDesired};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.iter().position(|argument| argument == "serve") {
+        Some(at) => serve(&arguments[at + 1..]),
+        None => {
+            a_killed_process_leaves_resets();
+            new_connections_are_refused_and_old_ones_kept_without_descriptors();
+            println!("2 cases passed");
+        }
+    }
+}
+
+/// The process to be harmed: `serve VIP PORT BACKEND FILES THIEF`. It takes `THIEF` descriptors away from the
+/// engine once it serves. Each line it reads is answered with what is observed.
+fn serve(arguments: &[String]) {
+    let [vip, port, to, files, thief] = arguments else { panic!("serve VIP PORT BACKEND FILES THIEF") };
+    let files: u64 = files.parse().unwrap();
+    if files > 0 {
+        let limit = Rlimit { current: Some(files), maximum: Some(files) };
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
+    let proxy = Proxy::start(vec![desired(vip.parse().unwrap(), port.parse().unwrap(), to.parse().unwrap())]);
+    let stolen: Vec<_> =
+        (0..thief.parse::<u64>().unwrap()).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
+    for line in std::io::stdin().lines() {
+        line.unwrap();
+        let Observed { connections, connections_limit, refused_at_limit, .. } = *proxy.observed.borrow();
+        println!("{connections} {connections_limit} {refused_at_limit}");
+    }
+    drop(stolen);
+}
+
+fn desired(vip: IpAddr, port: u16, to: SocketAddr) -> ServiceDesired {
+    let mut service = service("process", &[]);
+    service.vips = vec![vip];
+    service.ports = fulcrum_config::PortRange::single(port);
+    service.backends = vec![Arc::new(backend("b", to))];
+    up(service)
+}
+
+/// Hundredths of a second that a process has computed.
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    vip: SocketAddr,
+}
+
+struct Counts {
+    connections: u64,
+    limit: u64,
+    refused: u64,
+}
+
+impl Process {
+    fn start(to: SocketAddr, files: u64, thief: u64) -> Self {
+        let vip = vip(&up(service("process", &[])));
+        let program = std::env::current_exe().unwrap();
+        let arguments = [vip.ip().to_string(), vip.port().to_string(), to.to_string()];
+        let mut child = Command::new(program)
+            .arg("serve")
+            .args(arguments)
+            .args([files.to_string(), thief.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, input, output, vip };
+        process.counts();
+        process
+    }
+
+    fn counts(&mut self) -> Counts {
+        self.input.write_all(b"\n").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        let numbers: Vec<u64> = line.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        Counts { connections: numbers[0], limit: numbers[1], refused: numbers[2] }
+    }
+
+    fn wait(&mut self, wanted: impl Fn(&Counts) -> bool) -> Counts {
+        let start = Instant::now();
+        loop {
+            let counts = self.counts();
+            if wanted(&counts) {
+                return counts;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} of {}, {} refused",
+                counts.connections,
+                counts.limit,
+                counts.refused
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ping(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"p").and_then(|()| stream.read_exact(&mut [0])).is_ok()
+}
+
+fn a_killed_process_leaves_resets() {
+    let server = Server::echo();
+    let mut process = Process::start(server.address, 0, 0);
+    let mut streams: Vec<TcpStream> = (0..10).map(|_| connect(process.vip)).collect();
+    assert!(streams.iter_mut().all(ping));
+    process.child.kill().unwrap();
+    for stream in &mut streams {
+        assert_eq!(
+            read_error(stream),
+            Some(ErrorKind::ConnectionReset),
+            "a FIN would make a cut reply look whole"
+        );
+    }
+}
+
+/// With `thief` descriptors gone, the engine's own limit is out of reach and `accept` itself fails.
+fn new_connections_are_refused_and_old_ones_kept_without_descriptors() {
+    let server = Server::echo();
+    for thief in [0, 100] {
+        let mut process = Process::start(server.address, 160, thief);
+        let mut kept: Vec<TcpStream> = Vec::new();
+        let mut refused = 0;
+        for _ in 0..120 {
+            // The refusal may come before `connect` has returned, or after.
+            let connected = TcpStream::connect_timeout(&process.vip, PATIENCE).ok();
+            match connected.and_then(|mut stream| ping(&mut stream).then_some(stream)) {
+                Some(stream) => kept.push(stream),
+                None => refused += 1,
+            }
+        }
+        assert!(!kept.is_empty() && refused > 0, "{} kept, {refused} refused", kept.len());
+        assert!(kept.iter_mut().all(ping), "an old connection suffered");
+        let kept_count = kept.len() as u64;
+        let counts = process.wait(|counts| counts.connections == kept_count && counts.refused > 0);
+        assert!(counts.connections <= counts.limit);
+        // Nobody spins: a second of being full costs next to nothing.
+        let before = cpu_ticks(process.child.id());
+        std::thread::sleep(Duration::from_secs(1));
+        let spent = cpu_ticks(process.child.id()) - before;
+        assert!(spent < 50, "{spent} hundredths of a second");
+        drop(kept);
+        process.wait(|counts| counts.connections == 0);
+        assert_eq!(exchange(process.vip, b"room again"), b"room again");
+    }
+    assert!(
+        getrlimit(Resource::Nofile).current.is_none_or(|files| files > 160),
+        "only the child was limited"
+    );
+}
