@@ -2,7 +2,7 @@
 //!
 //! Each case starts this program again as the process to be harmed, and so this file has a `main` of its own.
 #![allow(missing_docs, clippy::disallowed_methods)] // Tests wait for real sockets.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
 mod common;
 
