@@ -3,6 +3,9 @@
 use serde::Serialize;
 use std::fmt;
 
+#[cfg(test)]
+mod tests;
+
 /// More errors than this are only counted: nobody reads them.
 const SHOWN_AT_MOST: usize = 100;
 /// A longer line of the file is not repeated beneath its error.

@@ -504,7 +504,7 @@ impl Scalar for SocketAddr {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[][0-9a-fA-F:.]+:[0-9]{1,5}$" })
+        json!({ "type": "string", "pattern": "^[\\[\\]0-9a-fA-F:.]+:[0-9]{1,5}$" })
     }
 }
 
@@ -527,7 +527,7 @@ impl Scalar for BackendAddress {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[][0-9a-fA-F:.]+$" })
+        json!({ "type": "string", "pattern": "^[\\[\\]0-9a-fA-F:.]+$" })
     }
 }
 
