@@ -1,6 +1,6 @@
 //! Values that several tests of this room need.
 
-use crate::border::Desired;
+use crate::Desired;
 use fulcrum_config::*;
 use std::net::SocketAddr;
 use std::sync::Arc;
