@@ -2,7 +2,7 @@
 
 use super::sessions::Key;
 use super::sockets;
-use super::sys::{BATCH, Outgoing};
+use super::sys::Outgoing;
 use super::worker::{Descriptor, Session, Token, Upstream, Worker, count_backend, count_service, key};
 use crate::balance::Flow;
 use crate::connection_log::End;
@@ -83,13 +83,17 @@ impl Forwarding<'_> {
     /// Sends the datagrams in `slots` to the session's backend; says how many went.
     fn forward(&mut self, client: &Client, slot: usize, end: usize) -> usize {
         let Some(id) = self.session(client) else { return 0 };
-        let mut outgoing = [const { Outgoing { slot: 0, skip: 0, to: None } }; BATCH];
-        for (slot, outgoing) in (slot..end).zip(&mut outgoing) {
-            *outgoing = Outgoing { slot, skip: client.skip, to: None };
-        }
-        let all = outgoing.get(..end.saturating_sub(slot)).unwrap_or_default();
-        let sent = self.send(client, id, all);
-        let Some(service) = self.worker.services.get_mut(self.service) else { return sent };
+        let mut all = std::mem::take(&mut self.worker.outgoing);
+        all.clear();
+        all.extend((slot..end).map(|slot| Outgoing { slot, skip: client.skip, to: None }));
+        let sent = self.send(client, id, &all);
+        self.count_forwarded(id, &all);
+        self.worker.outgoing = all;
+        sent
+    }
+
+    fn count_forwarded(&mut self, id: usize, all: &[Outgoing]) {
+        let Some(service) = self.worker.services.get_mut(self.service) else { return };
         let bytes = all
             .iter()
             .map(|outgoing| self.worker.batch.payload(outgoing.slot).len().saturating_sub(outgoing.skip));
@@ -102,8 +106,7 @@ impl Forwarding<'_> {
             });
         }
         service.sessions.touch(id, self.now);
-        self.count(|counters| counters.bytes_in.add(bytes));
-        sent
+        count_service(&service.cell, self.worker.index, |counters| counters.bytes_in.add(bytes));
     }
 
     /// An error of a connected socket belongs to an earlier datagram and stands in the way of this one: a backend
@@ -303,7 +306,15 @@ impl Forwarding<'_> {
             .map(|version| encode(version, Transport::Datagram, Some(client.ends)))
             .unwrap_or_default();
         count_backend(backend, self.worker.index, |counters| counters.connected.add(1));
-        Ok(Upstream { socket, address, backend: Arc::clone(backend), header: header.into(), refused: false })
+        Ok(Upstream {
+            socket,
+            address,
+            backend: Arc::clone(backend),
+            header: header.into(),
+            refused: false,
+            burst: 1,
+            turn: self.worker.turn,
+        })
     }
 
     fn count(&self, count: impl FnOnce(&ServiceCounters)) {
@@ -315,7 +326,7 @@ impl Forwarding<'_> {
 
 fn watch(epoll: impl AsFd, upstream: &Upstream, service: usize, id: usize) -> io::Result<()> {
     let data = epoll::EventData::new_u64(Token::Session { service, id }.pack());
-    Ok(epoll::add(epoll, &upstream.socket, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?)
+    Ok(epoll::add(epoll, &upstream.socket, data, epoll::EventFlags::IN)?)
 }
 
 fn number(count: usize) -> u64 {

@@ -1,7 +1,6 @@
 //! One worker: its listeners, its sessions and the loop that moves their datagrams.
 //!
-//! It waits in epoll with edges: a socket is read until a short batch says that it is empty. Replies of all
-//! sessions that are ready are gathered into one batch and sent with one call.
+//! Replies of all sessions that are ready are gathered into one batch and sent with one call.
 
 use super::forward::Forwarding;
 use super::sessions::{Key, Sessions};
@@ -90,6 +89,10 @@ pub(super) struct Upstream {
     pub(super) header: Box<[u8]>,
     /// The backend said that its port is closed.
     pub(super) refused: bool,
+    /// How many replies to ask for at a time: an attempt too many costs as much as half a reply.
+    pub(super) burst: usize,
+    /// The turn of the loop that last read a reply.
+    pub(super) turn: u64,
 }
 
 /// What an event of epoll is about.
@@ -142,8 +145,10 @@ pub(super) struct Worker {
     pub(super) listeners: Slab<Listener>,
     pub(super) batch: Batch,
     pending: Vec<Pending>,
-    /// Sockets that may hold more than was read.
-    again: Vec<Token>,
+    /// Scratch, empty between uses.
+    pub(super) outgoing: Vec<Outgoing>,
+    /// Counts the turns of the loop.
+    pub(super) turn: u64,
     next_sweep: Option<Instant>,
     pub(super) warned: Option<Instant>,
 }
@@ -172,7 +177,6 @@ impl Worker {
         log: Option<LogQueue>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Level, not edge: a wake-up that was not read yet wakes again.
         epoll::add(&epoll, &*wake, epoll::EventData::new_u64(Token::Wake.pack()), epoll::EventFlags::IN)?;
         Ok(Self {
             index,
@@ -186,7 +190,8 @@ impl Worker {
             listeners: Slab::new(),
             batch: Batch::new(),
             pending: Vec::with_capacity(BATCH),
-            again: Vec::new(),
+            outgoing: Vec::with_capacity(BATCH),
+            turn: 0,
             next_sweep: None,
             warned: None,
         })
@@ -198,8 +203,7 @@ impl Worker {
         let mut events = Vec::with_capacity(2 * BATCH);
         let mut ready = Vec::new();
         loop {
-            let timeout =
-                if self.again.is_empty() { self.timeout(Instant::now()) } else { Some(Duration::ZERO) };
+            let timeout = self.timeout(Instant::now());
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
@@ -210,7 +214,7 @@ impl Worker {
                 }
             }
             let now = Instant::now();
-            ready.append(&mut self.again);
+            self.turn = self.turn.wrapping_add(1);
             ready.extend(events.iter().map(|event| Token::unpack(event.data.u64())));
             // Replies first: what is under way is finished before more is begun.
             for token in &ready {
@@ -249,18 +253,25 @@ impl Worker {
         let Some(service) = self.services.get_mut(service_id) else { return };
         let Some((key, session)) = service.sessions.get_mut(id) else { return };
         let first = self.pending.len();
-        let count = BATCH.saturating_sub(first).min(REPLIES_AT_ONCE);
-        let received = match self.batch.receive(session.upstream.socket.as_fd(), first, count) {
-            Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => {
-                session.upstream.note_error(&error, self.index);
-                // The error stood before whatever else is there.
-                return self.again.push(Token::Session { service: service_id, id });
-            }
+        let upstream = &mut session.upstream;
+        if upstream.turn.wrapping_add(1) == self.turn {
+            // There were more than it asked for.
+            upstream.burst = upstream.burst.saturating_mul(2).min(REPLIES_AT_ONCE);
+        }
+        upstream.turn = self.turn;
+        let count = BATCH.saturating_sub(first).min(upstream.burst);
+        let socket = upstream.socket.as_fd();
+        let received = if count == 1 {
+            self.batch.receive_one(socket, first).map(|()| 1)
+        } else {
+            self.batch.receive(socket, first, count)
         };
-        if received == count {
-            self.again.push(Token::Session { service: service_id, id });
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => return upstream.note_error(&error, self.index),
+        };
+        if received < count {
+            upstream.burst = received.max(1);
         }
         let mut bytes = 0_u64;
         for slot in first..first.saturating_add(received) {
@@ -283,17 +294,15 @@ impl Worker {
     /// Sends the replies that were gathered, all that leave by one listener with one call.
     fn flush(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
-        let mut outgoing = [const { Outgoing { slot: 0, skip: 0, to: None } }; BATCH];
+        let mut outgoing = std::mem::take(&mut self.outgoing);
         for run in pending.chunk_by(|a, b| a.listener == b.listener) {
-            for (pending, outgoing) in run.iter().zip(&mut outgoing) {
-                *outgoing = pending.outgoing;
-            }
+            outgoing.clear();
+            outgoing.extend(run.iter().map(|pending| pending.outgoing));
             let Some(listener) = run.first().and_then(|pending| self.listeners.get(pending.listener)) else {
                 continue;
             };
             let Some(service) = self.services.get(listener.service) else { continue };
-            let outgoing = outgoing.get(..run.len()).unwrap_or_default();
-            let sent = send_all(&mut self.batch, listener, outgoing);
+            let sent = send_all(&mut self.batch, listener, &outgoing);
             let lost = outgoing.len().saturating_sub(sent);
             count_service(&service.cell, self.index, |counters| {
                 counters.datagrams_out.add(u64::try_from(sent).unwrap_or(0));
@@ -301,16 +310,13 @@ impl Worker {
             });
         }
         pending.clear();
-        self.pending = pending;
+        (self.pending, self.outgoing) = (pending, outgoing);
     }
 
     /// Takes one batch from a listener.
     fn datagrams(&mut self, id: usize, now: Instant) {
         let Some(listener) = self.listeners.get(id) else { return };
         let Ok(received) = self.batch.receive(listener.socket.as_fd(), 0, BATCH) else { return };
-        if received == BATCH {
-            self.again.push(Token::Listener(id));
-        }
         let (service, workers) = (listener.service, self.shared.workers.len());
         if self.services.get_mut(service).is_some_and(|service| service.refresh(workers)) {
             self.sweep_by(now);
@@ -353,9 +359,7 @@ impl Worker {
             self.listeners.iter().find(|(_, listener)| listener.is(service, address)).map(|(id, _)| id);
         let id = known.unwrap_or_else(|| self.listeners.vacant_key());
         let data = epoll::EventData::new_u64(Token::Listener(id).pack());
-        if let Err(error) =
-            epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN | epoll::EventFlags::ET)
-        {
+        if let Err(error) = epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN) {
             // Closing the socket leaves its datagrams to the other workers.
             return tracing::error!(%address, %error, worker = self.index, "UDP worker can't watch a listener");
         }
