@@ -2,7 +2,10 @@
 //!
 //! A burst at takeover, when a rival was seen, after a partition healed and when a link comes up: at once,
 //! again after an advert interval (a rival's last word may still be under way), then evenly spaced. After
-//! that a refresh, well below the 300 s after which switches forget.
+//! that ever more rarely, up to a refresh well below the 300 s after which switches forget. So neighbours
+//! that believed somebody else, whom this node can't hear, are put right in a time that is in proportion.
+//!
+//! A rival that stays makes bursts begin again, but ever more rarely too.
 
 use fulcrum_config::{AdvertInterval, Timing, Vip};
 use std::time::{Duration, Instant};
@@ -13,7 +16,7 @@ const STEP: usize = 128;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The schedule of one group's announcements.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Announcer {
     burst: u32,
     first_gap: Duration,
@@ -21,10 +24,12 @@ pub struct Announcer {
     refresh: Duration,
     vips: Vec<Vip>,
     round: Option<Round>,
+    /// When the burst began, and how often it began anew before it was over.
+    begun: Option<(Instant, u32)>,
 }
 
 /// One announcement of every VIP.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Round {
     /// When it began or begins.
     at: Instant,
@@ -47,6 +52,7 @@ impl Announcer {
             refresh: timing.announce_refresh,
             vips: Vec::new(),
             round: None,
+            begun: None,
         }
     }
 
@@ -63,17 +69,29 @@ impl Announcer {
     /// The timing was configured anew; what is under way goes on.
     pub fn handle_reconfigured(&mut self, timing: &Timing, interval: AdvertInterval) {
         let (vips, round) = (std::mem::take(&mut self.vips), self.round.take());
-        *self = Self { vips, round, ..Self::new(timing, interval) };
+        *self = Self { vips, round, begun: self.begun, ..Self::new(timing, interval) };
     }
 
     /// This node leads, or has to say so again: begins a burst.
     pub fn handle_announce(&mut self, now: Instant) {
+        let bursting = self.round.as_ref().is_some_and(|round| round.number < self.burst);
+        let times = match self.begun {
+            Some((begun, times)) if bursting => {
+                if now < after(begun, self.first_gap.saturating_mul(2_u32.saturating_pow(times))) {
+                    return;
+                }
+                times.saturating_add(1)
+            }
+            Some(_) | None => 0,
+        };
+        self.begun = Some((now, times));
         self.round = Some(Round { at: now, due: now, next: 0, number: 0 });
     }
 
     /// This node leads no longer: not one more.
     pub fn handle_retire(&mut self) {
         self.round = None;
+        self.begun = None;
     }
 
     /// The next VIP to announce now, if any. Ask until there is none.
@@ -93,7 +111,10 @@ impl Announcer {
         let gap = match number {
             1 if number < self.burst => self.first_gap,
             number if number < self.burst => self.spacing,
-            _ => self.refresh,
+            number => {
+                let tail = number.saturating_sub(self.burst).saturating_add(1);
+                self.spacing.saturating_mul(2_u32.saturating_pow(tail)).min(self.refresh)
+            }
         };
         // In step with the last round; after a pause of this process, from now on.
         let at = after(round.at, gap).max(after(now, gap.min(self.first_gap)));

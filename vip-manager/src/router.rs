@@ -27,6 +27,8 @@
 //!   at once; everybody else waits the skew.
 //! * **Stalls.** A leader that did not run for three advert intervals may have been replaced: it steps down
 //!   without a word and listens.
+//! * **A last word.** A leader that gives way to a better one adverts once more, so that the better one, which
+//!   may never have heard it, announces again: after a partition heals, neighbours may believe the loser.
 //! * **One-way cuts.** A leader whose better claim is not heard (a rival of lower priority that lists the
 //!   same addresses goes on for three down intervals) yields: of the two it is the only one that can. So a
 //!   one-way cut between two nodes ends with one leader, the one that is heard; it holds until a leader falls

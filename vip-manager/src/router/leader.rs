@@ -103,7 +103,7 @@ impl Router {
     }
 
     fn step_down(&mut self, standby: Standby, reason: Reason, now: Instant) {
-        self.actions.clear();
+        self.actions.retain(|action| matches!(action, Action::SendAdvert { .. }));
         self.actions.push_back(Action::Retire { reason: reason.clone() });
         if self.stopping {
             self.enter(State::Init, Reason::Stopping, now);
@@ -160,6 +160,8 @@ impl Router {
             Ordering::Less => false,
         };
         if loses {
+            // The last word of a rival: the better leader announces again for the neighbours that believed us.
+            self.advertise(priority);
             self.yield_to(link, source, advert, false, now);
         } else if advert.priority > 0 && self.is_unheard(link, source, advert, now) {
             self.yield_to(link, source, advert, true, now);

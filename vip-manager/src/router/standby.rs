@@ -165,9 +165,12 @@ impl Router {
             .peer(source)
             .filter(|peer| peer.kind == NodeKind::Fulcrum && advert.priority < peer.priority.get())
             .map(|_| skew(priority, advert.interval));
+        // At least for one interval: a better leader that is heard meanwhile ends it.
+        let floor = advert.interval.duration();
         match (self.spec.preempt, relief) {
-            (Preempt::Never, relief) => relief,
-            (Preempt::After(delay), relief) => Some(relief.map_or(delay, |relief| relief.min(delay))),
+            (Preempt::Never, relief) => relief.map(|relief| floor.saturating_add(relief)),
+            (Preempt::After(delay), None) => Some(delay.max(floor)),
+            (Preempt::After(delay), Some(relief)) => Some(delay.max(floor).min(floor.saturating_add(relief))),
         }
     }
 }
