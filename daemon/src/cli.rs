@@ -1,6 +1,9 @@
 //! What can be asked of the command.
 
 use clap::{Args, Parser, Subcommand};
+use fulcrum_config::init::NodeOption;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Where the configuration is unless said otherwise.
@@ -76,6 +79,10 @@ Resigns the group here, waits until a peer leads it, and prints how long that to
 node leads it again and the exit code is 1.")]
     Handover(HandoverOptions),
 
+    /// Writes a commented, working configuration file for each node.
+    #[command(subcommand)]
+    Init(Init),
+
     /// Prints the version.
     Version,
 
@@ -148,4 +155,78 @@ pub(crate) struct HandoverOptions {
 
     #[command(flatten)]
     pub(crate) connect: Connect,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Init {
+    /// Two (or more) nodes in front of servers.
+    #[command(after_help = "\
+Example:
+  fulcrum init pair --node lb-1=10.0.0.11 --node lb-2=10.0.0.12 --vip 10.0.0.100 --interface eth0 \\
+      --port 80 --backend 10.0.0.21:8080 --backend 10.0.0.22:8080
+
+Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml.")]
+    Pair {
+        #[command(flatten)]
+        site: SiteOptions,
+
+        /// The port that clients connect to.
+        #[arg(long, default_value_t = 80)]
+        port: u16,
+
+        /// A server, as address:port; several times.
+        #[arg(long = "backend", value_name = "ADDRESS:PORT", required = true)]
+        backends: Vec<SocketAddr>,
+    },
+
+    /// Two (or more) nodes in front of the Kubernetes API; works before the first apiserver exists.
+    #[command(after_help = "\
+Example:
+  fulcrum init control-plane --node lb-1=10.0.0.11 --node lb-2=10.0.0.12 --vip 10.0.0.100 --interface eth0 \\
+      --apiserver 10.0.0.21 --apiserver 10.0.0.22 --apiserver 10.0.0.23
+
+Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml.")]
+    ControlPlane {
+        #[command(flatten)]
+        site: SiteOptions,
+
+        /// The port of the VIP and of the apiservers.
+        #[arg(long, default_value_t = 6443)]
+        port: u16,
+
+        /// A machine with an apiserver; several times. It need not exist yet.
+        #[arg(long = "apiserver", value_name = "ADDRESS", required = true)]
+        apiservers: Vec<IpAddr>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SiteOptions {
+    /// A node and its own address (or one of each family); the first leads. At least twice.
+    #[arg(long = "node", value_name = "NAME=ADDRESS[,ADDRESS6]", required = true)]
+    pub(crate) nodes: Vec<NodeOption>,
+
+    /// An address that moves between them; several times.
+    #[arg(long = "vip", value_name = "ADDRESS", required = true)]
+    pub(crate) vips: Vec<IpAddr>,
+
+    /// The interface that the VIPs live behind.
+    #[arg(long)]
+    pub(crate) interface: String,
+
+    /// A network on it [default: the /24 or /64 around each VIP]; several times.
+    #[arg(long = "network", value_name = "NETWORK")]
+    pub(crate) networks: Vec<IpNet>,
+
+    /// The virtual router identifier, one that no other router on the network uses.
+    #[arg(long, default_value_t = 51, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) vrid: u8,
+
+    /// Where the files are written.
+    #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+    pub(crate) directory: PathBuf,
+
+    /// Replace files that are there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }

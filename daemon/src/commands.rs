@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod check;
+mod init;
 mod run;
 mod status;
 
@@ -22,6 +23,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),
+        Command::Init(options) => init::init(options),
         Command::Version => print(&format!("fulcrum {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "fulcrum", &mut io::stdout());
@@ -66,7 +68,7 @@ fn reload(connect: &Connect) -> Result<ExitCode, Failure> {
             for warning in &reloaded.warnings {
                 eprintln!("{}", warning.trim_end());
             }
-            print(&reloaded.difference.to_string())
+            print(&reloaded.to_string())
         }
         Reply::Refused(refusal) => Err(refused(&refusal)),
     }

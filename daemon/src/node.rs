@@ -2,8 +2,8 @@
 
 use crate::last_good;
 use crate::wire::{HandedOver, Refusal, Reloaded};
-use fulcrum_config::{Config, Diagnostics, GroupName, Parsed};
-use fulcrum_lifecycle::{ConfigState, Facts, Handle, Status, difference};
+use fulcrum_config::{Config, Diagnostics, GroupName, Parsed, difference};
+use fulcrum_lifecycle::{ConfigState, Facts, Handle, Status};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,12 +112,11 @@ impl Node {
             .map_err(|diagnostics| self.refusal(&diagnostics))?;
         let old = self.handle.config();
         let new = Arc::new(parsed.config);
-        let difference = difference(&old, &new);
         self.possible(&old, &new)?;
-        let mut lb = self.handle.lb();
-        lb.mark_unchanged();
+        let lb = self.handle.lb();
+        let changed = trial::changed(&old, &new, &lb.borrow());
         self.handle.apply(Arc::clone(&new));
-        if let Err(errors) = trial::listens(lb, &old, &new).await {
+        if let Err(errors) = trial::listens(lb, &changed).await {
             self.handle.apply(old);
             return Err(Refusal {
                 error: format!(
@@ -138,7 +137,8 @@ impl Node {
             };
         });
         keep(&self.state_dir, &self.file, &text);
-        Ok(Reloaded { difference, warnings })
+        let needs_restart = old.admin != new.admin;
+        Ok(Reloaded { changes: difference(&old, &new), needs_restart, warnings })
     }
 
     fn refusal(&self, diagnostics: &Diagnostics) -> Refusal {
@@ -243,11 +243,7 @@ pub(crate) fn host_name() -> String {
 
 /// Keeps `text` as the last good configuration; if that fails, everything else goes on.
 fn keep(state_dir: &Path, file: &Path, text: &str) {
-    if let Err(error) = last_good::save(state_dir, file, text) {
-        tracing::warn!(
-            %error,
-            directory = %state_dir.display(),
-            "the last good configuration could not be kept; a restart with a bad file would find an older one or none"
-        );
+    if let Err(error) = fulcrum_config::last_good::keep(&last_good::path(state_dir, file), text) {
+        tracing::warn!(target: "config", "{error}");
     }
 }

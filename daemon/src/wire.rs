@@ -1,15 +1,33 @@
 //! What the admin API answers, besides the status: shared by its two ends.
 
-use fulcrum_lifecycle::Difference;
+use fulcrum_config::Change;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The answer to a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reloaded {
     /// What was applied.
-    pub(crate) difference: Difference,
+    pub(crate) changes: Vec<Change>,
+    /// Something of `admin` changed: it takes effect when the daemon is started again.
+    pub(crate) needs_restart: bool,
     /// What the parser found worth saying.
     pub(crate) warnings: Vec<String>,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            writeln!(f, "nothing changed")?;
+        }
+        for change in &self.changes {
+            writeln!(f, "{change}")?;
+        }
+        if self.needs_restart {
+            writeln!(f, "changes of admin take effect when the daemon is started again")?;
+        }
+        Ok(())
+    }
 }
 
 /// The answer to a handover.

@@ -1,11 +1,9 @@
 //! The one place that decides.
 //!
-//! [`plan`] says what each engine is to do, [`join`] what the whole node looks like, [`difference`] what a
-//! new configuration changes: pure functions of what was asked and what the engines observed. [`start`] runs
-//! the thin driver that carries snapshots between the engines.
+//! [`plan`] says what each engine is to do, [`join`] what the whole node looks like: pure functions of what was
+//! asked and what the engines observed. [`start`] runs the thin driver that carries snapshots between them.
 
 mod alarms;
-mod difference;
 mod driver;
 #[cfg(test)]
 mod fixture;
@@ -13,7 +11,6 @@ mod join;
 mod plan;
 mod status;
 
-pub use difference::{Change, Difference, difference};
 pub use driver::{Asked, Engine, Engines, Handle, StartError, start};
 pub use join::{Facts, Snapshots, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, vip_desired};

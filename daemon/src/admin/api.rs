@@ -150,7 +150,7 @@ pub(crate) async fn reload_as(node: &Node, caller: &Caller) -> Result<crate::wir
     match &result {
         Ok(reloaded) => {
             audit(caller, "reload", "applied");
-            for line in reloaded.difference.to_string().lines() {
+            for line in reloaded.to_string().lines() {
                 tracing::info!(target: "config", "{line}");
             }
             for warning in &reloaded.warnings {

@@ -1,25 +1,12 @@
 use super::*;
 
 #[test]
-fn what_was_saved_is_found_again() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (state, file) = (directory.path().join("state"), directory.path().join("a.yaml"));
-    assert_eq!(find(&file, std::slice::from_ref(&state)), None);
-    for text in ["node: a\n", "node: a\n", "node: b\n"] {
-        save(&state, &file, text).expect("room on the disk");
-        let found = find(&file, std::slice::from_ref(&state)).expect("a copy");
-        assert_eq!(found.1, text);
-    }
-    let copies = std::fs::read_dir(&state).expect("the directory").count();
-    assert_eq!(copies, 1, "nothing is left behind");
-}
-
-#[test]
 fn files_of_two_nodes_do_not_mix() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (one, two) = (directory.path().join("one.yaml"), directory.path().join("two.yaml"));
-    save(directory.path(), &one, "node: one\n").expect("room on the disk");
-    assert_eq!(find(&two, &[directory.path().to_owned()]), None);
+    let state = Path::new("/var/lib/fulcrum");
+    let found = path(state, Path::new("/etc/fulcrum/one.yaml"));
+    assert_eq!(found, Path::new("/var/lib/fulcrum/last-good-etc-fulcrum-one.yaml"));
+    assert_ne!(found, path(state, Path::new("/etc/fulcrum/two.yaml")));
+    assert_ne!(found, path(state, Path::new("one.yaml")));
 }
 
 #[test]

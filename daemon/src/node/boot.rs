@@ -55,23 +55,32 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
 
 fn last_good(file: &Path, diagnostics: &Diagnostics) -> Result<Boot, Failure> {
     let from_systemd = std::env::var("STATE_DIRECTORY").ok();
-    let directories = last_good::candidates(file, from_systemd.as_deref());
-    let refused = || {
-        let file = file.display();
-        Failure::Refused(format!(
-            "{diagnostics}\n{file} is refused, and there is no last good copy of it to run"
-        ))
-    };
-    let (path, text) = last_good::find(file, &directories).ok_or_else(refused)?;
-    let parsed =
-        fulcrum_config::parse(&text, &path.display().to_string(), &host_name()).map_err(|_| refused())?;
-    Ok(Boot {
-        config: Arc::new(parsed.config),
-        state: ConfigState::LastGood,
-        warnings: lines(&parsed.warnings),
-        refused: lines(diagnostics),
-        text: None,
-    })
+    let refused =
+        |why: String| Failure::Refused(format!("\n{diagnostics}\n{} is refused, and {why}", file.display()));
+    let mut why = "there is no last good copy of it to run".to_owned();
+    for directory in last_good::candidates(file, from_systemd.as_deref()) {
+        let path = last_good::path(&directory, file);
+        let text = match fulcrum_config::last_good::recall(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => continue,
+            Err(error) => {
+                why = error.to_string();
+                continue;
+            }
+        };
+        let name = path.display().to_string();
+        let parsed = fulcrum_config::parse(&text, &name, &host_name()).map_err(|mistakes| {
+            refused(format!("its last good copy can't be used by this version:\n{mistakes}"))
+        })?;
+        return Ok(Boot {
+            config: Arc::new(parsed.config),
+            state: ConfigState::LastGood,
+            warnings: lines(&parsed.warnings),
+            refused: lines(diagnostics),
+            text: None,
+        });
+    }
+    Err(refused(why))
 }
 
 fn lines(diagnostics: &Diagnostics) -> Vec<String> {

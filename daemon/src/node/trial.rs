@@ -1,48 +1,52 @@
 //! A new configuration on trial: do the listeners of what it changes stand?
 
-use fulcrum_config::Config;
+use fulcrum_config::{Config, ServiceName};
 use fulcrum_lb::Observed;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long the data plane may take to apply a change before it is taken as good anyway.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// After the first news, how long to wait for errors that come behind them.
-const SETTLE: Duration = Duration::from_millis(300);
+#[cfg(test)]
+mod tests;
 
-/// Waits until `lb` serves what `new` changes of `old`, or can't. `lb` has seen nothing that came after `new`
-/// was applied.
+/// How long the data plane may take to find that a listener can't stand; errors that come later are alarms.
+const TRIAL: Duration = Duration::from_millis(250);
+/// For each service that changes, besides.
+const TRIAL_OF_EACH: Duration = Duration::from_micros(500);
+
+/// Services of `new` that `old` does not have like this, and that did not fail already.
+pub(crate) fn changed(old: &Config, new: &Config, lb: &Observed) -> BTreeSet<ServiceName> {
+    let failed = |name| lb.services.get(name).is_some_and(|observed| !observed.errors.is_empty());
+    let is_new = |name| old.services.get(name) != new.services.get(name) && !failed(name);
+    new.services.keys().filter(|name| is_new(*name)).cloned().collect()
+}
+
+/// Waits for errors of the `changed` services.
 ///
 /// # Errors
-/// Why listeners of new or changed services do not stand.
+/// Why their listeners do not stand.
 pub(crate) async fn listens(
     mut lb: watch::Receiver<Observed>,
-    old: &Config,
-    new: &Config,
+    changed: &BTreeSet<ServiceName>,
 ) -> Result<(), Vec<String>> {
-    let is_new = |name| old.services.get(name) != new.services.get(name);
-    let changed: Vec<_> = new.services.keys().filter(|name| is_new(*name)).collect();
     if changed.is_empty() {
         return Ok(());
     }
-    let stands = |lb: &Observed| lb.ready && changed.iter().all(|name| lb.services.contains_key(*name));
-    let errors = |lb: &Observed| -> Vec<String> {
-        let of = |name| lb.services.get(name).map_or(&[][..], |observed| observed.errors.as_slice());
-        changed
-            .iter()
-            .flat_map(|name| of(*name).iter().map(move |error| format!("service {name}: {error}")))
-            .collect()
-    };
-    let wait = async {
-        while lb.changed().await.is_ok() {
-            let seen = lb.borrow_and_update();
-            if !errors(&seen).is_empty() || stands(&seen) {
-                break;
-            }
-        }
-        tokio::time::sleep(SETTLE).await;
-    };
-    let _ = tokio::time::timeout(PATIENCE, wait).await;
-    let errors = errors(&lb.borrow());
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    let count = u32::try_from(changed.len()).unwrap_or(u32::MAX);
+    let patience = TRIAL.saturating_add(TRIAL_OF_EACH.saturating_mul(count));
+    let failed = lb.wait_for(|lb| !errors(lb, changed).is_empty());
+    match tokio::time::timeout(patience, failed).await {
+        Ok(Ok(lb)) => Err(errors(&lb, changed)),
+        // An engine that ended is noticed elsewhere.
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+fn errors(lb: &Observed, changed: &BTreeSet<ServiceName>) -> Vec<String> {
+    let services = lb.services.iter().filter(|(name, _)| changed.contains(*name));
+    services
+        .flat_map(|(name, observed)| {
+            observed.errors.iter().map(move |error| format!("service {name}: {error}"))
+        })
+        .collect()
 }
