@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// Changes that follow each other within this time are told together.
+/// Changes that follow each other within this time are told together ...
 const TELL_EVERY: Duration = Duration::from_millis(10);
+/// ... and within this much more for each service: a large snapshot costs its readers time.
+const TELL_EVERY_FOR_EACH: Duration = Duration::from_micros(10);
 /// Counters are told this often, if probes were made.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// New targets get their first probes so far apart: 10,000 of them within 2 s.
@@ -202,7 +204,9 @@ impl Table {
         }
         self.outbox.observed.counters.in_flight = u64::try_from(self.in_flight.len()).unwrap_or(u64::MAX);
         self.outbox.changed = false;
-        self.outbox.calm = now.checked_add(TELL_EVERY).unwrap_or(now);
+        let services = u32::try_from(self.services.len()).unwrap_or(u32::MAX);
+        let pause = TELL_EVERY.saturating_add(TELL_EVERY_FOR_EACH.saturating_mul(services));
+        self.outbox.calm = now.checked_add(pause).unwrap_or(now);
         Some(self.outbox.observed.clone())
     }
 
