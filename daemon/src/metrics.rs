@@ -27,6 +27,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     services(&mut page, status)?;
     backends(&mut page, status)?;
     limits(&mut page, status)?;
+    engines(&mut page, status)?;
     Ok(page.registry)
 }
 
@@ -221,6 +222,9 @@ fn help(counter: &str) -> &'static str {
         "refused_source" => "Connections refused because their source is not allowed.",
         "refused_limit" => "Connections refused by a limit on connections.",
         "refused_rate" => "Connections refused by a limit on their rate.",
+        "client_table_full" => {
+            "Times that the table of clients was full, and a client was not counted or forgotten."
+        }
         "refused_proxy_header" => "Connections refused for a wrong, late or unlisted PROXY header.",
         "connected" => "Connections made.",
         "connect_failed" => "Connections that could not be made.",
@@ -256,6 +260,36 @@ fn limits(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         used.with_label_values(&[name]).set(number(seen.used));
         limit.with_label_values(&[name]).set(number(seen.limit));
         reached.with_label_values(&[name]).inc_by(number(seen.reached));
+    }
+    Ok(())
+}
+
+fn engines(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let empty = BTreeMap::new();
+    let of = |engine: &str| status.counters.get(engine).unwrap_or(&empty);
+    let count = |name: &str| of("health").get(name).copied().unwrap_or(0);
+    page.value("fulcrum_health_probes_in_flight", "Probes being made now.", number(count("in_flight")))?;
+    page.count("fulcrum_health_probes_total", "Probes made.", count("probes"))?;
+    page.count("fulcrum_health_failures_total", "Probes that failed.", count("failures"))?;
+    page.count(
+        "fulcrum_health_local_errors_total",
+        "Probes that this node could not make (no files, memory or ports); they change no verdict.",
+        count("local_errors"),
+    )?;
+    page.count(
+        "fulcrum_health_probes_delayed_total",
+        "Probes started late because too many were in flight.",
+        count("probes_delayed"),
+    )?;
+    page.count(
+        "fulcrum_health_stalled_total",
+        "Probes that timed out while this process stood still; they change no verdict.",
+        count("stalled"),
+    )?;
+    let help = "What happened to the VIP manager as a whole, by name (netlink overflows, stalls, ...).";
+    let events = page.counter("fulcrum_vip_manager_events_total", help, &["event"])?;
+    for (event, count) in of("vip_manager") {
+        events.with_label_values(&[event]).inc_by(number(*count));
     }
     Ok(())
 }

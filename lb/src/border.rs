@@ -87,6 +87,9 @@ pub struct ServiceStats {
     pub refused_limit: u64,
     /// Refused by a limit on their rate.
     pub refused_rate: u64,
+    /// Times that the table of clients was full: a connection was not counted for its client, or a client's
+    /// rate was forgotten.
+    pub client_table_full: u64,
     /// Refused because their PROXY header was wrong, late or from a source that is not listed.
     pub refused_proxy_header: u64,
     /// No backend could be connected to.

@@ -11,7 +11,7 @@ use crate::balance::{Balancer, Circumstances, Flow, Member, Seed};
 use crate::connection_log::LogGate;
 use crate::counters::{BackendCounters, ServiceCounters};
 use crate::limits::Limiter;
-use crate::{BackendState, BackendUse, Desired, ServiceDesired, ServiceObserved};
+use crate::{BackendState, BackendUse, Desired, ServiceDesired, ServiceObserved, ServiceStats};
 use arc_swap::{ArcSwap, Guard};
 use fulcrum_config::{BackendAddress, BackendName, OnDown, Protocol, Service, ServiceName};
 use std::collections::BTreeMap;
@@ -99,7 +99,9 @@ impl ServiceCell {
             let stats = BackendCounters::sum(&backend.counters);
             (backend.name.clone(), stats)
         });
-        ServiceObserved { errors, stats: ServiceCounters::sum(&self.counters), backends: backends.collect() }
+        let client_table_full = table.limiter.as_ref().map_or(0, |limiter| limiter.table_full());
+        let stats = ServiceStats { client_table_full, ..ServiceCounters::sum(&self.counters) };
+        ServiceObserved { errors, stats, backends: backends.collect() }
     }
 }
 
