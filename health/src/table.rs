@@ -62,6 +62,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct InFlight {
     files: u32,
+    started: Instant,
     lost_before: Duration,
 }
 
@@ -149,7 +150,7 @@ impl Table {
         self.files.used = self.files.used.saturating_sub(probe.files);
         let Some(entry) = self.targets.get_mut(&id) else { return };
         let lost = self.stall.lost().saturating_sub(probe.lost_before);
-        let is_void = entry.is_void(outcome, lost);
+        let is_void = entry.is_void(outcome, lost, now.saturating_duration_since(probe.started));
         self.outbox.observed.counters.count(outcome, is_void);
         self.outbox.counted = true;
         if is_void {
@@ -187,7 +188,7 @@ impl Table {
         self.queue.pop_first();
         entry.checker.handle_start(now);
         let target = entry.target.clone();
-        self.in_flight.insert(id, InFlight { files, lost_before: self.stall.lost() });
+        self.in_flight.insert(id, InFlight { files, started: now, lost_before: self.stall.lost() });
         Some((id, target))
     }
 
@@ -301,8 +302,11 @@ impl Table {
 }
 
 impl Entry {
-    fn is_void(&self, outcome: &Outcome, lost: Duration) -> bool {
-        let was_stalled = lost.saturating_mul(STALLED_PART) >= self.target.check.timeout;
+    /// `lost` is what the ticks saw; that the timeout itself came late shows shorter stalls too.
+    fn is_void(&self, outcome: &Outcome, lost: Duration, took: Duration) -> bool {
+        let timeout = self.target.check.timeout;
+        let lost = lost.max(took.saturating_sub(timeout));
+        let was_stalled = lost.saturating_mul(STALLED_PART) >= timeout;
         matches!(outcome, Outcome::TimedOut(_)) && was_stalled && self.voided < VOIDED_IN_A_ROW
     }
 }

@@ -37,7 +37,7 @@ fn certificate_error(error: &CertificateError) -> String {
 fn refusal(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => {
-            "the server asks for a client certificate; set `client`".into()
+            "the server asks for a client certificate; set `client_certificate`".into()
         }
         AlertDescription::HandshakeFailure => {
             "the server refused the TLS handshake (no common cipher, or it asks for a client certificate)"

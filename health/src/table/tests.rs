@@ -167,11 +167,16 @@ fn what_fails_for_certain_counts_during_a_stall_and_short_stalls_excuse_nothing(
         (failed(), 10 * SECOND, Verdict::Down),
         (Outcome::Passed, 10 * SECOND, Verdict::Up),
         (timed_out(), 10 * SECOND, Verdict::Unchecked),
-        (timed_out(), 110 * MS, Verdict::Down),
+        (timed_out(), 610 * MS, Verdict::Down),
+        (timed_out(), 630 * MS, Verdict::Unchecked),
     ] {
         let mut table = Table::new(100, start);
         table.handle_desired(&desired([tcp("web", &[backend(1)])]), start);
         let (id, _) = due(&mut table, start).pop().unwrap();
+        // The timeout is 500 ms. Until there the driver ran.
+        for n in 1..=10 {
+            table.handle_tick(start + n * 50 * MS);
+        }
         table.handle_tick(start + stall);
         table.handle_outcome(id, &outcome, 0, start + stall);
         let observed = table.poll_observed(start + stall).unwrap();

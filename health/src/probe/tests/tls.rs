@@ -83,7 +83,7 @@ async fn a_client_certificate_is_shown_to_those_who_ask() {
     let identity = authority.issue(&["127.0.0.1"], |_| {});
     let address = tls_server(authority.server(&identity, true), serve).await;
     assert_eq!(both(address, &authority.trusted_with_client()).await, Outcome::Passed);
-    let without = failed("the server asks for a client certificate; set `client`");
+    let without = failed("the server asks for a client certificate; set `client_certificate`");
     assert_eq!(both(address, &authority.trusted()).await, without);
     let foreign = TlsOptions { client: other.trusted_with_client().client, ..authority.trusted() };
     let Outcome::Failed(reason) = both(address, &foreign).await else { panic!("passed") };
