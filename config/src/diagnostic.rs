@@ -12,7 +12,7 @@ const SHOWN_AT_MOST: usize = 100;
 const LINE_SHOWN_AT_MOST: usize = 160;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file is refused.
@@ -79,11 +79,13 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Sorts `list` and fills in the lines of `text` that it speaks of.
-    pub(crate) fn new(mut list: Vec<Diagnostic>, text: &str) -> Self {
-        list.sort_by_key(|diagnostic| diagnostic.place);
-        let left_out = list.len().saturating_sub(SHOWN_AT_MOST);
+    /// Sorts `list` and fills in the lines of `text` that it speaks of. `count` is how many there were in all.
+    /// If there are too many, warnings are left out before errors.
+    pub(crate) fn new(mut list: Vec<Diagnostic>, count: usize, text: &str) -> Self {
+        list.sort_by_key(|diagnostic| (diagnostic.severity, diagnostic.place));
         list.truncate(SHOWN_AT_MOST);
+        list.sort_by_key(|diagnostic| diagnostic.place);
+        let left_out = count.saturating_sub(list.len());
         let mut lines = text.lines().zip(1_u32..);
         let mut current = lines.next();
         for diagnostic in &mut list {

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 
 /// 8 MiB: several times what 5,000 services need.
 pub(crate) const SIZE_LIMIT: usize = 8 << 20;
+/// Further equal keys are not reported.
+const FAULTS_AT_MOST: usize = 1_000;
 /// The deepest section lies 7 levels deep.
 const DEPTH_LIMIT: usize = 16;
 
@@ -239,6 +241,9 @@ impl Builder {
         let first = keys.seen.get(name).copied();
         keys.pending = Some(Key { name: name.to_owned(), place, repeated: first.is_some() });
         if let Some(first) = first {
+            if self.faults.len() >= FAULTS_AT_MOST {
+                return;
+            }
             let parent = self.document.path(open.id);
             let dot = if parent.is_empty() { "" } else { "." };
             self.faults.push(Fault {

@@ -1,10 +1,10 @@
 //! Walks a [`Document`], and gathers what is wrong on the way instead of stopping at it.
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Related, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 use crate::document::{Document, Fault, NodeId, Value};
 
-/// Further errors are not even gathered.
-const GATHERED_AT_MOST: usize = 10_000;
+/// Further errors are counted, but no longer gathered; the same of warnings.
+const GATHERED_AT_MOST: usize = 1_000;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +49,14 @@ fn shortened(text: &str) -> String {
     format!("{}...", start.escape_debug())
 }
 
-/// The one of `names` that was probably meant.
+/// The one of `names` that was probably meant. Only the first thousand are looked at, and of those only names
+/// about as long, so that a hostile file costs little.
 pub(crate) fn meant<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (written.chars().count() / 3).clamp(1, 3);
+    let length = written.len();
+    let allowed = (length / 3).clamp(1, 3);
     names
+        .take(1_000)
+        .filter(|name| name.len().abs_diff(length) <= allowed)
         .map(|name| (strsim::damerau_levenshtein(written, name), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
@@ -79,10 +83,13 @@ pub(crate) struct Reader<'a> {
     document: &'a Document,
     file: &'a str,
     found: Vec<(Option<NodeId>, Diagnostic)>,
+    errors: usize,
+    warnings: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(document: &'a Document, file: &'a str, faults: Vec<Fault>) -> Self {
+        let errors = faults.len();
         let found = faults
             .into_iter()
             .map(|fault| {
@@ -101,7 +108,7 @@ impl<'a> Reader<'a> {
                 (None, diagnostic)
             })
             .collect();
-        Self { document, file, found }
+        Self { document, file, found, errors, warnings: 0 }
     }
 
     pub(crate) fn root(&self) -> NodeId {
@@ -137,8 +144,20 @@ impl<'a> Reader<'a> {
         keys.iter().filter_map(|key| self.child(node, key)).collect()
     }
 
-    fn add(&mut self, severity: Severity, node: NodeId, place: crate::diagnostic::Place, text: Problem) {
-        if self.found.len() < GATHERED_AT_MOST {
+    fn add(
+        &mut self,
+        severity: Severity,
+        node: NodeId,
+        place: Place,
+        text: Problem,
+        related: Option<Related>,
+    ) {
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count = count.saturating_add(1);
+        if *count <= GATHERED_AT_MOST {
             let diagnostic = Diagnostic {
                 severity,
                 file: self.file.to_owned(),
@@ -146,7 +165,7 @@ impl<'a> Reader<'a> {
                 path: self.document.path(node),
                 message: text.message,
                 help: Some(text.help),
-                related: None,
+                related,
                 source: None,
             };
             self.found.push((Some(node), diagnostic));
@@ -155,17 +174,17 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn error(&mut self, node: NodeId, message: impl Into<String>, help: impl Into<String>) {
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Error, node, self.document.place(node), text);
+        self.add(Severity::Error, node, self.document.place(node), text, None);
     }
 
     pub(crate) fn error_at_key(&mut self, node: NodeId, message: impl Into<String>, help: impl Into<String>) {
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Error, node, self.document.key_place(node), text);
+        self.add(Severity::Error, node, self.document.key_place(node), text, None);
     }
 
     pub(crate) fn warn(&mut self, node: NodeId, message: impl Into<String>, help: impl Into<String>) {
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Warning, node, self.document.place(node), text);
+        self.add(Severity::Warning, node, self.document.place(node), text, None);
     }
 
     /// An error about two places; `what` is said of the other one.
@@ -177,10 +196,9 @@ impl<'a> Reader<'a> {
         other: NodeId,
         what: impl Into<String>,
     ) {
-        self.error(node, message, help);
-        if let Some((_, diagnostic)) = self.found.last_mut() {
-            diagnostic.related = Some(Related { place: self.document.place(other), message: what.into() });
-        }
+        let related = Related { place: self.document.place(other), message: what.into() };
+        let text = Problem { message: message.into(), help: help.into() };
+        self.add(Severity::Error, node, self.document.place(node), text, Some(related));
     }
 
     /// "there is no `kind` named `name`", and the one that was meant.
@@ -217,10 +235,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn refused(&self) -> bool {
-        self.found.iter().any(|(_, diagnostic)| diagnostic.severity == Severity::Error)
+        self.errors > 0
     }
 
     pub(crate) fn finish(self, text: &str) -> Diagnostics {
-        Diagnostics::new(self.found.into_iter().map(|(_, diagnostic)| diagnostic).collect(), text)
+        let count = self.errors.saturating_add(self.warnings);
+        Diagnostics::new(self.found.into_iter().map(|(_, diagnostic)| diagnostic).collect(), count, text)
     }
 }

@@ -61,7 +61,7 @@ section! {
         on_down: optional Or<OnDownWord, OnDownSection>,
         /// tcp: timeouts.
         timeouts: optional TimeoutsSection,
-        /// tcp: the PROXY protocol.
+        /// The PROXY protocol.
         proxy_protocol: optional ProxyProtocolSection,
         /// Who may connect: networks and addresses. Default: anybody.
         sources: optional List<Sources>,
@@ -121,7 +121,7 @@ section! {
 section! {
     /// The PROXY protocol.
     ProxyProtocolSection {
-        /// Tell backends the client's address: `v1` or `v2`.
+        /// Tell backends the client's address: `v1` (tcp only) or `v2`.
         send: optional ProxyProtocolVersion,
         /// Networks of the proxies in front, whose headers are expected and believed.
         receive_from: optional List<Sources>,

@@ -7,7 +7,7 @@ use crate::document::NodeId;
 use crate::file::{File, LimitsSection, RateSection, ServiceSection, TimeoutsSection};
 use crate::model::{
     Backend, Balance, Check, Class, ConnectionLog, Family, GroupName, Limits, Mode, OnDown, PortRange,
-    Protocol, ProxyProtocol, Quorum, Rate, Service, ServiceName, Timeouts, UdpOptions,
+    Protocol, ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, ServiceName, Timeouts, UdpOptions,
 };
 use crate::reader::{At, Field, Reader};
 use crate::scalar::{Number, OnDownWord};
@@ -254,17 +254,25 @@ impl Walk<'_> {
     }
 
     fn refuse_of_other_protocol(&self, reader: &mut Reader<'_>, protocol: Protocol) {
-        let (keys, message): (&[&str], _) = match protocol {
-            Protocol::Tcp => (&["udp"], "this is for UDP services only"),
-            Protocol::Udp => (&["timeouts", "proxy_protocol"], "this is for TCP services only"),
-        };
-        for node in reader.children(self.section.at, keys) {
-            let help = match reader.key(node) {
-                "timeouts" => "delete it; `udp: {idle: 30s}` says when a session ends",
-                "udp" => "delete it, or add `protocol: udp`",
-                _ => "delete it",
-            };
-            reader.error_at_key(node, message, help);
+        match protocol {
+            Protocol::Tcp => {
+                if let Some(udp) = &self.section.udp {
+                    let help = "delete it, or add `protocol: udp`";
+                    reader.error_at_key(udp.node, "this is for UDP services only", help);
+                }
+            }
+            Protocol::Udp => {
+                if let Some(timeouts) = &self.section.timeouts {
+                    let help = "delete it; `udp: {idle: 30s}` says when a session ends";
+                    reader.error_at_key(timeouts.node, "this is for TCP services only", help);
+                }
+                let proxy_protocol = self.section.proxy_protocol.get();
+                if let Some(send) = proxy_protocol.and_then(|section| section.send)
+                    && send.value == ProxyProtocolVersion::V1
+                {
+                    reader.error(send.node, "version 1 is for TCP services only", "write `v2`");
+                }
+            }
         }
     }
 

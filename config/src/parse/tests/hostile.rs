@@ -26,8 +26,19 @@ fn very_many_mistakes_are_counted_and_the_first_are_shown() {
     let text: String = (0..20_000).map(|number| format!("key-{number}: 1\n")).collect();
     let diagnostics = parse(&text, "f", "lb-1").unwrap_err();
     assert_eq!(diagnostics.iter().count(), 100);
-    assert!(diagnostics.len() > 9_000);
-    assert!(diagnostics.to_string().contains("more"));
+    // `nodes` is missing too, and a warning says that there is no group.
+    assert_eq!(diagnostics.len(), 20_002);
+    assert!(diagnostics.to_string().contains("... and 19902 more"));
+}
+
+#[test]
+fn no_number_of_warnings_hides_an_error() {
+    let check = "{type: tls, tls: {ca: /ca.pem}}";
+    let checks: String = (0..2_000).map(|number| format!("  check-{number}: {check}\n")).collect();
+    let good = format!("{}checks:\n{checks}", super::example("pair.yaml"));
+    assert_eq!(parse(&good, "f", "lb-1").unwrap().warnings.len(), 2_000);
+    let refused = parse(&format!("{good}  last: {{type: tpc}}\n"), "f", "lb-1").unwrap_err();
+    assert!(refused.to_string().contains("`tpc` is not a type of check"));
 }
 
 #[test]

@@ -655,10 +655,10 @@ const SERVICES: &[Row] = &[
     ),
     row(
         "port: 53,",
-        "port: 53, «proxy_protocol: {send: v1},",
-        "services.dns.proxy_protocol",
-        "for TCP services only",
-        "delete it",
+        "port: 53, proxy_protocol: {send: «v1},",
+        "services.dns.proxy_protocol.send",
+        "version 1 is for TCP services only",
+        "write `v2`",
     ),
     row(
         "port: 53,",
