@@ -53,7 +53,8 @@ impl Side {
     /// Takes over what epoll says.
     pub(crate) fn handle_event(&mut self, flags: EventFlags) {
         let gone = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        self.hangup |= flags.contains(EventFlags::RDHUP);
+        // A reset is reported as the end of reading, too, but it is no FIN and must not be passed on as one.
+        self.hangup |= flags.contains(EventFlags::RDHUP) && !flags.contains(EventFlags::ERR);
         self.urgent |= flags.contains(EventFlags::PRI);
         self.readable |= gone || flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::PRI);
         self.writable |= gone || flags.contains(EventFlags::OUT);
