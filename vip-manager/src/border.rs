@@ -30,8 +30,25 @@ pub struct Observed {
     pub guard: bool,
     /// All groups are resigned and all addresses withdrawn, as `stopping` asked.
     pub stopped: bool,
+    /// The kernel settings this room relies on.
+    pub settings: Vec<KernelSetting>,
     /// Errors of this room as a whole, for people (a socket that can't be opened, ...).
     pub errors: Vec<String>,
+    /// What happened in this room as a whole, each by name (netlink overflows, stalls, ...).
+    pub counters: Counters,
+}
+
+/// A kernel setting this room relies on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KernelSetting {
+    /// Its path below `/proc/sys`.
+    pub name: String,
+    /// What it must be.
+    pub wanted: String,
+    /// What it was before this node first changed it.
+    pub found: String,
+    /// Whether this node changed it; then it is put back at an orderly stop.
+    pub set_by_us: bool,
 }
 
 /// One group.
@@ -89,6 +106,8 @@ pub enum Reason {
     Owner,
     /// A leader with a better claim was heard.
     BetterLeader(PeerSeen),
+    /// A leader of lower priority does not hear this node (a one-way cut), so this node yields to it.
+    NotHeard(PeerSeen),
     /// This process did not run for longer than its peers wait.
     Stalled(Duration),
     /// An interface it needs is gone or down.

@@ -4,9 +4,29 @@
 //! The engine is told the configuration and what the rest of the node can do ([`Desired`]), and tells who
 //! leads ([`Observed`]). Takeover from a silent or resigning peer is decided and done in this room alone.
 
+pub mod advert;
+pub mod announcer;
+pub mod arp;
 mod border;
+mod driver;
+mod error;
+pub mod frame;
+pub mod gateway;
+mod guard;
+pub mod ndp;
+mod netlink;
+mod poller;
+pub mod prober;
+pub mod router;
+mod settings;
+mod sockets;
+mod sys;
+pub mod track;
 
 pub use border::{
-    AddressState, Counters, Desired, GroupObserved, LinkObserved, Observed, PeerSeen, Reason, Role,
-    TrackObserved,
+    AddressState, Counters, Desired, GroupObserved, KernelSetting, LinkObserved, Observed, PeerSeen, Reason,
+    Role, TrackObserved,
 };
+pub use driver::{Options, start};
+pub use error::StartError;
+pub use guard::{GuardCommand, guard_main};

@@ -70,10 +70,7 @@ impl Standby {
         self.preempt = preempt.map(|delay| Preemption { since, at: after(since, delay) });
     }
 
-    fn handle_resignation(&mut self, successor: bool, last_resort: bool, now: Instant) {
-        if last_resort {
-            self.heard = now;
-        }
+    fn handle_resignation(&mut self, successor: bool, now: Instant) {
         if self.resigned.is_none() {
             self.resigned = Some(Resignation { at: now, successor });
         }
@@ -135,9 +132,8 @@ impl Router {
         if advert.priority == 0 {
             self.unfollow(link, source, advert, now)?;
             let successor = self.is_successor_of(source);
-            let last_resort = self.is_last_resort();
             if let State::Standby(standby) = &mut self.state {
-                standby.handle_resignation(successor, last_resort, now);
+                standby.handle_resignation(successor, now);
             }
         } else {
             self.follow(link, source, advert);

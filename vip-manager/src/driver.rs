@@ -1,0 +1,128 @@
+//! The loop: waits, reads everything that came in, feeds the machines, and does what they want done.
+//!
+//! It has a thread of its own, with real-time scheduling where the process may have it, so that a busy proxy
+//! does not delay adverts.
+
+mod addresses;
+mod engine;
+mod group;
+mod link;
+mod show;
+
+use crate::border::{Desired, Observed};
+use crate::error::StartError;
+use crate::guard::GuardCommand;
+use crate::sys;
+use engine::Engine;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// Where this room finds what it needs on the machine.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How to start the guard. Without one, peers notice a crash only after their down interval, and the
+    /// addresses of a crashed process stay.
+    pub guard: Option<GuardCommand>,
+    /// Where the kernel settings that were changed are remembered, to be put back by a later life of this
+    /// process. Without it they are forgotten when it crashes.
+    pub state_directory: Option<PathBuf>,
+}
+
+/// Starts the engine on a thread of its own. It ends, in good order, when the sender of `desired` is dropped.
+///
+/// Needs the capabilities `CAP_NET_ADMIN` (addresses, kernel settings) and `CAP_NET_RAW` (adverts, ARP, ND);
+/// with `CAP_SYS_NICE` it runs with real-time scheduling.
+///
+/// # Errors
+/// What this room can't work without is missing.
+pub fn start(
+    desired: watch::Receiver<Desired>,
+    options: Options,
+) -> Result<watch::Receiver<Observed>, StartError> {
+    let (sender, observed) = watch::channel(Observed::default());
+    let (started, result) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("vip-manager".to_owned())
+        .spawn(move || run(desired, &options, sender, started))
+        .map_err(StartError::Thread)?;
+    result.blocking_recv().unwrap_or_else(|_| Err(StartError::Thread(std::io::ErrorKind::Other.into())))?;
+    Ok(observed)
+}
+
+fn run(
+    desired: watch::Receiver<Desired>,
+    options: &Options,
+    observed: watch::Sender<Observed>,
+    started: oneshot::Sender<Result<(), StartError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(StartError::Thread(error)))),
+    };
+    runtime.block_on(async {
+        // Before the thread becomes a real-time one: the guard is not to inherit that.
+        let engine = Engine::new(options, observed, clock());
+        match engine {
+            Ok(engine) => {
+                let _ = started.send(Ok(()));
+                prioritize();
+                turn_after_turn(engine, desired).await;
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
+    });
+}
+
+/// Real-time scheduling, or else the best that is permitted.
+fn prioritize() {
+    if let Err(error) = sys::schedule_round_robin() {
+        let nice = rustix::process::setpriority_process(None, -15);
+        let niced = nice.is_ok();
+        tracing::info!(%error, niced, "no real-time scheduling (CAP_SYS_NICE); a busy machine may delay adverts");
+    }
+}
+
+async fn turn_after_turn(mut engine: Engine, mut desired: watch::Receiver<Desired>) {
+    let first = desired.borrow_and_update().clone();
+    engine.handle_desired(first, clock());
+    loop {
+        engine.turn(clock);
+        if engine.is_finished() {
+            return;
+        }
+        let now = clock();
+        let deadline = engine.poll_timeout(now);
+        tokio::select! {
+            waited = engine.wait(now, deadline) => {
+                if let Err(error) = waited {
+                    // Waiting on a valid descriptor does not fail; should it ever, the loop must not spin.
+                    tracing::error!(%error, "waiting for packets failed");
+                    pause();
+                }
+            }
+            changed = desired.changed(), if !engine.is_ending() => {
+                let now = clock();
+                if changed.is_ok() {
+                    let latest = desired.borrow_and_update().clone();
+                    engine.handle_desired(latest, now);
+                } else {
+                    engine.handle_end(now);
+                }
+            }
+        }
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the driver: the one place of this room that reads the clock"
+)]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "only after an error that must not make the loop spin")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
+}

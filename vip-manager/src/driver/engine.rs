@@ -1,0 +1,327 @@
+//! Everything the loop holds, and one turn of it.
+
+mod acting;
+mod guarding;
+mod neighbours;
+mod reading;
+
+use super::Options;
+use super::addresses::Addresses;
+use super::group::GroupDriver;
+use super::link::{LinkDriver, Update, count};
+use crate::border::{Counters, Desired, Observed};
+use crate::error::StartError;
+use crate::guard::Guard;
+use crate::netlink::{Monitor, Netlink, View, dump_all};
+use crate::poller::Poller;
+use crate::settings::{self, Settings};
+use fulcrum_config::{GroupName, Link};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What a token's lowest bits say of its socket.
+pub(super) const VRRP: u64 = 0;
+pub(super) const NEIGHBOUR: u64 = 1;
+const MONITOR: u64 = 2;
+const GUARD: u64 = 3;
+const KINDS: u64 = 4;
+
+/// The token of a socket: which link, which kind.
+pub(super) fn token(number: u64, kind: u64) -> u64 {
+    number.saturating_mul(KINDS).saturating_add(kind)
+}
+
+/// Time between attempts to open what could not be opened.
+const RETRY: Duration = Duration::from_secs(1);
+/// Larger than any frame of an Ethernet with jumbo frames.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+pub(super) struct Engine {
+    poller: Poller,
+    netlink: Netlink,
+    monitor: Monitor,
+    pub(super) view: View,
+    pub(super) settings: Settings,
+    pub(super) guard: Option<Guard>,
+    pub(super) desired: Option<Desired>,
+    pub(super) links: BTreeMap<Link, LinkDriver>,
+    pub(super) groups: BTreeMap<GroupName, GroupDriver>,
+    addresses: Addresses,
+    pub(super) counters: Counters,
+    /// Of the kernel settings, by interface.
+    pub(super) setting_errors: BTreeMap<String, String>,
+    next_number: u64,
+    retry_at: Option<Instant>,
+    last_turn: Instant,
+    busy_turns: u32,
+    tokens: Vec<u64>,
+    buffer: Vec<u8>,
+    ending: bool,
+    pub(super) stopped: bool,
+    pub(super) show: super::show::Show,
+}
+
+impl Engine {
+    pub(super) fn new(
+        options: &Options,
+        observed: watch::Sender<Observed>,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let poller = Poller::new().map_err(|error| StartError::of("waiting for packets (epoll)", error))?;
+        let monitor = Monitor::open()
+            .and_then(|monitor| poller.add(&monitor, token(0, MONITOR)).map(|()| monitor))
+            .map_err(|error| StartError::of("listening for changes of interfaces (netlink)", error))?;
+        let netlink = Netlink::open().map_err(|error| StartError::of("opening a netlink socket", error))?;
+        require_capabilities()?;
+        let directory = options.state_directory.as_deref();
+        let settings = Settings::load(directory).map_err(|error| StartError::State {
+            path: directory.map(|path| path.display().to_string()).unwrap_or_default(),
+            error,
+        })?;
+        let mut engine = Self {
+            poller,
+            netlink,
+            monitor,
+            view: View::default(),
+            settings,
+            guard: options.guard.clone().map(|command| Guard::new(command, now)),
+            desired: None,
+            links: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            addresses: Addresses::default(),
+            counters: Counters::default(),
+            setting_errors: BTreeMap::new(),
+            next_number: 1,
+            retry_at: None,
+            last_turn: now,
+            busy_turns: 0,
+            tokens: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES],
+            ending: false,
+            stopped: false,
+            show: super::show::Show::new(observed, now),
+        };
+        engine.resynchronize().map_err(|error| StartError::of("reading interfaces and addresses", error))?;
+        Ok(engine)
+    }
+
+    /// Waits for packets, messages or the deadline. Cancel safe.
+    pub(super) async fn wait(&self, now: Instant, deadline: Option<Instant>) -> io::Result<()> {
+        self.poller.wait(now, deadline).await
+    }
+
+    /// Whether everything is done after the end of `desired`.
+    pub(super) fn is_finished(&self) -> bool {
+        self.ending && self.stopped
+    }
+
+    /// Whether `desired` has ended.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// Nobody can change what is desired any more: everything is given up in good order.
+    pub(super) fn handle_end(&mut self, now: Instant) {
+        self.ending = true;
+        match self.desired.clone() {
+            Some(desired) => self.handle_desired(Desired { stopping: true, ..desired }, now),
+            None => self.stopped = true,
+        }
+    }
+
+    /// Takes a new snapshot.
+    pub(super) fn handle_desired(&mut self, desired: Desired, now: Instant) {
+        let config = Arc::clone(&desired.config);
+        let gone: Vec<GroupName> =
+            self.groups.keys().filter(|name| !config.groups.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.drop_group(&name, now);
+        }
+        let stopping = desired.stopping;
+        self.desired = Some(desired);
+        for (name, group) in &config.groups {
+            match self.groups.get_mut(name) {
+                Some(driver) => driver.reconfigure(&config, Arc::clone(group), now),
+                None => {
+                    let driver = GroupDriver::new(&config, Arc::clone(group), now);
+                    self.groups.insert(name.clone(), driver);
+                }
+            }
+        }
+        self.update_links(now);
+        self.update_fitness(now);
+        if stopping {
+            self.groups.values_mut().for_each(|group| group.router.handle_stop(now));
+        }
+        self.show.changed();
+    }
+
+    /// A group is not configured any more: its addresses go, and its peers need not wait.
+    fn drop_group(&mut self, name: &GroupName, now: Instant) {
+        let Some(mut group) = self.groups.remove(name) else { return };
+        if group.leading {
+            group.resign(&mut self.links);
+        }
+        self.addresses.forget(group.group.vips.iter().map(|vip| vip.address));
+        if let Some(guard) = &mut self.guard {
+            guard.set_group(now, name.as_str(), None);
+        }
+    }
+
+    /// One turn: everything that came in, then everything that is due, then everything to be done.
+    pub(super) fn turn(&mut self, clock: impl Fn() -> Instant) {
+        self.handle_pause(clock());
+        self.read(&clock);
+        let now = clock();
+        self.handle_pause(now);
+        for group in self.groups.values_mut() {
+            group.handle_timer(now);
+        }
+        self.update_fitness(now);
+        self.handle_retry(now);
+        self.handle_guard_timer(now);
+        self.act(now);
+        // The guard knows what to do before there is anything to undo, and a beat comes before orders.
+        self.beat(now);
+        self.instruct_guard(now);
+        if self.addresses.reconcile(&mut self.groups, &mut self.view, &mut self.netlink, now) {
+            self.show.changed();
+        }
+        self.send_due(now);
+        self.act(now);
+        self.note_takeovers(clock());
+        self.finish_stop();
+        self.publish(now);
+        self.last_turn = now;
+    }
+
+    /// When the next turn is due if nothing comes in.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.busy_turns > 0 {
+            return Some(now);
+        }
+        let groups = self.groups.values().filter_map(GroupDriver::poll_timeout).min();
+        let beat = self.beat_interval().and_then(|interval| self.last_turn.checked_add(interval));
+        let guard = self.guard.as_ref().and_then(Guard::poll_timeout);
+        let deadlines =
+            [groups, beat, guard, self.retry_at, self.addresses.poll_timeout(), self.show.poll_timeout()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// A process that did not run may have been replaced by its peers: the routers must know before anything
+    /// is sent or answered.
+    fn handle_pause(&mut self, now: Instant) {
+        let paused = now.saturating_duration_since(self.last_turn);
+        let Some(interval) = self.groups.values().map(|group| group.group.advert_interval.duration()).min()
+        else {
+            return;
+        };
+        // Without a beat to wait for, a long quiet time is no pause.
+        if self.beat_interval().is_none() || paused <= interval.saturating_mul(2) {
+            return;
+        }
+        count(&mut self.counters, "pauses");
+        for group in self.groups.values_mut() {
+            group.router.handle_stall(paused, now);
+        }
+        self.last_turn = now;
+        self.act(now);
+    }
+
+    /// Reads all links and addresses anew.
+    fn resynchronize(&mut self) -> io::Result<()> {
+        let mut view = View::default();
+        for message in dump_all(&mut self.netlink)? {
+            view.handle_message(&message);
+        }
+        self.view = view;
+        Ok(())
+    }
+
+    /// Opens and closes sockets as interfaces and the configuration say, and tells the routers.
+    fn update_links(&mut self, now: Instant) {
+        let Some(config) = self.desired.as_ref().map(|desired| Arc::clone(&desired.config)) else { return };
+        let wanted: BTreeSet<Link> = self.groups.values().flat_map(GroupDriver::links).cloned().collect();
+        self.links.retain(|link, _| wanted.contains(link));
+        for link in wanted {
+            let driver = self.links.entry(link.clone()).or_insert_with(|| {
+                let number = self.next_number;
+                self.next_number = number.saturating_add(1);
+                LinkDriver::new(link.clone(), number)
+            });
+            let update = driver.update(&config, &self.view, &self.poller);
+            if let Update::Opened = update {
+                apply_settings(&mut self.settings, &mut self.setting_errors, &link);
+                if let (Some(guard), Some(sender)) = (&mut self.guard, driver.sender()) {
+                    guard.set_sender(now, driver.number, sender);
+                }
+            }
+            if !matches!(update, Update::Unchanged) {
+                tracing::info!(interface = %link.interface, family = ?link.family, up = driver.open.is_some(), "link changed");
+                self.show.changed();
+            }
+            if driver.wants_retry() {
+                self.retry_at = now.checked_add(RETRY);
+            }
+            let addresses = self.groups.values().flat_map(|group| group.heard_on(&link)).collect();
+            driver.listen_for(addresses);
+        }
+        for group in self.groups.values_mut() {
+            for link in group.group.links() {
+                let address = self.links.get(&link).and_then(LinkDriver::source);
+                group.router.handle_link(&link, address, now);
+            }
+        }
+    }
+
+    fn update_fitness(&mut self, now: Instant) {
+        let Some(desired) = &self.desired else { return };
+        for group in self.groups.values_mut() {
+            group.update_fitness(desired, &self.view, now);
+        }
+    }
+
+    /// How long from the decision to lead until the first announcement was sent.
+    fn note_takeovers(&mut self, now: Instant) {
+        for (name, group) in &mut self.groups {
+            if let Some(decided) = group.decided.take() {
+                let took = now.saturating_duration_since(decided);
+                group.takeover = Some(took);
+                tracing::info!(group = %name, ?took, "addresses added and announced");
+            }
+        }
+    }
+
+    fn handle_retry(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.update_links(now);
+        }
+    }
+}
+
+/// What can't be tried without side effects is asked for.
+fn require_capabilities() -> Result<(), StartError> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))
+        .map_err(|error| StartError::of("opening a packet socket (CAP_NET_RAW)", error))?;
+    let capabilities = rustix::thread::capabilities(None)
+        .map_err(|error| StartError::of("reading the capabilities of this process", error.into()))?;
+    if capabilities.effective.contains(rustix::thread::CapabilitySet::NET_ADMIN) {
+        return Ok(());
+    }
+    let error = io::ErrorKind::PermissionDenied.into();
+    Err(StartError::of("changing addresses (CAP_NET_ADMIN)", error))
+}
+
+/// What the kernel must do, and not do, on an interface with VIPs behind it.
+fn apply_settings(settings: &mut Settings, errors: &mut BTreeMap<String, String>, link: &Link) {
+    let interface = link.interface.as_str();
+    match settings.apply(&settings::for_interface(interface)) {
+        Ok(()) => drop(errors.remove(interface)),
+        Err(error) => drop(errors.insert(interface.to_owned(), error)),
+    }
+}

@@ -1,0 +1,35 @@
+//! Doing what the routers want done.
+
+use super::Engine;
+use crate::router::Action;
+use std::time::Instant;
+
+impl Engine {
+    /// Does what the routers want done.
+    pub(super) fn act(&mut self, now: Instant) {
+        for (name, group) in &mut self.groups {
+            while let Some(action) = group.router.poll_action() {
+                match action {
+                    Action::SendAdvert { link, advert } => {
+                        let destinations =
+                            group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();
+                        if let Some(driver) = self.links.get_mut(&link) {
+                            driver.send_advert(&advert, destinations);
+                        }
+                    }
+                    Action::Lead { reason } => {
+                        tracing::info!(group = %name, ?reason, epoch = group.router.epoch(), "this node leads");
+                        group.lead(now);
+                        self.show.changed();
+                    }
+                    Action::Announce => group.announcer.handle_announce(now),
+                    Action::Retire { reason } => {
+                        tracing::info!(group = %name, ?reason, leader = ?group.router.leader(), "this node does not lead any more");
+                        group.retire(&reason, now);
+                        self.show.changed();
+                    }
+                }
+            }
+        }
+    }
+}

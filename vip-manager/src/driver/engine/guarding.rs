@@ -1,0 +1,95 @@
+//! The engine's dealings with its guard, and the orderly stop.
+
+use super::{Engine, GUARD, token};
+use crate::border::Role;
+use crate::driver::link::count;
+use crate::guard::{FromGuard, Guard};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+
+impl Engine {
+    /// How often the guard must hear that this process runs; `None` when it has nothing to guard.
+    pub(super) fn beat_interval(&self) -> Option<Duration> {
+        let held = self.groups.values().filter(|group| group.leading || group.linger_until.is_some());
+        held.map(|group| group.group.advert_interval.duration()).min()
+    }
+
+    pub(super) fn handle_guard_timer(&mut self, now: Instant) {
+        let Some(guard) = &mut self.guard else { return };
+        if !guard.handle_timeout(now) {
+            return;
+        }
+        if let Some(channel) = guard.channel()
+            && let Err(error) = self.poller.add(channel, token(0, GUARD))
+        {
+            tracing::error!(%error, "the guard's channel can't be watched");
+        }
+        self.show.changed();
+    }
+
+    pub(super) fn read_guard(&mut self, now: Instant) -> u32 {
+        let Some(guard) = &mut self.guard else { return 0 };
+        match guard.receive(now) {
+            FromGuard::Fired(fired) => {
+                count(&mut self.counters, "guard_fired");
+                tracing::warn!(
+                    group = fired.group,
+                    "the guard resigned for this process, which did not run for longer than its peers wait"
+                );
+                let mut groups = self.groups.iter_mut();
+                if let Some((_, group)) = groups.find(|(name, _)| name.as_str() == fired.group) {
+                    // Longer than any limit: the guard has said so already.
+                    group.router.handle_stall(group.group.advert_interval.duration().saturating_mul(4), now);
+                    guard.forget_group(&fired.group);
+                }
+                1
+            }
+            FromGuard::Gone => {
+                count(&mut self.counters, "guard_deaths");
+                self.show.changed();
+                1
+            }
+            FromGuard::Nothing => 0,
+        }
+    }
+
+    /// Tells the guard what to do in place of this process: before addresses are added, after they are gone.
+    pub(super) fn instruct_guard(&mut self, now: Instant) {
+        let (Some(guard), Some(loopback)) = (&mut self.guard, self.view.loopback().map(|lo| lo.index)) else {
+            return;
+        };
+        for (name, group) in &self.groups {
+            let orders = group.orders(&self.links, loopback, Vec::new());
+            guard.set_group(now, name.as_str(), orders);
+        }
+    }
+
+    pub(super) fn beat(&mut self, now: Instant) {
+        if self.beat_interval().is_none() {
+            return;
+        }
+        let monotonic = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        let nanoseconds = u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(guard) = &mut self.guard {
+            guard.beat(now, nanoseconds);
+        }
+    }
+
+    /// Ends the stop once every group is given up and its addresses are gone.
+    pub(super) fn finish_stop(&mut self) {
+        let stopping = self.desired.as_ref().is_some_and(|desired| desired.stopping);
+        let held = |group: &crate::driver::group::GroupDriver| {
+            group.router.role() != Role::Init || group.leading || group.linger_until.is_some()
+        };
+        if !stopping || self.stopped || self.groups.values().any(held) {
+            return;
+        }
+        self.settings.restore();
+        if let Some(guard) = &mut self.guard {
+            Guard::stop(guard);
+        }
+        self.stopped = true;
+        self.show.changed();
+        tracing::info!("every group is given up, and its addresses are withdrawn");
+    }
+}

@@ -1,0 +1,343 @@
+//! One group: its router, and what this node has done for it in the kernel.
+
+use super::link::LinkDriver;
+use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
+use crate::announcer::Announcer;
+use crate::border::{Desired, Reason};
+use crate::gateway::Gateway;
+use crate::guard::{Orders, Resignation};
+use crate::netlink::View;
+use crate::prober::{Prober, Verdict};
+use crate::router::{Fitness, Router, RouterSpec, down_interval};
+use crate::track::Tracks;
+use fulcrum_config::{Adverts, Config, Family, Group, InterfaceName, Link, Priority, Track, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long addresses stay local after this node handed the group over: what is on its way still arrives.
+const LINGER: Duration = Duration::from_millis(150);
+/// Time between defences against another machine's claims.
+const DEFEND_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct GroupDriver {
+    pub(super) group: Arc<Group>,
+    pub(super) router: Router,
+    /// Whether this node answers for the addresses.
+    pub(super) leading: bool,
+    /// Addresses stay local until then, although this node answers no more.
+    pub(super) linger_until: Option<Instant>,
+    /// When the takeover that is not yet announced was decided.
+    pub(super) decided: Option<Instant>,
+    /// How long the last one took.
+    pub(super) takeover: Option<Duration>,
+    /// Addresses that could not be installed, with the kernel's reason.
+    pub(super) failed: BTreeMap<IpAddr, String>,
+    pub(super) announcer: Announcer,
+    pub(super) prober: Prober,
+    pub(super) tracks: Tracks,
+    gateways: Vec<(Link, IpAddr, Gateway)>,
+    fitness: Option<Fitness>,
+    defended: Option<Instant>,
+    prober_done: bool,
+    /// What the announcer knows.
+    announced: Vec<Vip>,
+    /// Where adverts go on each link.
+    pub(super) destinations: BTreeMap<Link, Vec<IpAddr>>,
+}
+
+impl GroupDriver {
+    pub(super) fn new(config: &Config, group: Arc<Group>, now: Instant) -> Self {
+        let mut prober = Prober::default();
+        prober.handle_addresses(group.vips.iter().map(|vip| vip.address), now);
+        let mut driver = Self {
+            router: Router::new(RouterSpec::new(config, &group), now),
+            destinations: destinations(config, &group),
+            leading: false,
+            linger_until: None,
+            decided: None,
+            takeover: None,
+            failed: BTreeMap::new(),
+            announcer: Announcer::new(&config.timing, group.advert_interval),
+            prober,
+            tracks: Tracks::new(&group.tracks, config.timing.track_damping),
+            gateways: gateways(&group, now),
+            fitness: None,
+            defended: None,
+            prober_done: false,
+            announced: Vec::new(),
+            group,
+        };
+        driver.update_announced(now);
+        driver
+    }
+
+    /// Takes a changed configuration; no role changes by that alone.
+    pub(super) fn reconfigure(&mut self, config: &Config, group: Arc<Group>, now: Instant) {
+        self.router.handle_reconfigured(RouterSpec::new(config, &group), now);
+        self.destinations = destinations(config, &group);
+        self.announcer.handle_reconfigured(&config.timing, group.advert_interval);
+        self.prober.handle_addresses(group.vips.iter().map(|vip| vip.address), now);
+        self.tracks.handle_reconfigured(&group.tracks, config.timing.track_damping);
+        if group.tracks != self.group.tracks {
+            self.gateways = gateways(&group, now);
+        }
+        self.fitness = None;
+        self.group = group;
+        self.update_announced(now);
+    }
+
+    /// Looks at everything tracked, and tells the router what it leaves of this node.
+    pub(super) fn update_fitness(&mut self, desired: &Desired, view: &View, now: Instant) {
+        let up = |interface: &InterfaceName| view.named(interface.as_str()).is_some_and(|found| found.up);
+        let served = !desired.data_plane_missing.contains(&self.group.name);
+        for track in &self.group.tracks {
+            let good = match track {
+                Track::Link { interface, .. } => up(interface),
+                Track::DataPlane { .. } => served,
+                Track::Gateway { address, interface, .. } => self
+                    .gateways
+                    .iter()
+                    .find(|(link, gateway, _)| gateway == address && link.interface == *interface)
+                    .is_none_or(|(_, _, gateway)| gateway.is_reachable()),
+            };
+            self.tracks.handle(|other| other == track, good, now);
+        }
+        self.tracks.handle_timer(now);
+        let fitness = if desired.standing_down.contains(&self.group.name) {
+            Fitness::LastResort(Reason::StandingDown)
+        } else {
+            let priority = self.group.priorities.get(&desired.config.node).copied();
+            self.tracks.fitness(priority.unwrap_or(Priority::DEFAULT))
+        };
+        if self.fitness.as_ref() != Some(&fitness) {
+            self.fitness = Some(fitness.clone());
+            self.router.handle_fitness(fitness, now);
+        }
+    }
+
+    /// A neighbour answered.
+    pub(super) fn handle_gateway_answer(&mut self, link: &Link, address: IpAddr) {
+        for (_, _, gateway) in self.gateways.iter_mut().filter(|(on, who, _)| on == link && *who == address) {
+            gateway.handle_answer();
+        }
+    }
+
+    /// The gateways to probe now.
+    pub(super) fn gateways_due(&mut self, now: Instant) -> Vec<(Link, IpAddr)> {
+        let due = self
+            .gateways
+            .iter_mut()
+            .filter_map(|(link, address, gateway)| gateway.poll_probe(now).then(|| (link.clone(), *address)));
+        due.collect()
+    }
+
+    /// The links this group needs: those it adverts on, and those its gateways are behind.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.destinations.keys().chain(self.gateways.iter().map(|(link, _, _)| link))
+    }
+
+    /// The addresses whose ARP or ND on `link` concern this group.
+    pub(super) fn heard_on<'a>(&'a self, link: &'a Link) -> impl Iterator<Item = IpAddr> + 'a {
+        let gateways =
+            self.gateways.iter().filter(move |(on, _, _)| on == link).map(|(_, address, _)| *address);
+        self.group.vips_on(link).chain(gateways)
+    }
+
+    /// Where `address` is advertised.
+    pub(super) fn link_of(&self, address: IpAddr) -> Option<Link> {
+        self.group.vips.iter().find(|vip| vip.address == address).map(Vip::link)
+    }
+
+    /// Once every address was probed, this node may lead.
+    pub(super) fn finish_probing(&mut self, now: Instant) {
+        if self.router.leader().is_some() {
+            self.prober.handle_leader();
+        }
+        if !self.prober_done && self.prober.is_done() {
+            self.prober_done = true;
+            self.router.handle_clear(now);
+        }
+        self.update_announced(now);
+    }
+
+    /// Whether to announce a VIP again because another machine claims it; not each time, for two machines
+    /// that do the same would never stop.
+    pub(super) fn defend(&mut self, now: Instant) -> bool {
+        if self.defended.is_some_and(|last| now.saturating_duration_since(last) < DEFEND_INTERVAL) {
+            return false;
+        }
+        self.defended = Some(now);
+        self.announcer.handle_announce(now);
+        true
+    }
+
+    fn update_announced(&mut self, now: Instant) {
+        let answered = |vip: &&Vip| !matches!(self.prober.verdict(vip.address), Some(Verdict::Conflict(_)));
+        let vips: Vec<Vip> = self.group.vips.iter().filter(answered).cloned().collect();
+        if vips != self.announced {
+            self.announced.clone_from(&vips);
+            self.announcer.handle_vips(vips, now);
+        }
+    }
+
+    /// This node answers from now on.
+    pub(super) fn lead(&mut self, now: Instant) {
+        self.leading = true;
+        self.linger_until = None;
+        self.decided = Some(now);
+        self.announcer.handle_announce(now);
+    }
+
+    /// This node answers no more. After an orderly change its addresses stay a little longer.
+    pub(super) fn retire(&mut self, reason: &Reason, now: Instant) {
+        let orderly = match reason {
+            Reason::Stopping | Reason::StandingDown | Reason::TrackFailed(_) => true,
+            Reason::Started
+            | Reason::LeaderSilent
+            | Reason::LeaderResigned
+            | Reason::Preempted
+            | Reason::Owner
+            | Reason::BetterLeader(_)
+            | Reason::NotHeard(_)
+            | Reason::Stalled(_)
+            | Reason::InterfaceDown(_)
+            | Reason::AddressConflict
+            | Reason::Reconfigured => false,
+        };
+        self.leading = false;
+        self.announcer.handle_retire();
+        self.decided = None;
+        self.linger_until = orderly.then(|| now.checked_add(LINGER)).flatten();
+    }
+
+    /// The end of the linger, once it has come.
+    pub(super) fn handle_timer(&mut self, now: Instant) {
+        self.router.handle_timer(now);
+        if self.linger_until.is_some_and(|until| until <= now) {
+            self.linger_until = None;
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let machines = [
+            self.router.poll_timeout(),
+            self.linger_until,
+            self.announcer.poll_timeout(),
+            self.prober.poll_timeout(),
+            self.tracks.poll_timeout(),
+        ];
+        let gateways = self.gateways.iter().map(|(_, _, gateway)| gateway.poll_timeout());
+        machines.into_iter().flatten().chain(gateways).min()
+    }
+
+    /// Whether ARP and ND for `address` are answered.
+    pub(super) fn answers(&self, address: IpAddr) -> bool {
+        self.leading && self.has(address) && self.conflict(address).is_none()
+    }
+
+    /// The machine that has `address` already, if any.
+    pub(super) fn conflict(&self, address: IpAddr) -> Option<crate::frame::Mac> {
+        match self.prober.verdict(address) {
+            Some(Verdict::Conflict(mac)) => Some(mac),
+            Some(Verdict::Probing | Verdict::Clear) | None => None,
+        }
+    }
+
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.group.vips.iter().any(|vip| vip.address == address)
+    }
+
+    /// The addresses that are to be local now.
+    ///
+    /// A link-local address never is: the kernel looks those up on the interface that a packet came in by,
+    /// never on the loopback. It is answered for all the same, as the gateway's address that it usually is.
+    pub(super) fn wanted(&self) -> BTreeSet<IpAddr> {
+        if !self.group.accept || !(self.leading || self.linger_until.is_some()) {
+            return BTreeSet::new();
+        }
+        let addresses = self.group.vips.iter().map(|vip| vip.address);
+        addresses.filter(|address| self.conflict(*address).is_none() && !is_link_local(*address)).collect()
+    }
+
+    /// Tells the peers on every link that this node leads no more.
+    pub(super) fn resign(&mut self, links: &mut BTreeMap<Link, LinkDriver>) {
+        for (link, destinations) in &self.destinations {
+            if let (Some(driver), Some(advert)) = (links.get_mut(link), self.router.advert(link, 0)) {
+                driver.send_advert(&advert, destinations);
+            }
+        }
+    }
+
+    /// What the guard is to do if this process does not live; nothing unless addresses are here.
+    pub(super) fn orders(
+        &self,
+        links: &BTreeMap<Link, LinkDriver>,
+        loopback: u32,
+        devices: Vec<u32>,
+    ) -> Option<Orders> {
+        if !self.leading && self.linger_until.is_none() {
+            return None;
+        }
+        let mut resignations = Vec::new();
+        for (link, destinations) in &self.destinations {
+            // One that has retired has resigned already.
+            let Some(driver) = links.get(link).filter(|_| self.leading) else { continue };
+            let (Some(open), Some(advert)) = (&driver.open, self.router.advert(link, 0)) else { continue };
+            resignations.extend(destinations.iter().map(|destination| Resignation {
+                link: driver.number,
+                destination: *destination,
+                interface: open.identity.index,
+                bytes: advert.encode(open.identity.source, *destination),
+            }));
+        }
+        let addresses = self.group.vips.iter().map(|vip| (loopback, vip.address));
+        Some(Orders { resignations, addresses: addresses.collect(), devices, down_interval: self.patience() })
+    }
+
+    /// Peers have waited at least this long when they take over.
+    fn patience(&self) -> Duration {
+        down_interval(u8::MAX, self.group.advert_interval)
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn gateways(group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {
+    let gateway = |track: &Track| match track {
+        Track::Gateway { address, interface, interval, fall, rise, .. } => {
+            let link = Link { interface: interface.clone(), family: Family::of(*address) };
+            Some((link, *address, Gateway::new(*interval, *fall, *rise, now)))
+        }
+        Track::Link { .. } | Track::DataPlane { .. } => None,
+    };
+    group.tracks.iter().filter_map(gateway).collect()
+}
+
+/// Where adverts go on each link of a group.
+fn destinations(config: &Config, group: &Group) -> BTreeMap<Link, Vec<IpAddr>> {
+    let to = |link: &Link| match (group.adverts, link.family) {
+        (Adverts::Multicast, Family::Ipv4) => vec![MULTICAST_IPV4.into()],
+        (Adverts::Multicast, Family::Ipv6) => vec![MULTICAST_IPV6.into()],
+        (Adverts::Unicast, _) => peers_on(config, link),
+    };
+    group.links().into_iter().map(|link| (link.clone(), to(&link))).collect()
+}
+
+/// The addresses of the other nodes on `link`, one for each node.
+fn peers_on(config: &Config, link: &Link) -> Vec<IpAddr> {
+    let networks = config
+        .interfaces
+        .get(&link.interface)
+        .map(|interface| interface.networks.as_slice())
+        .unwrap_or_default();
+    let reachable = |address: &IpAddr| {
+        Family::of(*address) == link.family
+            && (is_link_local(*address) || networks.iter().any(|network| network.contains(address)))
+    };
+    let others = config.nodes.iter().filter(|(name, _)| **name != config.node);
+    others.filter_map(|(_, node)| node.addresses.iter().copied().find(reachable)).collect()
+}

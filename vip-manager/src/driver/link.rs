@@ -1,0 +1,232 @@
+//! One link: its sockets, opened when the interface is up and has an address of ours, and its counters.
+
+use crate::advert::{Advert, Refusal};
+use crate::border::{Counters, LinkObserved};
+use crate::frame;
+use crate::netlink::{InterfaceState, View};
+use crate::poller::Poller;
+use crate::router::Noted;
+use crate::sockets::{NeighbourSocket, VrrpSocket};
+use crate::sys::Mac;
+use fulcrum_config::{Config, Family, Link};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// An interface as the sockets are bound to it; when any of this changes they are opened anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) index: u32,
+    pub(super) mac: Mac,
+    /// Where adverts come from.
+    pub(super) source: IpAddr,
+}
+
+/// The sockets.
+pub(super) struct Open {
+    pub(super) identity: Identity,
+    pub(super) vrrp: VrrpSocket,
+    pub(super) neighbour: NeighbourSocket,
+}
+
+/// What [`LinkDriver::update`] did.
+pub(super) enum Update {
+    Unchanged,
+    Opened,
+    Closed,
+}
+
+pub(super) struct LinkDriver {
+    pub(super) link: Link,
+    /// Its number for the poller and for the guard; never used twice.
+    pub(super) number: u64,
+    pub(super) open: Option<Open>,
+    /// Why it is not open.
+    pub(super) error: Option<String>,
+    counters: Counters,
+    listening_for: Vec<IpAddr>,
+}
+
+impl LinkDriver {
+    pub(super) fn new(link: Link, number: u64) -> Self {
+        Self {
+            link,
+            number,
+            open: None,
+            error: None,
+            counters: Counters::default(),
+            listening_for: Vec::new(),
+        }
+    }
+
+    /// Opens or closes the sockets, as the kernel's view of the interface says.
+    pub(super) fn update(&mut self, config: &Config, view: &View, poller: &Poller) -> Update {
+        let identity = match identity(config, view, &self.link) {
+            Ok(identity) => identity,
+            Err(reason) => return self.close(reason),
+        };
+        if self.open.as_ref().is_some_and(|open| open.identity == identity) {
+            return Update::Unchanged;
+        }
+        self.open = None;
+        match open(&self.link, identity, self.number, poller) {
+            Ok(open) => {
+                self.open = Some(open);
+                self.error = None;
+                let addresses = std::mem::take(&mut self.listening_for);
+                self.listen_for(addresses);
+                Update::Opened
+            }
+            Err(error) => {
+                self.count("open_failed");
+                let Link { interface, family } = &self.link;
+                self.error = Some(format!(
+                    "{interface} ({family:?}): the sockets for adverts could not be opened: {error}; its VIPs \
+                     can't be served; this is tried again"
+                ));
+                Update::Closed
+            }
+        }
+    }
+
+    /// Whether opening failed although the interface is there: worth another try.
+    pub(super) fn wants_retry(&self) -> bool {
+        self.open.is_none() && self.error.as_deref().is_some_and(|error| error.ends_with("tried again"))
+    }
+
+    fn close(&mut self, reason: String) -> Update {
+        self.error = Some(reason);
+        if self.open.take().is_some() { Update::Closed } else { Update::Unchanged }
+    }
+
+    /// Lets ARP or ND for these addresses through, and only for these.
+    pub(super) fn listen_for(&mut self, addresses: Vec<IpAddr>) {
+        if addresses == self.listening_for {
+            return;
+        }
+        if let Some(open) = &mut self.open
+            && let Err(error) = open.neighbour.listen_for(&addresses)
+        {
+            self.count("filter_failed");
+            tracing::warn!(interface = %self.link.interface, %error, "the filter for ARP or ND could not be set");
+        }
+        self.listening_for = addresses;
+    }
+
+    /// Our address there.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.open.as_ref().map(|open| open.identity.source)
+    }
+
+    /// A second descriptor of the socket that adverts leave by.
+    pub(super) fn sender(&self) -> Option<OwnedFd> {
+        self.open.as_ref().and_then(|open| open.vrrp.sender().ok())
+    }
+
+    pub(super) fn send_advert(&mut self, advert: &Advert, destinations: &[IpAddr]) {
+        let Some(open) = &self.open else { return };
+        for destination in destinations {
+            let message = advert.encode(open.identity.source, *destination);
+            let sent = open.vrrp.send(*destination, &message);
+            count_result(&mut self.counters, &sent, "adverts_sent", "adverts_not_sent");
+        }
+    }
+
+    pub(super) fn send_frame(&mut self, frame: &[u8], name: &'static str) {
+        let Some(open) = &self.open else { return };
+        let sent = open.neighbour.send(frame);
+        count_result(&mut self.counters, &sent, name, "frames_not_sent");
+    }
+
+    /// Sends an ARP or ND frame that `make` makes for our MAC.
+    pub(super) fn send_neighbour(&mut self, make: impl FnOnce(frame::Mac) -> Vec<u8>, name: &'static str) {
+        if let Some(open) = &self.open {
+            let frame = make(open.identity.mac.into());
+            self.send_frame(&frame, name);
+        }
+    }
+
+    pub(super) fn count(&mut self, name: &'static str) {
+        count(&mut self.counters, name);
+    }
+
+    /// Counts what an accepted advert had that it should not.
+    pub(super) fn note(&mut self, noted: Noted) {
+        let Noted { addresses_differ, interval_differs, unknown_source } = noted;
+        let names = [
+            (addresses_differ, "address_list_mismatch"),
+            (interval_differs, "interval_mismatch"),
+            (unknown_source, "unknown_source"),
+        ];
+        for (_, name) in names.into_iter().filter(|(seen, _)| *seen) {
+            self.count(name);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.count(refusal.counter());
+    }
+
+    pub(super) fn observed(&self) -> LinkObserved {
+        LinkObserved { up: self.open.is_some(), address: self.source(), counters: self.counters.clone() }
+    }
+}
+
+pub(super) fn count(counters: &mut Counters, name: &'static str) {
+    let counter = counters.0.entry(name).or_default();
+    *counter = counter.saturating_add(1);
+}
+
+fn count_result(counters: &mut Counters, result: &io::Result<()>, good: &'static str, bad: &'static str) {
+    count(counters, if result.is_ok() { good } else { bad });
+}
+
+fn open(link: &Link, identity: Identity, number: u64, poller: &Poller) -> io::Result<Open> {
+    let Identity { index, source, .. } = identity;
+    let vrrp = VrrpSocket::open(link.interface.as_str(), index, source)?;
+    let neighbour = NeighbourSocket::open(link.family, index)?;
+    poller.add(vrrp.as_fd(), super::engine::token(number, super::engine::VRRP))?;
+    poller.add(neighbour.as_fd(), super::engine::token(number, super::engine::NEIGHBOUR))?;
+    Ok(Open { identity, vrrp, neighbour })
+}
+
+/// What the sockets are to be bound to, or why there is nothing to bind them to, for people.
+fn identity(config: &Config, view: &View, link: &Link) -> Result<Identity, String> {
+    let Link { interface: name, family } = link;
+    let Some(interface) = view.named(name.as_str()) else {
+        return Err(format!(
+            "interface {name} does not exist; its VIPs can't be served; create it or correct the configuration"
+        ));
+    };
+    if !interface.up {
+        return Err(format!("interface {name} is down or has no carrier; its VIPs can't be served"));
+    }
+    let Some(mac) = interface.mac else {
+        return Err(format!("interface {name} is not like Ethernet; VIPs can't be served there"));
+    };
+    let source = match family {
+        Family::Ipv4 => own_address(config, interface, link),
+        Family::Ipv6 => interface.link_local().map(IpAddr::V6),
+    };
+    match source {
+        Some(source) => Ok(Identity { index: interface.index, mac, source }),
+        None => Err(format!(
+            "interface {name} has no usable {family:?} address to send adverts from; its VIPs can't be served; add this \
+             node's address to it"
+        )),
+    }
+}
+
+/// The address that the configuration gives this node there, or else the first in a configured network.
+fn own_address(config: &Config, interface: &InterfaceState, link: &Link) -> Option<IpAddr> {
+    let configured = config.nodes.get(&config.node).map(|node| node.addresses.as_slice()).unwrap_or_default();
+    let in_family = |address: &IpAddr| Family::of(*address) == link.family;
+    if let Some(address) = configured.iter().find(|address| in_family(address) && interface.has(**address)) {
+        return Some(*address);
+    }
+    let networks = &config.interfaces.get(&link.interface)?.networks;
+    let mut own = interface.addresses.iter().map(|(address, _)| *address).filter(in_family);
+    own.find(|address| {
+        networks.iter().any(|network| network.contains(address)) && config.group_of(*address).is_none()
+    })
+}

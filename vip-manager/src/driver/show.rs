@@ -1,0 +1,101 @@
+//! What the engine tells: a snapshot at each change, and from time to time for its counters.
+
+use super::engine::Engine;
+use super::group::GroupDriver;
+use crate::border::{AddressState, GroupObserved, Observed, Role};
+use crate::prober::Verdict;
+use fulcrum_config::Link;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Time between snapshots in which only counters differ.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// When to tell, and whom.
+pub(super) struct Show {
+    observed: watch::Sender<Observed>,
+    next: Instant,
+    changed: bool,
+}
+
+impl Show {
+    pub(super) fn new(observed: watch::Sender<Observed>, now: Instant) -> Self {
+        Self { observed, next: now, changed: true }
+    }
+
+    /// More than a counter changed: the next turn tells it.
+    pub(super) fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        Some(self.next)
+    }
+}
+
+impl Engine {
+    pub(super) fn publish(&mut self, now: Instant) {
+        if !self.show.changed && now < self.show.next {
+            return;
+        }
+        self.show.changed = false;
+        self.show.next = now.checked_add(INTERVAL).unwrap_or(now);
+        let observed = self.observed();
+        self.show.observed.send_replace(observed);
+    }
+
+    fn observed(&self) -> Observed {
+        let guard = self.guard.as_ref();
+        let mut errors: Vec<String> = self.setting_errors.values().cloned().collect();
+        errors.extend(guard.and_then(|guard| guard.error.clone()));
+        errors.extend(self.links.values().filter_map(|link| link.error.clone()));
+        Observed {
+            groups: self.groups.iter().map(|(name, group)| (name.clone(), self.group(group))).collect(),
+            guard: guard.is_some_and(crate::guard::Guard::alive),
+            stopped: self.stopped,
+            settings: self.settings.shown(),
+            errors,
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn group(&self, group: &GroupDriver) -> GroupObserved {
+        let router = &group.router;
+        let links = group.group.links();
+        let observed = |link: Link| self.links.get(&link).map(|driver| (link, driver.observed()));
+        GroupObserved {
+            role: router.role(),
+            since: router.since(),
+            reason: router.reason().clone(),
+            epoch: router.epoch(),
+            priority: if router.role() == Role::Init { None } else { router.priority() },
+            leader: router.leader().cloned(),
+            links: links.into_iter().filter_map(observed).collect(),
+            addresses: self.addresses_of(group),
+            tracks: group.tracks.observed(),
+            transitions: router.transitions(),
+            takeover: group.takeover,
+        }
+    }
+
+    fn addresses_of(&self, group: &GroupDriver) -> BTreeMap<IpAddr, AddressState> {
+        let addresses = group.group.vips.iter().map(|vip| vip.address);
+        addresses.map(|address| (address, address_state(group, address))).collect()
+    }
+}
+
+fn address_state(group: &GroupDriver, address: IpAddr) -> AddressState {
+    if let Some(mac) = group.conflict(address) {
+        return AddressState::Conflict { mac: mac.to_string() };
+    }
+    if let Some(error) = group.failed.get(&address) {
+        return AddressState::Failed { error: error.clone() };
+    }
+    match group.prober.verdict(address) {
+        _ if group.leading => AddressState::Answering,
+        Some(Verdict::Probing) => AddressState::Probing,
+        Some(Verdict::Clear | Verdict::Conflict(_)) | None => AddressState::Absent,
+    }
+}

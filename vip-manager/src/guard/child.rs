@@ -1,0 +1,202 @@
+//! The guard's own side: a loop without threads or tasks that holds everything it needs beforehand.
+
+use super::message::{Fired, MAX_BYTES, Orders, ToGuard};
+use crate::netlink::{Netlink, delete_address, device_delete};
+use crate::sys;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send, sendto};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Time between the two rounds of resignations: one lost frame must not cost a down interval.
+const SECOND_ROUND_AFTER: Duration = Duration::from_millis(4);
+
+/// The guard's entry: what a program does when it is started as [`super::GuardCommand`] says. Its standard
+/// input is the channel to the daemon. Returns when the daemon is gone and everything is done.
+#[must_use]
+pub fn guard_main() -> ExitCode {
+    prepare();
+    let stdin = io::stdin();
+    match Child::new(stdin.as_fd()).map(Child::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the guard can't work");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes this process one that outlives the daemon whatever ends that: a signal to the terminal's or the
+/// service's processes, memory that runs out, a busy machine.
+fn prepare() {
+    sys::ignore_group_signals();
+    sys::set_process_name(c"fulcrum-guard");
+    // Each of these needs a capability that may be missing; the guard works without.
+    let _ = rustix::process::setsid();
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+    let _ = sys::lock_memory();
+    let _ = sys::schedule_round_robin();
+}
+
+struct Group {
+    orders: Orders,
+    /// The requests that remove addresses and devices, ready to be sent.
+    removal: Vec<u8>,
+}
+
+struct Child<'a> {
+    channel: BorrowedFd<'a>,
+    netlink: Netlink,
+    senders: BTreeMap<u64, OwnedFd>,
+    groups: BTreeMap<String, Group>,
+    last_beat: Duration,
+}
+
+impl<'a> Child<'a> {
+    fn new(channel: BorrowedFd<'a>) -> io::Result<Self> {
+        Ok(Self {
+            channel,
+            netlink: Netlink::open()?,
+            senders: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            last_beat: monotonic(),
+        })
+    }
+
+    fn run(mut self) {
+        let mut buffer = vec![0; MAX_BYTES];
+        loop {
+            // All that the daemon has said comes first: after a pause of the whole machine its beats wait here.
+            match self.receive(&mut buffer, RecvFlags::DONTWAIT) {
+                Read::Message => continue,
+                Read::Nothing => {}
+                Read::Gone => return self.fire_all(),
+            }
+            self.fire_due();
+            self.wait();
+        }
+    }
+
+    fn wait(&self) {
+        let timeout = self.next_deadline().map(|deadline| {
+            let wait = deadline.saturating_sub(monotonic()).saturating_add(Duration::from_micros(100));
+            Timespec::try_from(wait).unwrap_or_default()
+        });
+        let mut descriptors = [PollFd::new(&self.channel, PollFlags::IN)];
+        // Interrupted or not, the loop looks at everything again.
+        let _ = poll(&mut descriptors, timeout.as_ref());
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], flags: RecvFlags) -> Read {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(self.channel, &mut [IoSliceMut::new(buffer)], &mut control, flags);
+        let length = match received {
+            Ok(message) if message.bytes == 0 => return Read::Gone,
+            Ok(message) => message.bytes,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Read::Nothing,
+            Err(_) => return Read::Gone,
+        };
+        let mut sender = None;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut sockets) = message {
+                sender = sockets.next();
+            }
+        }
+        if let Ok(message) = serde_json::from_slice(buffer.get(..length).unwrap_or_default()) {
+            self.handle_message(message, sender);
+        }
+        Read::Message
+    }
+
+    fn handle_message(&mut self, message: ToGuard, sender: Option<OwnedFd>) {
+        match message {
+            ToGuard::Beat { at_nanoseconds } => {
+                self.last_beat = self.last_beat.max(Duration::from_nanos(at_nanoseconds));
+            }
+            ToGuard::Sender { link } => drop(sender.and_then(|sender| self.senders.insert(link, sender))),
+            ToGuard::Group { name, orders: Some(orders) } => {
+                let addresses =
+                    orders.addresses.iter().map(|(index, address)| delete_address(*index, *address));
+                let devices = orders.devices.iter().map(|index| device_delete(*index));
+                let removal = self.netlink.prepare(addresses.chain(devices).collect());
+                self.groups.insert(name, Group { orders, removal });
+            }
+            ToGuard::Group { name, orders: None } => drop(self.groups.remove(&name)),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let shortest = self.groups.values().map(|group| group.orders.down_interval).min()?;
+        Some(self.last_beat.saturating_add(shortest))
+    }
+
+    /// Acts for the groups whose peers have stopped waiting, and says so to the daemon if it lives.
+    fn fire_due(&mut self) {
+        let silent_for = monotonic().saturating_sub(self.last_beat);
+        let due: Vec<String> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.orders.down_interval <= silent_for)
+            .map(|(name, _)| name.clone())
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let groups: Vec<Group> = due.iter().filter_map(|name| self.groups.remove(name)).collect();
+        self.act(&groups);
+        for group in due {
+            if let Ok(bytes) = serde_json::to_vec(&Fired { group }) {
+                let _ = send(self.channel, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
+        }
+    }
+
+    fn fire_all(&mut self) {
+        let groups: Vec<Group> = std::mem::take(&mut self.groups).into_values().collect();
+        if !groups.is_empty() {
+            self.act(&groups);
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "nothing else is left to do between the rounds")]
+    fn act(&mut self, groups: &[Group]) {
+        self.resign(groups);
+        for group in groups {
+            self.netlink.send_prepared(&group.removal);
+        }
+        std::thread::sleep(SECOND_ROUND_AFTER);
+        self.resign(groups);
+    }
+
+    fn resign(&self, groups: &[Group]) {
+        for resignation in groups.iter().flat_map(|group| &group.orders.resignations) {
+            let Some(sender) = self.senders.get(&resignation.link) else { continue };
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let destination = match resignation.destination {
+                IpAddr::V4(address) => SocketAddr::from((address, 0)),
+                IpAddr::V6(address) => SocketAddrV6::new(address, 0, 0, resignation.interface).into(),
+            };
+            // A link that is gone has no one to resign to.
+            let _ = sendto(sender, &resignation.bytes, flags, &destination);
+        }
+    }
+}
+
+enum Read {
+    Message,
+    Nothing,
+    Gone,
+}
+
+fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::try_from(now).unwrap_or_default()
+}

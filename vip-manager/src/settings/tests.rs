@@ -1,0 +1,82 @@
+use super::*;
+
+/// A directory of files that stands for `/proc/sys`, and one for the state.
+struct Machine {
+    directory: PathBuf,
+}
+
+impl Machine {
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("settings-{name}-{}", std::process::id()));
+        fs::create_dir_all(directory.join("sys/net/ipv4/conf/eth0")).unwrap();
+        let machine = Self { directory };
+        machine.write("arp_ignore", "0\n");
+        machine.write("arp_announce", "2\n");
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join("sys/net/ipv4/conf/eth0").join(name)
+    }
+
+    fn write(&self, name: &str, value: &str) {
+        fs::write(self.path(name), value).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap().trim().to_owned()
+    }
+
+    fn load(&self) -> Settings {
+        Settings::load_at(&self.directory.join("sys"), Some(&self.directory.join("state"))).unwrap()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn sets_what_differs_and_puts_back_only_that() {
+    let machine = Machine::new("differs");
+    let mut settings = machine.load();
+    settings.apply(&for_interface("eth0")).unwrap();
+    assert_eq!((machine.read("arp_ignore"), machine.read("arp_announce")), ("1".into(), "2".into()));
+    let shown: Vec<_> = settings.shown().iter().map(|s| (s.found.clone(), s.set_by_us)).collect();
+    assert_eq!(shown, [("2".to_owned(), false), ("0".to_owned(), true)]);
+
+    machine.write("arp_announce", "1");
+    settings.restore();
+    assert_eq!((machine.read("arp_ignore"), machine.read("arp_announce")), ("0".into(), "1".into()));
+    assert!(!machine.directory.join("state").join(FILE).exists());
+}
+
+#[test]
+fn a_later_life_puts_back_what_the_first_one_found() {
+    let machine = Machine::new("later");
+    machine.load().apply(&for_interface("eth0")).unwrap();
+    let mut second = machine.load();
+    second.apply(&for_interface("eth0")).unwrap();
+    assert!(second.shown().iter().any(|s| s.found == "0" && s.set_by_us));
+    second.restore();
+    assert_eq!(machine.read("arp_ignore"), "0");
+}
+
+#[test]
+fn an_interface_that_returned_with_defaults_is_set_again() {
+    let machine = Machine::new("returned");
+    let mut settings = machine.load();
+    settings.apply(&for_interface("eth0")).unwrap();
+    machine.write("arp_ignore", "0");
+    settings.apply(&for_interface("eth0")).unwrap();
+    assert_eq!(machine.read("arp_ignore"), "1");
+}
+
+#[test]
+fn a_setting_that_is_missing_is_named() {
+    let machine = Machine::new("missing");
+    let error = machine.load().apply(&for_interface("eth9")).unwrap_err();
+    assert!(error.contains("/proc/sys/net/ipv4/conf/eth9/arp_ignore could not be set to 1"), "{error}");
+}

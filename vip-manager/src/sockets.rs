@@ -1,0 +1,21 @@
+//! The sockets of one link: VRRP adverts in and out, ARP or ND in and out.
+
+mod filter;
+mod neighbour;
+mod vrrp;
+
+pub(crate) use neighbour::NeighbourSocket;
+pub(crate) use vrrp::VrrpSocket;
+
+use std::io;
+
+/// What a read that found nothing gives: a socket that is not ready is no error.
+fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
