@@ -3,8 +3,11 @@
 use crate::error::Failure;
 use fulcrum_config::Config;
 use fulcrum_lifecycle::{Engine, Engines, data_plane_missing, health_desired, lb_desired, vip_desired};
+use fulcrum_vip_manager::GuardCommand;
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -14,7 +17,7 @@ pub(crate) const GUARD: &str = "guard";
 
 /// Runs the guard.
 pub(crate) fn guard_main() -> ExitCode {
-    ExitCode::FAILURE
+    fulcrum_vip_manager::guard_main()
 }
 
 /// Starts the engines. The data plane comes first, so that it listens before this node leads.
@@ -30,15 +33,19 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let health = Engine { desired: health_desired, observed };
 
     let missing = data_plane_missing(config, &lb.observed.borrow(), false);
-    let (vip_desired, _seen) = watch::channel(vip_desired(config, &BTreeSet::new(), false, missing));
-    let vip = Engine { desired: vip_desired, observed: absent() };
+    let (vip_desired, seen) = watch::channel(vip_desired(config, &BTreeSet::new(), false, missing));
+    let options = fulcrum_vip_manager::Options {
+        guard: Some(guard()),
+        state_directory: Some(config.admin.socket.with_extension("state")),
+    };
+    let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
+    let vip = Engine { desired: vip_desired, observed };
     Ok(Engines { health, vip, lb })
 }
 
-fn absent<T: Default>() -> watch::Receiver<T> {
-    let (sender, observed) = watch::channel(T::default());
-    std::mem::forget(sender);
-    observed
+/// This very program, even if its file has been replaced since it started.
+fn guard() -> GuardCommand {
+    GuardCommand { program: PathBuf::from("/proc/self/exe"), arguments: vec![OsString::from(GUARD)] }
 }
 
 fn refused(error: impl Error) -> Failure {

@@ -84,7 +84,6 @@ impl Node {
             generation: loaded.generation,
             warnings: loaded.warnings,
             refused: loaded.refused,
-            settings: Vec::new(),
             limits: BTreeMap::new(),
         })
     }

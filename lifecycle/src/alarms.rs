@@ -1,6 +1,6 @@
 //! What someone should look at.
 
-use crate::join::{Facts, Snapshots};
+use crate::join::{Facts, Snapshots, settings};
 use crate::status::{Alarm, ConfigState, Severity};
 use fulcrum_config::Class;
 use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
@@ -16,7 +16,7 @@ const LISTED: usize = 20;
 pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     let mut alarms = Vec::new();
     alarms.extend(config(facts));
-    alarms.extend(settings(facts));
+    alarms.extend(bounded(wrong_settings(snapshots)));
     alarms.extend(guard(snapshots));
     alarms.extend(snapshots.vip.errors.iter().map(|error| Alarm {
         severity: Severity::Critical,
@@ -62,13 +62,13 @@ fn config(facts: &Facts) -> Option<Alarm> {
     })
 }
 
-fn settings(facts: &Facts) -> Vec<Alarm> {
-    let wrong = facts.settings.iter().filter(|setting| !setting.good);
+fn wrong_settings(snapshots: &Snapshots) -> Vec<Alarm> {
+    let wrong = settings(&snapshots.vip).into_iter().filter(|setting| !setting.good);
     wrong
         .map(|setting| Alarm {
             severity: Severity::Warning,
-            what: format!("{} is {}", setting.name, setting.value),
-            affected: setting.why.clone(),
+            what: format!("the kernel setting {} is {} and could not be set", setting.name, setting.value),
+            affected: "how this node answers for its VIPs".to_owned(),
             remedy: format!("sysctl -w {}={}", setting.name, setting.wanted),
         })
         .collect()

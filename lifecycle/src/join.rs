@@ -35,8 +35,6 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// Why the file was refused when it was read last.
     pub refused: Vec<String>,
-    /// Kernel settings.
-    pub settings: Vec<Setting>,
     /// Further limits.
     pub limits: BTreeMap<String, Limit>,
 }
@@ -83,8 +81,12 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         ready: not_ready.is_empty(),
         not_ready,
         alarms: alarms(facts, snapshots),
-        settings: facts.settings.clone(),
+        settings: settings(&snapshots.vip),
         limits: limits(facts, &snapshots.lb),
+        counters: BTreeMap::from([
+            ("health".to_owned(), counters(&snapshots.health.counters)),
+            ("vip_manager".to_owned(), counters(&snapshots.vip.counters)),
+        ]),
     }
 }
 
@@ -258,6 +260,20 @@ fn backend_status(
     }
 }
 
+pub(crate) fn settings(vip: &fulcrum_vip_manager::Observed) -> Vec<Setting> {
+    let settings = vip.settings.iter().map(|setting| {
+        let value = if setting.set_by_us { &setting.wanted } else { &setting.found };
+        Setting {
+            name: setting.name.clone(),
+            value: value.clone(),
+            wanted: setting.wanted.clone(),
+            found: setting.found.clone(),
+            good: *value == setting.wanted,
+        }
+    });
+    settings.collect()
+}
+
 fn limits(facts: &Facts, lb: &fulcrum_lb::Observed) -> BTreeMap<String, Limit> {
     let mut limits = facts.limits.clone();
     let connections =
@@ -302,6 +318,9 @@ fn sentence(reason: &Reason) -> String {
         Reason::Preempted => "this node has the higher priority and preempts".to_owned(),
         Reason::Owner => "this node owns the addresses (priority 255)".to_owned(),
         Reason::BetterLeader(better) => format!("{} has the better claim", peer(better)),
+        Reason::NotHeard(leader) => {
+            format!("{} leads and does not hear this node (a one-way cut), so it yields", peer(leader))
+        }
         Reason::Stalled(time) => {
             format!("this process did not run for {:.3} s, longer than its peers wait", time.as_secs_f64())
         }

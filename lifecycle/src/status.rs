@@ -32,6 +32,8 @@ pub struct Status {
     pub settings: Vec<Setting>,
     /// What is limited, how much of it is used, and how often the limit was reached.
     pub limits: BTreeMap<String, Limit>,
+    /// Counters of each engine as a whole.
+    pub counters: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// Which configuration runs.
@@ -225,16 +227,16 @@ pub enum Severity {
 /// A kernel setting that matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// Its name, as sysctl has it.
+    /// Its path below `/proc/sys`.
     pub name: String,
     /// What it is.
     pub value: String,
     /// What it should be.
     pub wanted: String,
-    /// Whether it is so.
+    /// What it was before this node first set it; it is put back at an orderly stop.
+    pub found: String,
+    /// Whether it is as it should be.
     pub good: bool,
-    /// Why it matters.
-    pub why: String,
 }
 
 /// Something that is limited.

@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+#[cfg(test)]
+mod tests;
+
 /// The listener's certificates, read again when their files change.
 pub(crate) struct Tls {
     files: TcpAdmin,

@@ -33,6 +33,7 @@ fn status() -> Status {
         "guard": true, "ready": true, "not_ready": [],
         "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
         "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
+        "counters": {"health": {"probes": 21}, "vip_manager": {"stalls": 1}},
     }))
     .expect("a status")
 }
@@ -52,6 +53,8 @@ fn values_are_those_of_the_status() {
         "fulcrum_alarms{severity=\"critical\"} 1",
         "fulcrum_alarms{severity=\"warning\"} 0",
         "fulcrum_config_stale 0",
+        "fulcrum_health_probes_total 21",
+        "fulcrum_vip_manager_events_total{event=\"stalls\"} 1",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }

@@ -1,10 +1,9 @@
 use super::*;
 use crate::fixture::{backend, config, health, service, vip};
-use crate::status::Setting;
 use fulcrum_config::GroupName;
 use fulcrum_health::Verdict;
 use fulcrum_lb::ServiceObserved;
-use fulcrum_vip_manager::{Reason, TrackObserved};
+use fulcrum_vip_manager::{KernelSetting, Reason, TrackObserved};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,7 +36,6 @@ pub(crate) fn facts() -> Facts {
         generation: 1,
         warnings: Vec::new(),
         refused: Vec::new(),
-        settings: Vec::new(),
         limits: BTreeMap::new(),
     }
 }
@@ -140,15 +138,15 @@ fn a_service_without_backends_is_one() {
 
 #[test]
 fn a_wrong_setting_says_the_command() {
-    let setting = Setting {
-        name: "net.ipv4.ip_forward".to_owned(),
-        value: "0".to_owned(),
-        wanted: "1".to_owned(),
-        good: false,
-        why: "routing".to_owned(),
+    let setting = KernelSetting {
+        name: "net/ipv4/conf/eth0/arp_ignore".to_owned(),
+        wanted: "8".to_owned(),
+        found: "0".to_owned(),
+        set_by_us: false,
     };
-    let facts = Facts { settings: vec![setting], ..facts() };
-    assert_eq!(only(&facts, &good()).remedy, "sysctl -w net.ipv4.ip_forward=1");
+    let mut snapshots = good();
+    snapshots.vip.settings = vec![KernelSetting { set_by_us: true, ..setting.clone() }, setting];
+    assert_eq!(only(&facts(), &snapshots).remedy, "sysctl -w net/ipv4/conf/eth0/arp_ignore=8");
 }
 
 #[test]

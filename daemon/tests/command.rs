@@ -1,0 +1,166 @@
+//! The command line with wrong input, and without a daemon: exit codes, and messages that say what to do.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test ends by it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn fulcrum(arguments: &[&str]) -> Output {
+    #[allow(clippy::disallowed_methods, reason = "the tests of a command start it")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fulcrum"));
+    command.args(arguments).env_remove("FULCRUM_SOCKET").output().expect("the command starts")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, code: i32, words: &[&str]) {
+    let text = said(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "'{word}' is not in: {text}");
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples").join(name)
+}
+
+fn written(directory: &tempfile::TempDir, text: &str) -> String {
+    let path = directory.path().join("fulcrum.yaml");
+    std::fs::write(&path, text).expect("room on the disk");
+    path.display().to_string()
+}
+
+#[test]
+fn without_a_command_or_with_an_unknown_one_it_says_how() {
+    assert_refused(&fulcrum(&[]), 2, &["Usage", "status", "reload"]);
+    assert_refused(&fulcrum(&["statsu"]), 2, &["status"]);
+    assert_refused(&fulcrum(&["handover"]), 2, &["<GROUP>"]);
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for command in
+        ["run", "status", "reload", "check", "schema", "handover", "init", "version", "completions"]
+    {
+        let output = fulcrum(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", said(&output));
+        let has_example = printed(&output).contains("Example") || ["init", "version"].contains(&command);
+        assert!(has_example, "{command} shows no example: {}", printed(&output));
+    }
+    assert!(!printed(&fulcrum(&["--help"])).contains("guard"), "the guard is not for people");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused() {
+    for command in ["check", "run"] {
+        assert_refused(
+            &fulcrum(&[command, "/nowhere/fulcrum.yaml"]),
+            1,
+            &["/nowhere/fulcrum.yaml", "check its path"],
+        );
+    }
+}
+
+#[test]
+fn a_bad_file_is_refused_with_line_and_help() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = written(&directory, "groups:\n  web: [\n");
+    for command in ["check", "run"] {
+        assert_refused(&fulcrum(&[command, &file]), 1, &["not YAML", &format!("{file}:3:"), "help"]);
+    }
+    let unknown = std::fs::read_to_string(example("pair.yaml")).expect("an example") + "\nservcies: {}\n";
+    let file = written(&directory, &unknown);
+    assert_refused(&fulcrum(&["check", &file]), 1, &["servcies", "services", "refused"]);
+}
+
+#[test]
+fn check_takes_good_files_and_speaks_json() {
+    for name in ["pair.yaml", "control-plane.yaml", "dual-stack.yaml", "full.yaml"] {
+        // These are of the node lb-1 where they do not say which.
+        let text = std::fs::read_to_string(example(name)).expect("an example");
+        let directory = tempfile::tempdir().expect("a directory");
+        let named = if text.contains("\nnode:") { text } else { format!("node: lb-1\n{text}") };
+        let output = fulcrum(&["check", "--json", &written(&directory, &named)]);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(answer["good"], true, "{name}: {answer}");
+        assert_eq!(output.status.code(), Some(0));
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = fulcrum(&["check", "--json", &written(&directory, "nonsense: true\n")]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(answer["good"], false);
+    assert!(answer["diagnostics"][0]["line"].is_u64(), "{answer}");
+}
+
+#[test]
+fn without_a_daemon_it_says_what_to_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("admin.sock");
+    let socket = socket.to_str().expect("a path");
+    for command in [&["status"][..], &["reload"], &["handover", "web"]] {
+        let output = fulcrum(&[command, &["--socket", socket]].concat());
+        assert_refused(&output, 3, &[socket, "no daemon answers", "is it running?"]);
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = fulcrum(&["schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(schema["$schema"].is_string());
+}
+
+#[test]
+fn init_writes_files_that_check_and_never_replaces_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let to = directory.path().to_str().expect("a path");
+    let site = [
+        "--node",
+        "lb-1=10.0.0.11",
+        "--node",
+        "lb-2=10.0.0.12",
+        "--vip",
+        "10.0.0.100",
+        "--interface",
+        "eth0",
+    ];
+    let pair = [&["init", "pair", "--directory", to, "--backend", "10.0.0.21:80"], &site[..]].concat();
+    let kubernetes =
+        [&["init", "control-plane", "--directory", to, "--apiserver", "10.0.0.21"], &site[..]].concat();
+    let output = fulcrum(&pair);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let file = directory.path().join("lb-2.yaml");
+    let text = std::fs::read_to_string(&file).expect("the second node's file");
+    assert_refused(&fulcrum(&kubernetes), 1, &["already there", "lb-2.yaml", "--force"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("still there"), text);
+    let output = fulcrum(&[&kubernetes[..], &["--force"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = fulcrum(&["check", file.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(printed(&output).contains("node lb-2"));
+}
+
+#[test]
+fn a_viewer_group_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().display();
+    let text = std::fs::read_to_string(example("pair.yaml")).expect("an example");
+    assert!(!text.contains("\nadmin:"), "the test brings its own");
+    let admin = format!(
+        "\nadmin: {{socket: {path}/admin.sock, state_dir: {path}, viewer_group: no-such-group}}\nnode: lb-1\n"
+    );
+    let file = written(&directory, &(text + &admin));
+    assert_refused(
+        &fulcrum(&["run", &file]),
+        1,
+        &["no-such-group", "create it, or correct admin.viewer_group"],
+    );
+}
