@@ -16,6 +16,9 @@ pub struct Tracks {
 struct Tracked {
     track: Track,
     state: State,
+    /// It was good at some time: until then there is nothing to forgive. A node that starts fails its own
+    /// tracks for a moment, and must not enter with a handicap.
+    proven: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +33,18 @@ impl Tracks {
     /// All count as good until told otherwise.
     #[must_use]
     pub fn new(tracks: &[Track], damping: Duration) -> Self {
-        let tracks =
-            tracks.iter().map(|track| Tracked { track: track.clone(), state: State::Good }).collect();
-        Self { tracks, damping }
+        let fresh = |track: &Track| Tracked { track: track.clone(), state: State::Good, proven: false };
+        Self { tracks: tracks.iter().map(fresh).collect(), damping }
     }
 
     /// Configured anew: what is known of tracks that stay is kept.
     pub fn handle_reconfigured(&mut self, tracks: &[Track], damping: Duration) {
-        let state_of = |track: &Track| {
+        let known = |track: &Track| {
             let before = self.tracks.iter().find(|tracked| same_subject(&tracked.track, track));
-            before.map_or(State::Good, |tracked| tracked.state)
+            let (state, proven) = before.map_or((State::Good, false), |it| (it.state, it.proven));
+            Tracked { track: track.clone(), state, proven }
         };
-        let tracks =
-            tracks.iter().map(|track| Tracked { track: track.clone(), state: state_of(track) }).collect();
-        *self = Self { tracks, damping };
+        *self = Self { tracks: tracks.iter().map(known).collect(), damping };
     }
 
     /// Every track for which `is` holds is good or bad now.
@@ -51,9 +52,11 @@ impl Tracks {
         for tracked in self.tracks.iter_mut().filter(|tracked| is(&tracked.track)) {
             tracked.state = match (tracked.state, good) {
                 (_, false) => State::Failed,
+                (State::Failed, true) if !tracked.proven => State::Good,
                 (State::Failed, true) => now.checked_add(self.damping).map_or(State::Good, State::Recovering),
                 (state @ (State::Good | State::Recovering(_)), true) => state,
             };
+            tracked.proven |= good;
         }
         self.handle_timer(now);
     }
