@@ -270,10 +270,7 @@ impl Engine {
             driver.listen_for(addresses);
         }
         for group in self.groups.values_mut() {
-            for link in group.group.links() {
-                let address = self.links.get(&link).and_then(LinkDriver::source);
-                group.router.handle_link(&link, address, now);
-            }
+            group.update_links(&self.links, now);
         }
     }
 

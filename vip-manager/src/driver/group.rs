@@ -3,7 +3,7 @@
 use super::link::LinkDriver;
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
-use crate::border::{Desired, Reason};
+use crate::border::{Desired, Reason, Role};
 use crate::gateway::Gateway;
 use crate::guard::{Orders, Resignation};
 use crate::netlink::View;
@@ -49,8 +49,6 @@ pub(super) struct GroupDriver {
 
 impl GroupDriver {
     pub(super) fn new(config: &Config, group: Arc<Group>, now: Instant) -> Self {
-        let mut prober = Prober::default();
-        prober.handle_addresses(group.vips.iter().map(|vip| vip.address), now);
         let mut driver = Self {
             router: Router::new(RouterSpec::new(config, &group), now),
             destinations: destinations(config, &group),
@@ -60,7 +58,7 @@ impl GroupDriver {
             takeover: None,
             failed: BTreeMap::new(),
             announcer: Announcer::new(&config.timing, group.advert_interval),
-            prober,
+            prober: Prober::default(),
             tracks: Tracks::new(&group.tracks, config.timing.track_damping),
             gateways: gateways(&group, now),
             fitness: None,
@@ -78,7 +76,6 @@ impl GroupDriver {
         self.router.handle_reconfigured(RouterSpec::new(config, &group), now);
         self.destinations = destinations(config, &group);
         self.announcer.handle_reconfigured(&config.timing, group.advert_interval);
-        self.prober.handle_addresses(group.vips.iter().map(|vip| vip.address), now);
         self.tracks.handle_reconfigured(&group.tracks, config.timing.track_damping);
         if group.tracks != self.group.tracks {
             self.gateways = gateways(&group, now);
@@ -86,6 +83,16 @@ impl GroupDriver {
         self.fitness = None;
         self.group = group;
         self.update_announced(now);
+    }
+
+    /// Tells the router which links are up, and probes the addresses behind them.
+    pub(super) fn update_links(&mut self, links: &BTreeMap<Link, LinkDriver>, now: Instant) {
+        let source = |link: &Link| links.get(link).and_then(LinkDriver::source);
+        for link in self.destinations.keys() {
+            self.router.handle_link(link, source(link), now);
+        }
+        let up = self.group.vips.iter().filter(|vip| source(&vip.link()).is_some());
+        self.prober.handle_addresses(up.map(|vip| vip.address), now);
     }
 
     /// Looks at everything tracked, and tells the router what it leaves of this node.
@@ -155,7 +162,8 @@ impl GroupDriver {
         if self.router.leader().is_some() {
             self.prober.handle_leader();
         }
-        if !self.prober_done && self.prober.is_done() {
+        let up = self.router.role() != Role::Init;
+        if up && !self.prober_done && self.prober.is_done() {
             self.prober_done = true;
             self.router.handle_clear(now);
         }

@@ -101,7 +101,7 @@ impl RouterSpec {
 }
 
 impl LinkSpec {
-    fn new(group: &Group, link: Link) -> Self {
+    pub(super) fn new(group: &Group, link: Link) -> Self {
         let most = match link.family {
             Family::Ipv4 => MAX_ADDRESSES_IPV4,
             Family::Ipv6 => MAX_ADDRESSES_IPV6,

@@ -47,7 +47,6 @@ impl VrrpSocket {
                 sender.bind(&SocketAddr::from((source, 0)).into())?;
             }
             IpAddr::V6(source) => {
-                receiver.set_only_v6(true)?;
                 receiver.join_multicast_v6(&MULTICAST_IPV6, interface)?;
                 receiver.set_multicast_all_v6(false)?;
                 receiver.set_recv_hoplimit_v6(true)?;

@@ -1,0 +1,270 @@
+//! The engine on real kernels: each node is a process in a network namespace of its own.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test says what is wrong by panicking, and runs against the real clock and real processes"
+)]
+
+#[path = "kernel/lab.rs"]
+mod lab;
+
+use lab::{CLIENT, Engine, Lab, wait_until};
+use rustix::process::Signal;
+use std::time::Instant;
+
+const VIP: &str = "10.9.0.100";
+const VIP6: &str = "fd09::100";
+
+/// A pair of which node 1 leads.
+fn pair(lab: &Lab, extra: &str) -> (Engine, Engine) {
+    let one = lab.start(1, 2, extra);
+    wait_until("node 1 leads", || one.leads());
+    let two = lab.start(2, 2, extra);
+    wait_until("node 2 knows its leader", || !two.now()["groups"][0]["leader"].is_null());
+    (one, two)
+}
+
+fn only(lab: &Lab, node: u8, address: &str) {
+    wait_until("one node has the VIP", || lab.holders(2, address) == [node]);
+    assert_eq!(lab.asks(address), Some(lab.mac(node)), "the leader answers, with its own MAC");
+    assert!(lab.pings(address), "the client reaches the VIP");
+}
+
+#[test]
+fn the_vip_is_on_one_node_and_a_killed_leader_is_replaced_at_once() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100");
+    only(&lab, 1, VIP);
+
+    let killed = one.kill();
+    wait_until("node 2 leads", || two.leads());
+    println!("kill -9 to the new leader's word: {:?}", two.became("leader", killed).unwrap() - killed);
+    assert_eq!(two.now()["groups"][0]["reason"], "leader-resigned", "the guard resigned for the dead node");
+    wait_until("the neighbour was told", || lab.believes(VIP) == Some(lab.mac(2)));
+    only(&lab, 2, VIP);
+    wait_until("the guard has ended", || lab.processes(1).is_empty());
+}
+
+#[test]
+fn ipv6_the_same() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=fd09::100");
+    only(&lab, 1, VIP6);
+    let shown = lab.ip(1, "-6 addr show dev lo");
+    assert!(shown.contains("deprecated"), "never a source of the node's own traffic: {shown}");
+
+    one.kill();
+    wait_until("node 2 leads", || two.leads());
+    wait_until("the neighbour was told", || lab.believes(VIP6) == Some(lab.mac(2)));
+    only(&lab, 2, VIP6);
+}
+
+#[test]
+fn unicast_adverts_and_both_families_in_one_group() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100,fd09::100 adverts=unicast");
+    only(&lab, 1, VIP);
+    only(&lab, 1, VIP6);
+    one.kill();
+    wait_until("node 2 leads", || two.leads());
+    only(&lab, 2, VIP);
+    only(&lab, 2, VIP6);
+}
+
+#[test]
+fn a_frozen_leader_is_silent_and_its_guard_resigns() {
+    let lab = Lab::new(2);
+    let (one, two) = pair(&lab, "vips=10.9.0.100");
+    one.signal(Signal::STOP);
+    wait_until("node 2 leads", || two.leads());
+    only(&lab, 2, VIP);
+
+    let resumed = Instant::now();
+    one.signal(Signal::CONT);
+    wait_until("node 1 stands by", || one.role() == "standby");
+    wait_until("it knows its leader", || one.now()["groups"][0]["leader"] == "10.9.0.2");
+    assert_eq!(two.became("standby", resumed), None, "the return of the frozen node moves nothing");
+    only(&lab, 2, VIP);
+}
+
+#[test]
+fn without_a_guard_a_frozen_leader_still_does_not_answer() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100 guard=no");
+    wait_until("node 1 leads", || one.leads());
+    assert_eq!(lab.asks(VIP), Some(lab.mac(1)));
+    one.signal(Signal::STOP);
+    assert_eq!(lab.asks(VIP), None, "the kernel never answers for a VIP by itself");
+    one.signal(Signal::CONT);
+}
+
+#[test]
+fn a_vip_removed_by_hand_comes_back() {
+    let lab = Lab::new(2);
+    let (_one, _two) = pair(&lab, "vips=10.9.0.100");
+    lab.ip(1, "addr del 10.9.0.100/32 dev lo");
+    wait_until("the VIP is back", || lab.holders(2, VIP) == [1]);
+    lab.ip(2, "addr add 10.9.0.100/32 dev lo");
+    wait_until("the standby's is gone", || lab.holders(2, VIP) == [1]);
+    only(&lab, 1, VIP);
+}
+
+#[test]
+fn an_interface_vanishes_and_returns() {
+    let lab = Lab::new(2);
+    let (one, two) = pair(&lab, "vips=10.9.0.100");
+    lab.ip(1, "link del veth0");
+    wait_until("node 2 leads", || two.leads());
+    wait_until("node 1 takes no part", || one.role() == "init");
+    assert!(one.now()["errors"][0].as_str().unwrap().contains("interface veth0 does not exist"));
+    only(&lab, 2, VIP);
+
+    let returned = Instant::now();
+    lab.connect(1);
+    wait_until("node 1 stands by", || one.role() == "standby");
+    assert_eq!(two.became("standby", returned), None);
+    lab.ip(2, "link set veth0 down");
+    wait_until("node 1 leads", || one.leads());
+    wait_until("node 1 answers", || lab.asks(VIP) == Some(lab.mac(1)));
+}
+
+#[test]
+fn a_cut_cable_moves_the_vip_once() {
+    let lab = Lab::new(2);
+    let (one, two) = pair(&lab, "vips=10.9.0.100");
+    lab.cable(1, false);
+    wait_until("node 2 leads", || two.leads());
+    let mended = Instant::now();
+    lab.cable(1, true);
+    wait_until("node 1 stands by", || one.role() == "standby");
+    wait_until("it knows its leader", || one.now()["groups"][0]["leader"] == "10.9.0.2");
+    assert_eq!(two.became("standby", mended), None, "no failback");
+    only(&lab, 2, VIP);
+}
+
+#[test]
+fn an_orderly_stop_resigns_withdraws_and_puts_settings_back() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100,fd09::100");
+    let setting = |lab: &Lab| {
+        let output = lab.command(1, "cat").arg("/proc/sys/net/ipv4/conf/veth0/arp_ignore").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(setting(&lab), "1");
+    one.say("stop");
+    assert!(one.ended());
+    assert_eq!(setting(&lab), "0", "the kernel's default is back");
+    wait_until("node 2 leads", || two.leads());
+    assert_eq!(lab.holders(2, VIP), [2]);
+    wait_until("nothing is left behind", || lab.processes(1).is_empty());
+    assert!(!lab.ip(1, "-o addr show dev lo").contains(VIP6));
+}
+
+#[test]
+fn an_operator_moves_the_group_away_and_it_stays() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100");
+    one.say("stand-down");
+    wait_until("node 2 leads", || two.leads() && one.role() == "standby");
+    only(&lab, 2, VIP);
+    one.say("stand-up");
+    assert!(lab.pings(VIP));
+    assert!(two.leads(), "no failback");
+}
+
+#[test]
+fn a_dead_guard_is_replaced() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100");
+    let guards =
+        |lab: &Lab| -> Vec<i32> { lab.processes(1).into_iter().filter(|pid| *pid != one.pid()).collect() };
+    let first = guards(&lab);
+    assert_eq!(first.len(), 1);
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first[0]).unwrap(), Signal::KILL).unwrap();
+    wait_until("another guard lives", || guards(&lab).len() == 1 && guards(&lab) != first);
+    wait_until("it is told", || one.now()["guard"] == true);
+    one.kill();
+    wait_until("node 2 leads", || two.leads());
+    assert_eq!(two.now()["groups"][0]["reason"], "leader-resigned", "the second guard knew what to do");
+}
+
+#[test]
+fn an_address_that_another_machine_has_stays_down_alone() {
+    let lab = Lab::new(1);
+    lab.ip(CLIENT, "addr add 10.9.0.101/24 dev veth0");
+    let one = lab.start(1, 1, "vips=10.9.0.100,10.9.0.101");
+    wait_until("node 1 leads", || one.leads());
+    let addresses = one.now()["groups"][0]["addresses"].clone();
+    assert_eq!(addresses["10.9.0.101"]["state"], "conflict");
+    assert_eq!(addresses["10.9.0.101"]["mac"].as_str(), Some(lab.mac(CLIENT).as_str()));
+    assert_eq!(addresses["10.9.0.100"]["state"], "answering");
+    assert_eq!(lab.holders(1, "10.9.0.101"), [0u8; 0]);
+}
+
+#[test]
+fn what_an_earlier_life_left_on_the_loopback_is_removed() {
+    let lab = Lab::new(2);
+    let one = lab.start(1, 2, "vips=10.9.0.100");
+    wait_until("node 1 leads", || one.leads());
+    lab.ip(2, "addr add 10.9.0.100/32 dev lo");
+    let _two = lab.start(2, 2, "vips=10.9.0.100");
+    only(&lab, 1, VIP);
+}
+
+#[test]
+fn five_nodes_settle_on_one_each_time_the_leader_dies() {
+    let lab = Lab::new(5);
+    let start = |node| Some(lab.start(node, 5, "vips=10.9.0.100 interval_ms=10"));
+    let mut nodes: Vec<Option<Engine>> = (1..=5).map(start).collect();
+    let takes_part = |node: &Engine| node.leads() || node.role() == "standby";
+    wait_until("all take part", || nodes.iter().flatten().all(takes_part));
+    for alive in (2..=5).rev() {
+        wait_until("one of those alive leads", || leaders(&nodes).len() == 1);
+        let leader = leaders(&nodes)[0];
+        let number = u8::try_from(leader).unwrap() + 1;
+        wait_until("only it has the VIP", || lab.holders(5, VIP) == [number]);
+        assert_eq!(lab.asks(VIP), Some(lab.mac(number)));
+
+        let killed = nodes[leader].as_mut().unwrap().kill();
+        nodes[leader] = None;
+        wait_until("another one leads", || leaders(&nodes).len() == 1);
+        let took =
+            nodes.iter().flatten().filter_map(|node| node.became("leader", killed)).min().unwrap() - killed;
+        println!("takeover among {alive}: {took:?}");
+        wait_until("neighbours believe the new one", || {
+            leaders(&nodes)
+                .first()
+                .is_some_and(|new| lab.believes(VIP) == Some(lab.mac(u8::try_from(*new).unwrap() + 1)))
+        });
+    }
+}
+
+/// The places of the engines that lead.
+fn leaders(nodes: &[Option<Engine>]) -> Vec<usize> {
+    let leads = |place: &usize| nodes[*place].as_ref().is_some_and(Engine::leads);
+    (0..nodes.len()).filter(leads).collect()
+}
+
+#[test]
+fn a_group_with_300_addresses() {
+    let lab = Lab::new(2);
+    let vips: Vec<String> = (0..300).map(|i| format!("10.9.{}.{}", 1 + i / 200, 1 + i % 200)).collect();
+    let extra = format!("vips={} networks=10.9.0.0/16,fd09::/64", vips.join(","));
+    for node in [1, 2, CLIENT] {
+        lab.ip(node, "route add 10.9.0.0/16 dev veth0");
+    }
+    let (mut one, two) = pair(&lab, &extra);
+    wait_until("node 1 has all", || lab.ip(1, "-o addr show dev lo").lines().count() > 300);
+    assert!(lab.pings("10.9.1.1") && lab.pings("10.9.2.100"));
+    one.kill();
+    wait_until("node 2 leads", || two.leads());
+    wait_until("node 2 has all", || lab.ip(2, "-o addr show dev lo").lines().count() > 300);
+    println!("took {} us", two.now()["groups"][0]["takeover_us"]);
+    wait_until("node 1 has none", || lab.ip(1, "-o addr show dev lo").lines().count() < 10);
+    assert!(lab.pings("10.9.1.1") && lab.pings("10.9.2.100"));
+}
