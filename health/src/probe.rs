@@ -113,12 +113,13 @@ pub(crate) async fn probe(target: &Target, tools: &Tools) -> Outcome {
 
 async fn ask(target: &Target, tools: &Tools, stage: &Stage) -> Result<(), Failure> {
     let address = target.address;
-    let connect = || connect::tcp(address, stage);
+    let connect = || connect::with_header(address, target.proxy_protocol, stage);
     let handshake = async |options, protocol| {
         tls::handshake(connect().await?, address, options, protocol, &tools.tls, stage).await
     };
     match &target.check.kind {
-        CheckKind::Tcp => connect().await.map(drop),
+        // It ends before anything is said, so it needs no header either.
+        CheckKind::Tcp => connect::tcp(address, stage).await.map(drop),
         CheckKind::Tls(options) => tls::ask(handshake(options, Protocol::Any).await?, stage).await,
         CheckKind::Http(check) => http::ask(connect().await?, address, check, stage).await,
         CheckKind::Https(check, options) => {

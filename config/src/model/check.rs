@@ -1,5 +1,6 @@
 //! Health checks and their targets.
 
+use super::ProxyProtocolVersion;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,4 +118,6 @@ pub struct Target {
     pub address: SocketAddr,
     /// How.
     pub check: Arc<Check>,
+    /// The PROXY header that the target expects first; it says that there is no client.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }

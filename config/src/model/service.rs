@@ -151,8 +151,14 @@ impl Service {
     #[must_use]
     pub fn target(&self, backend: &Backend) -> Option<Target> {
         let check = self.check.as_ref()?;
-        let port = check.port.or(backend.address.port).unwrap_or(self.ports.first);
-        Some(Target { address: SocketAddr::new(backend.address.ip, port), check: Arc::clone(check) })
+        let own_port = backend.address.port.unwrap_or(self.ports.first);
+        let port = check.port.unwrap_or(own_port);
+        Some(Target {
+            address: SocketAddr::new(backend.address.ip, port),
+            check: Arc::clone(check),
+            // Who expects a PROXY header before traffic expects it before a probe of the same port too.
+            proxy_protocol: self.proxy_protocol.send.filter(|_| port == own_port),
+        })
     }
 }
 
@@ -222,7 +228,7 @@ pub struct ProxyProtocol {
 }
 
 /// A version of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyProtocolVersion {
     /// One line of text.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::border::Verdict;
 use crate::fixtures::{MS, SECOND, backend, check, desired, service};
-use fulcrum_config::{Check, CheckKind};
+use fulcrum_config::{Check, CheckKind, ProxyProtocolVersion};
 use std::net::{Ipv4Addr, SocketAddr};
 
 #[allow(clippy::disallowed_methods)] // Any moment will do.
@@ -56,6 +56,28 @@ fn equal_targets_are_probed_once() {
     for n in 0..50 {
         assert_eq!(verdicts(&observed, &format!("service-{n}")), [Verdict::Down, Verdict::Unchecked]);
     }
+}
+
+#[test]
+fn a_proxy_header_is_part_of_a_target_unless_the_check_has_a_port_of_its_own() {
+    let now = epoch();
+    let mut table = Table::new(100, now);
+    let proxied = |name, port| {
+        let mut service = service(name, Some(Check { port, ..check(CheckKind::Tcp) }), &[backend(1)]);
+        service.proxy_protocol.send = Some(ProxyProtocolVersion::V2);
+        service
+    };
+    table.handle_desired(
+        &desired([proxied("a", None), proxied("b", Some(8080)), tcp("c", &[backend(1)])]),
+        now,
+    );
+    let mut headers: Vec<_> = table
+        .targets
+        .values()
+        .map(|entry| (entry.target.address.port(), entry.target.proxy_protocol.is_some()))
+        .collect();
+    headers.sort_unstable();
+    assert_eq!(headers, [(80, false), (80, true), (8080, false)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixtures::http_check;
-use fulcrum_config::{ExpectStatus, HttpCheck};
+use fulcrum_config::{ExpectStatus, HttpCheck, ProxyProtocolVersion};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -93,6 +93,28 @@ async fn the_host_is_the_address_by_default_and_can_be_given_as_a_header() {
         let expected = expected.map_or(address.to_string(), str::to_string);
         assert_eq!(request.matches("\r\nhost: ").count(), 1, "{request}");
         assert!(request.contains(&format!("\r\nhost: {expected}\r\n")), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_header_comes_first_where_one_is_expected() {
+    let v2 = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a\x20\x00\x00\x00";
+    for (version, header) in
+        [(ProxyProtocolVersion::V1, &b"PROXY UNKNOWN\r\n"[..]), (ProxyProtocolVersion::V2, &v2[..])]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut target = target(listener.local_addr().unwrap(), http(http_check()));
+        target.proxy_protocol = Some(version);
+        let tools = Tools::default();
+        let (outcome, ()) = tokio::join!(probe(&target, &tools), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; header.len()];
+            stream.read_exact(&mut seen).await.unwrap();
+            assert_eq!(seen, header);
+            assert!(read_request(&mut stream).await.starts_with("GET / "));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        });
+        assert_eq!(outcome, Outcome::Passed);
     }
 }
 
