@@ -49,6 +49,9 @@ pub(crate) struct Worker {
     /// Listeners that rest because not even a refusal was possible, until then.
     resting: Option<u64>,
     warned: Option<Instant>,
+    /// How many connections may be passed on to even out small differences, and when that was counted.
+    may_pass_on: u32,
+    passed_on_at: u64,
     epoch: Instant,
     now: Instant,
     stopping: bool,
@@ -83,6 +86,8 @@ impl Worker {
             spare,
             resting: None,
             warned: None,
+            may_pass_on: accept::PASS_ON_BURST,
+            passed_on_at: 0,
             epoch,
             now: epoch,
             stopping: false,

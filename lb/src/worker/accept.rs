@@ -20,6 +20,13 @@ use std::time::Duration;
 pub(super) const DESCRIPTORS: u64 = 2;
 /// Connections taken from one listener before others get their turn.
 const MOST: usize = 32;
+/// More are taken at a time when all were there so many times in a row.
+const FULL_BURSTS: u8 = 4;
+/// Connections that may be passed on at once to even out a small difference,
+pub(super) const PASS_ON_BURST: u32 = 256;
+/// and how many milliseconds it takes until one more may. Short connections come and go faster than that;
+/// passing them on would cost more than it helps.
+const PASS_ON_EVERY: u64 = 4;
 /// How long a listener rests when not even a refusal was possible, in milliseconds.
 const REST: u64 = 100;
 /// How often the log says that descriptors are used up.
@@ -33,6 +40,8 @@ pub(super) struct Taking {
     resting: bool,
     /// How many to take at a time: an attempt too many costs as much as half a connection.
     burst: usize,
+    /// How often in a row all of them were there.
+    full_bursts: u8,
 }
 
 impl Worker {
@@ -41,7 +50,7 @@ impl Worker {
             self.listeners.resize_with(id.saturating_add(1), || None);
         }
         if let Some(place) = self.listeners.get_mut(id) {
-            *place = Some(Taking { listener, serves: false, resting: false, burst: 1 });
+            *place = Some(Taking { listener, serves: false, resting: false, burst: 1, full_bursts: 0 });
         }
         self.serve(id, serve);
     }
@@ -100,7 +109,13 @@ impl Worker {
             }
         };
         if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) {
-            taking.burst = if drained { taken.max(1) } else { burst.saturating_mul(2).min(MOST) };
+            taking.full_bursts = if drained { 0 } else { taking.full_bursts.saturating_add(1) };
+            if drained {
+                taking.burst = taken.max(1);
+            } else if taking.full_bursts >= FULL_BURSTS {
+                taking.full_bursts = 0;
+                taking.burst = burst.saturating_mul(2).min(MOST);
+            }
         }
     }
 
@@ -129,9 +144,21 @@ impl Worker {
         self.insert(socket, client, listener);
     }
 
-    fn less_busy(&self) -> Option<usize> {
+    fn less_busy(&mut self) -> Option<usize> {
         let loads = self.shared.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed));
-        less_busy(self.index, self.connections.len(), loads)
+        let (other, difference) = less_busy(self.index, self.connections.len(), loads)?;
+        if difference == Difference::Large {
+            return Some(other);
+        }
+        let now = self.milliseconds();
+        let earned = now.saturating_sub(self.passed_on_at) / PASS_ON_EVERY;
+        if earned > 0 {
+            self.passed_on_at = now;
+            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+            self.may_pass_on = self.may_pass_on.saturating_add(earned).min(PASS_ON_BURST);
+        }
+        self.may_pass_on = self.may_pass_on.checked_sub(1)?;
+        Some(other)
     }
 
     /// There is no descriptor to accept with: gives up the spare one to refuse a client, or rests.
@@ -181,13 +208,22 @@ impl Worker {
     }
 }
 
+/// How much busier one worker is than another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Difference {
+    Small,
+    Large,
+}
+
 /// A worker with clearly fewer connections than `own`, if there is one. The kernel spreads connections by hash,
 /// which is even only for many; a handful of long ones could all be on one worker.
-fn less_busy(index: usize, own: usize, loads: impl Iterator<Item = usize>) -> Option<usize> {
+fn less_busy(index: usize, own: usize, loads: impl Iterator<Item = usize>) -> Option<(usize, Difference)> {
     let others = loads.enumerate().filter(|(other, _)| *other != index);
     let (other, least) = others.min_by_key(|(_, load)| *load)?;
-    let tolerated = least.saturating_add(1).saturating_add(least / 8);
-    (own > tolerated).then_some(other)
+    let small = least.saturating_add(1).saturating_add(least / 8);
+    let large = least.saturating_mul(2).saturating_add(32);
+    let difference = if own > large { Difference::Large } else { Difference::Small };
+    (own > small).then_some((other, difference))
 }
 
 fn listener_data(id: usize) -> EventData {

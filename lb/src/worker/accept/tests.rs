@@ -4,7 +4,7 @@ use super::*;
 fn spread(connections: usize, workers: usize) -> Vec<usize> {
     let mut loads = vec![0; workers];
     for _ in 0..connections {
-        let to = less_busy(0, loads[0], loads.iter().copied()).unwrap_or(0);
+        let to = less_busy(0, loads[0], loads.iter().copied()).map_or(0, |(other, _)| other);
         loads[to] += 1;
     }
     loads
@@ -25,6 +25,7 @@ fn a_handful_of_connections_is_spread_evenly() {
 #[test]
 fn a_small_difference_is_left_alone() {
     assert_eq!(less_busy(0, 105, [105, 100].into_iter()), None);
-    assert_eq!(less_busy(0, 120, [120, 100].into_iter()), Some(1));
+    assert_eq!(less_busy(0, 120, [120, 100].into_iter()), Some((1, Difference::Small)));
+    assert_eq!(less_busy(0, 300, [300, 100].into_iter()), Some((1, Difference::Large)));
     assert_eq!(less_busy(0, 5, std::iter::once(5)), None, "there is no other worker");
 }
