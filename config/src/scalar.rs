@@ -538,11 +538,18 @@ fn parse_range(text: &str, low: u32, high: u32) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
+/// Ports of one service, at most: each has a listener in each worker, for each of the service's addresses.
+const MAX_PORTS: u16 = 1024;
+
 impl Scalar for PortRange {
     fn parse(text: &str) -> Result<Self, Problem> {
-        parse_range(text, 1, 65_535)
-            .map(|(first, last)| Self { first, last })
-            .ok_or_else(|| Problem::not(text, "a port or a range of ports", &<Self as Scalar>::expected()))
+        let (first, last) = parse_range(text, 1, 65_535)
+            .ok_or_else(|| Problem::not(text, "a port or a range of ports", &<Self as Scalar>::expected()))?;
+        if last.saturating_sub(first) >= MAX_PORTS {
+            let what = format!("a range of at most {MAX_PORTS} ports: each has sockets of its own");
+            return Err(Problem::not(text, &what, "a smaller range"));
+        }
+        Ok(Self { first, last })
     }
 
     fn expected() -> String {

@@ -149,6 +149,13 @@ const VALUES: &[Row] = &[
     ),
     row(
         WEB,
+        "{vip: 10.0.0.100, port: «1000-2024, backends: web}",
+        "services.web.port",
+        "is not a range of at most 1024 ports",
+        "a smaller range",
+    ),
+    row(
+        WEB,
         "{vip: 10.0.0.100, port: 80, backends: web, balance: «maglv}",
         "services.web.balance",
         "`maglv` is not a way",
