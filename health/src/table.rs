@@ -4,6 +4,7 @@
 //! starts next and what is to be told.
 
 use crate::border::{Counters, Desired, Observed};
+use crate::budget::Budget;
 use crate::checker::Checker;
 use crate::probe::{Outcome, files_needed};
 use crate::service::ServiceState;
@@ -18,8 +19,8 @@ mod tests;
 
 /// Changes that follow each other within this time are told together ...
 const TELL_EVERY: Duration = Duration::from_millis(10);
-/// ... and within this much more for each service: a large snapshot costs its readers time.
-const TELL_EVERY_FOR_EACH: Duration = Duration::from_micros(10);
+/// ... and within this much more for each target: a large snapshot costs its readers time.
+const TELL_EVERY_FOR_EACH: Duration = Duration::from_micros(2);
 /// Counters are told this often, if probes were made.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// New targets get their first probes so far apart: 10,000 of them within 2 s.
@@ -37,15 +38,15 @@ pub(crate) struct TargetId(u64);
 #[derive(Debug)]
 pub(crate) struct Table {
     services: BTreeMap<ServiceName, ServiceState>,
-    /// Services some of whose backends start slowly.
-    starting: BTreeSet<ServiceName>,
+    /// Services by when a share of one of their backends grows. Some entries are out of date and do no harm.
+    shares: BTreeSet<(Instant, ServiceName)>,
     targets: HashMap<TargetId, Entry>,
     ids: HashMap<Target, TargetId>,
     next_id: u64,
     /// Targets by when their next probe is due.
     queue: BTreeSet<(Instant, TargetId)>,
     in_flight: HashMap<TargetId, InFlight>,
-    files: Files,
+    budget: Budget,
     stall: Stall,
     outbox: Outbox,
 }
@@ -67,18 +68,12 @@ struct InFlight {
 }
 
 #[derive(Debug)]
-struct Files {
-    limit: u32,
-    used: u32,
-    /// When a probe last had to wait for them.
-    lacked: Option<Instant>,
-}
-
-#[derive(Debug)]
 struct Outbox {
     observed: Observed,
-    /// Something about a service changed.
+    /// Something about services changed ...
     changed: bool,
+    /// ... and these have to be told anew.
+    services: BTreeSet<ServiceName>,
     /// Only counters did.
     counted: bool,
     /// Before this, nothing more is told.
@@ -92,17 +87,18 @@ impl Table {
     pub(crate) fn new(files: u32, now: Instant) -> Self {
         Self {
             services: BTreeMap::new(),
-            starting: BTreeSet::new(),
+            shares: BTreeSet::new(),
             targets: HashMap::new(),
             ids: HashMap::new(),
             next_id: 0,
             queue: BTreeSet::new(),
             in_flight: HashMap::new(),
-            files: Files { limit: files, used: 0, lacked: None },
+            budget: Budget::new(files),
             stall: Stall::new(now),
             outbox: Outbox {
                 observed: Observed::default(),
                 changed: false,
+                services: BTreeSet::new(),
                 counted: false,
                 calm: now,
                 refresh: now,
@@ -113,13 +109,12 @@ impl Table {
     /// The driver runs: to be called first whenever it wakes.
     pub(crate) fn handle_tick(&mut self, now: Instant) {
         self.stall.handle_tick(!self.in_flight.is_empty(), now);
-        for name in std::mem::take(&mut self.starting) {
+        while self.shares.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, name)) = self.shares.pop_first() else { break };
             let is_due = |state: &ServiceState| state.poll_timeout().is_some_and(|due| due <= now);
             if let Some(state) = self.services.get_mut(&name).filter(|state| is_due(state)) {
                 state.handle_timeout(now);
                 self.publish(&name);
-            } else {
-                self.starting.insert(name);
             }
         }
     }
@@ -147,7 +142,7 @@ impl Table {
     /// A probe ended. `random` is any number.
     pub(crate) fn handle_outcome(&mut self, id: TargetId, outcome: &Outcome, random: u32, now: Instant) {
         let Some(probe) = self.in_flight.remove(&id) else { return };
-        self.files.used = self.files.used.saturating_sub(probe.files);
+        self.budget.give(probe.files);
         let Some(entry) = self.targets.get_mut(&id) else { return };
         let lost = self.stall.lost().saturating_sub(probe.lost_before);
         let is_void = entry.is_void(outcome, lost, now.saturating_duration_since(probe.started));
@@ -156,8 +151,10 @@ impl Table {
         if is_void {
             entry.voided = entry.voided.saturating_add(1);
             entry.checker.handle_void(now);
+            self.budget.handle_void(now);
         } else {
             entry.voided = 0;
+            self.budget.handle_good();
             if entry.checker.handle_outcome(outcome, random, now) {
                 let (target, health) = (entry.target.clone(), entry.checker.health().clone());
                 let users: BTreeSet<_> = entry.users.iter().cloned().collect();
@@ -177,11 +174,10 @@ impl Table {
         let &(due, id) = self.queue.first().filter(|(due, _)| *due <= now)?;
         let entry = self.targets.get_mut(&id)?;
         let files = files_needed(&entry.target.check.kind);
-        if !self.files.take(files) {
-            self.files.lacked = Some(now);
+        if !self.budget.take(files, now) {
             return None;
         }
-        if self.files.lacked.is_some_and(|lacked| due <= lacked) {
+        if self.budget.delayed(due) {
             let delayed = &mut self.outbox.observed.counters.probes_delayed;
             *delayed = delayed.saturating_add(1);
         }
@@ -197,6 +193,11 @@ impl Table {
         if self.outbox.due()? > now {
             return None;
         }
+        for name in std::mem::take(&mut self.outbox.services) {
+            if let Some(state) = self.services.get(&name) {
+                self.outbox.observed.services.insert(name, state.health());
+            }
+        }
         if self.outbox.refresh <= now {
             let tell = |entry: &Entry| (entry.target.clone(), Arc::new(entry.checker.health().clone()));
             self.outbox.observed.targets = Arc::new(self.targets.values().map(tell).collect());
@@ -205,8 +206,8 @@ impl Table {
         }
         self.outbox.observed.counters.in_flight = u64::try_from(self.in_flight.len()).unwrap_or(u64::MAX);
         self.outbox.changed = false;
-        let services = u32::try_from(self.services.len()).unwrap_or(u32::MAX);
-        let pause = TELL_EVERY.saturating_add(TELL_EVERY_FOR_EACH.saturating_mul(services));
+        let targets = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        let pause = TELL_EVERY.saturating_add(TELL_EVERY_FOR_EACH.saturating_mul(targets));
         self.outbox.calm = now.checked_add(pause).unwrap_or(now);
         Some(self.outbox.observed.clone())
     }
@@ -215,11 +216,11 @@ impl Table {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let fits = |id: &TargetId| {
             let needed = self.targets.get(id).map(|entry| files_needed(&entry.target.check.kind));
-            needed.is_some_and(|needed| self.files.fit(needed))
+            needed.is_some_and(|needed| self.budget.fits(needed))
         };
         let probe = self.queue.first().filter(|(_, id)| fits(id)).map(|(due, _)| *due);
         let tick = (!self.in_flight.is_empty()).then(|| self.stall.poll_timeout());
-        let shares = self.starting.iter().filter_map(|name| self.services.get(name)?.poll_timeout()).min();
+        let shares = self.shares.first().map(|(due, _)| *due);
         [probe, tick, shares, self.outbox.due()].into_iter().flatten().min()
     }
 
@@ -252,7 +253,6 @@ impl Table {
         if let Some(state) = self.services.remove(name) {
             self.release(name, &state);
         }
-        self.starting.remove(name);
         self.outbox.observed.services.remove(name);
     }
 
@@ -291,12 +291,10 @@ impl Table {
 
     fn publish(&mut self, name: &ServiceName) {
         let Some(state) = self.services.get(name) else { return };
-        if state.poll_timeout().is_some() {
-            self.starting.insert(name.clone());
-        } else {
-            self.starting.remove(name);
+        if let Some(due) = state.poll_timeout() {
+            self.shares.insert((due, name.clone()));
         }
-        self.outbox.observed.services.insert(name.clone(), state.health());
+        self.outbox.services.insert(name.clone());
         self.outbox.changed = true;
     }
 }
@@ -308,21 +306,6 @@ impl Entry {
         let lost = lost.max(took.saturating_sub(timeout));
         let was_stalled = lost.saturating_mul(STALLED_PART) >= timeout;
         matches!(outcome, Outcome::TimedOut(_)) && was_stalled && self.voided < VOIDED_IN_A_ROW
-    }
-}
-
-impl Files {
-    /// A probe that needs more than the limit runs alone.
-    fn fit(&self, needed: u32) -> bool {
-        needed == 0 || self.used == 0 || self.used.saturating_add(needed) <= self.limit
-    }
-
-    fn take(&mut self, needed: u32) -> bool {
-        let fits = self.fit(needed);
-        if fits {
-            self.used = self.used.saturating_add(needed);
-        }
-        fits
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::border::Verdict;
 use crate::fixtures::{MS, SECOND, backend, check, desired, service};
 use fulcrum_config::{Check, CheckKind, ProxyProtocolVersion};
+use proptest::prelude::*;
 use std::net::{Ipv4Addr, SocketAddr};
 
 #[allow(clippy::disallowed_methods)] // Any moment will do.
@@ -131,7 +132,8 @@ fn a_probe_of_a_removed_target_ends_unheard_and_gives_its_files_back() {
     table.handle_desired(&desired([]), now);
     table.handle_outcome(id, &failed(), 0, now);
     table.handle_outcome(id, &failed(), 0, now);
-    assert_eq!((table.files.used, table.in_flight.len()), (0, 0));
+    assert!(table.in_flight.is_empty());
+    assert!(table.budget.fits(100), "all files are back");
     let observed = table.poll_observed(now + SECOND).unwrap();
     assert!(observed.services.is_empty() && observed.targets.is_empty());
 }
@@ -231,7 +233,7 @@ fn changes_are_told_at_once_and_then_together() {
     table.handle_outcome(started[1].0, &failed(), 0, now + MS);
     assert!(table.poll_observed(now + MS).is_none());
     table.handle_outcome(started[2].0, &failed(), 0, now + 2 * MS);
-    let then = now + 10 * MS + TELL_EVERY_FOR_EACH;
+    let then = now + 10 * MS + 3 * TELL_EVERY_FOR_EACH;
     assert_eq!(table.poll_timeout(), Some(then));
     assert_eq!(verdicts(&table.poll_observed(then).unwrap(), "web"), [Verdict::Down; 3]);
     assert!(table.poll_observed(now + 50 * MS).is_none(), "nothing changed");
@@ -260,25 +262,102 @@ fn slow_start_goes_on_by_itself() {
     let now = round(&mut table, &failed(), now);
     let now = round(&mut table, &Outcome::Passed, now);
     let now = round(&mut table, &Outcome::Passed, now);
-    let share = |table: &Table| {
-        table
-            .outbox
-            .observed
-            .services
-            .values()
-            .next()
-            .unwrap()
-            .backends
-            .values()
-            .next()
-            .unwrap()
-            .share_percent
+    let mut share_at = |now| {
+        table.handle_tick(now);
+        let observed = table.poll_observed(now).unwrap();
+        let backends = observed.services.values().flat_map(|service| service.backends.values());
+        backends.map(|backend| backend.share_percent).next().unwrap()
     };
-    assert_eq!(share(&table), 5);
-    table.handle_tick(now + 10 * SECOND);
-    assert_eq!(share(&table), 50);
-    assert!(table.poll_observed(now + 10 * SECOND).is_some());
-    table.handle_tick(now + 20 * SECOND);
-    assert_eq!(share(&table), 100);
-    assert!(table.starting.is_empty());
+    assert_eq!(share_at(now + 50 * MS), 5);
+    assert_eq!(share_at(now + 10 * SECOND), 50);
+    assert_eq!(share_at(now + 20 * SECOND), 100);
+    assert!(table.shares.is_empty());
+}
+
+/// What must hold between any two calls.
+fn assert_consistent(table: &Table) {
+    assert_eq!(table.ids.len(), table.targets.len());
+    for (target, id) in &table.ids {
+        assert_eq!(table.targets[id].target, *target);
+    }
+    let mut used: Vec<_> = table.services.values().flat_map(|service| service.targets().cloned()).collect();
+    let users: usize = table.targets.values().map(|entry| entry.users.len()).sum();
+    assert_eq!(used.len(), users, "each backend uses its target once");
+    used.retain(|target| !table.ids.contains_key(target));
+    assert!(used.is_empty(), "each used target is known");
+    for (id, entry) in &table.targets {
+        assert!(!entry.users.is_empty(), "each known target is used");
+        let due = entry.checker.poll_timeout();
+        assert_ne!(due.is_some(), table.in_flight.contains_key(id), "each is waiting or in flight");
+        assert!(due.is_none_or(|due| table.queue.contains(&(due, *id))));
+    }
+    let waiting = table.targets.keys().filter(|id| !table.in_flight.contains_key(id)).count();
+    assert_eq!(table.queue.len(), waiting, "nothing is queued twice, or after it is gone");
+}
+
+/// Services `0` to `2`, each with these backends.
+fn wanted(backends: &[Vec<u8>]) -> Desired {
+    let service = |(n, backends): (usize, &Vec<u8>)| {
+        let addresses: Vec<_> = backends.iter().copied().map(backend).collect();
+        tcp(&n.to_string(), &addresses)
+    };
+    desired(backends.iter().enumerate().map(service).filter(|service| !service.backends.is_empty()))
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wanted(Vec<Vec<u8>>),
+    /// Time passes, and what is due starts.
+    Wait(u64),
+    /// The n-th probe in flight ends.
+    End(usize, Outcome),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome = prop_oneof![
+        Just(Outcome::Passed),
+        Just(failed()),
+        Just(timed_out()),
+        Just(Outcome::NotMade("no files".into())),
+    ];
+    let backends = prop::collection::btree_set(0u8..6, 0..4).prop_map(|set| set.into_iter().collect());
+    let step = prop_oneof![
+        1 => prop::collection::vec(backends, 0..3).prop_map(Step::Wanted),
+        4 => (0u64..700).prop_map(Step::Wait),
+        8 => (0usize..8, outcome).prop_map(|(n, outcome)| Step::End(n, outcome)),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+proptest! {
+    /// Whatever comes in whatever order, nothing is lost and nothing is left behind.
+    #[test]
+    fn targets_queue_and_users_agree(steps in steps(), files in 1u32..6) {
+        let mut now = epoch();
+        let mut table = Table::new(files, now);
+        let mut in_flight = Vec::new();
+        for step in steps {
+            match step {
+                Step::Wanted(backends) => table.handle_desired(&wanted(&backends), now),
+                Step::Wait(millis) => {
+                    now += Duration::from_millis(millis);
+                    in_flight.extend(due(&mut table, now).into_iter().map(|(id, _)| id));
+                    prop_assert!(in_flight.len() <= files as usize);
+                    let _ = table.poll_observed(now);
+                    prop_assert!(table.poll_timeout().is_none_or(|next| next > now), "no spinning");
+                }
+                Step::End(n, outcome) if n < in_flight.len() => {
+                    table.handle_outcome(in_flight.swap_remove(n), &outcome, 0, now);
+                }
+                Step::End(..) => {}
+            }
+            assert_consistent(&table);
+        }
+        table.handle_desired(&Desired::default(), now);
+        for id in in_flight {
+            table.handle_outcome(id, &failed(), 0, now);
+        }
+        prop_assert!(table.targets.is_empty() && table.queue.is_empty() && table.in_flight.is_empty());
+        prop_assert!(table.poll_observed(now + SECOND).unwrap().services.is_empty());
+    }
 }
