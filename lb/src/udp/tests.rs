@@ -447,7 +447,7 @@ fn without_a_backend_the_port_is_closed() {
 fn sessions_that_may_go_on_keep_the_port_open() {
     let server = Server::start("a:");
     let mut lab = Lab::new(&[&server]);
-    lab.service.udp.idle = Duration::from_millis(500);
+    lab.service.udp.idle = Duration::from_secs(2);
     let mut lab = lab.serve();
     let (old, new) = (lab.client(), lab.client());
     assert_eq!(ask(&old, b"x"), b"a:x");
@@ -660,7 +660,7 @@ fn without_descriptors_old_sessions_go_on() {
     let shared = shared(1);
     shared.descriptors.set_limit(2);
     lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None);
-    lab.service.udp.idle = Duration::from_millis(400);
+    lab.service.udp.idle = Duration::from_secs(2);
     let lab = lab.serve();
     let clients: Vec<UdpSocket> = (0..3).map(|_| lab.client()).collect();
     assert_eq!(ask(&clients[0], b"x"), b"a:x");
@@ -671,6 +671,18 @@ fn without_descriptors_old_sessions_go_on() {
     assert_eq!(ask(&clients[0], b"y"), b"a:y");
     lab.until("idle", |stats| stats.connections == 0);
     assert_eq!(ask(&clients[2], b"y"), b"a:y");
+}
+
+#[test]
+fn a_transparent_session_sends_from_the_client_s_address() {
+    for (backend, client) in [("127.0.0.1:9", "192.0.2.1:5000"), ("[::1]:9", "[2001:db8::1]:5000")] {
+        let (backend, client): (SocketAddr, SocketAddr) = (backend.parse().unwrap(), client.parse().unwrap());
+        // Two at once: a client may have sessions with several services.
+        let sockets = [sockets::upstream(backend, Some(client)), sockets::upstream(backend, Some(client))];
+        for socket in sockets {
+            assert_eq!(UdpSocket::from(socket.unwrap()).local_addr().unwrap(), client);
+        }
+    }
 }
 
 #[test]
