@@ -6,7 +6,8 @@ mod mistakes;
 mod schema;
 mod warnings;
 
-const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 5] = [
+    ("demo.yaml", include_str!("../../examples/demo.yaml")),
     ("pair.yaml", include_str!("../../examples/pair.yaml")),
     ("control-plane.yaml", include_str!("../../examples/control-plane.yaml")),
     ("dual-stack.yaml", include_str!("../../examples/dual-stack.yaml")),
@@ -29,7 +30,8 @@ fn examples_load_without_a_word() {
         assert!(listed.contains(&name), "{name} is loaded by no test");
     }
     for (name, text) in EXAMPLES {
-        let parsed = parse(text, name, "lb-1").unwrap_or_else(|diagnostics| panic!("{name}:\n{diagnostics}"));
+        let host = if text.contains("lb1:") { "lb1" } else { "lb-1" };
+        let parsed = parse(text, name, host).unwrap_or_else(|diagnostics| panic!("{name}:\n{diagnostics}"));
         assert!(parsed.warnings.is_empty(), "{name}:\n{}", parsed.warnings);
     }
 }
