@@ -166,8 +166,8 @@ impl Router {
         self.handle_wake(now);
         let before = self.effective_priority();
         self.fitness = fitness;
-        self.reconsider(now);
-        if before != self.effective_priority() {
+        let told = self.reconsider(now);
+        if !told && before != self.effective_priority() {
             self.advertise_change(now);
         }
     }
@@ -211,8 +211,9 @@ impl Router {
         }
         self.links.retain(|link, _| spec.link(link).is_some());
         self.spec = spec;
-        self.reconsider(now);
-        self.advertise_change(now);
+        if !self.reconsider(now) {
+            self.advertise_change(now);
+        }
     }
 
     /// What came due. Feed every advert that is already in a socket before calling it.
@@ -350,28 +351,35 @@ impl Router {
         }
     }
 
-    /// Applies what links and fitness now say to the state.
-    fn reconsider(&mut self, now: Instant) {
+    /// Applies what links and fitness now say to the state. Gives whether that told the peers.
+    fn reconsider(&mut self, now: Instant) -> bool {
         let up = self.links.values().any(Option::is_some);
+        let last_resort = self.is_last_resort();
         match &self.state {
             State::Init => {
                 if up && !self.stopping {
                     self.start(now);
                 }
+                false
             }
             State::Standby(_) | State::Leader(_) if !up => {
                 let reason = self.last_resort_reason().unwrap_or(Reason::Reconfigured);
                 self.enter_init(reason, now);
+                false
             }
-            State::Standby(_) => {}
-            State::Leader(leader) => {
-                let (offering, offered) = (leader.is_offering(), leader.has_offered());
-                match (self.is_last_resort(), offering || offered) {
-                    (true, false) => self.offer(now),
-                    (false, true) => self.end_offer(now),
-                    (true, true) | (false, false) => {}
+            State::Standby(_) => false,
+            State::Leader(_) if self.stopping => false,
+            State::Leader(leader) => match (last_resort, leader.has_offered()) {
+                (true, false) => {
+                    self.offer(now);
+                    true
                 }
-            }
+                (false, true) => {
+                    self.end_offer(now);
+                    true
+                }
+                (true, true) | (false, false) => false,
+            },
         }
     }
 

@@ -59,12 +59,13 @@ impl Leader {
         }
     }
 
-    pub(super) fn is_offering(&self) -> bool {
+    fn is_offering(&self) -> bool {
         matches!(self.offer, Offer::Open { .. })
     }
 
+    /// Whether it offers, or nobody took its offer.
     pub(super) fn has_offered(&self) -> bool {
-        matches!(self.offer, Offer::Declined { .. })
+        !matches!(self.offer, Offer::None)
     }
 
     /// Whether a configured node is a rival at present.

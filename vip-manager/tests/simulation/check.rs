@@ -19,18 +19,22 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn look(&mut self, world: &World) {
-        for one in 0..world.nodes.len() {
-            for other in one + 1..world.nodes.len() {
-                self.look_at_pair(world, one, other);
+        let leaders = world.leaders();
+        self.both.retain(|(one, other), _| leaders.contains(one) && leaders.contains(other));
+        for (index, one) in leaders.iter().enumerate() {
+            for other in leaders.iter().skip(index + 1) {
+                self.look_at_pair(world, *one, *other);
             }
-            self.look_at_node(world, one);
+        }
+        for node in 0..world.nodes.len() {
+            self.look_at_node(world, node, &leaders);
         }
     }
 
     /// Two that hear each other both ways lead for at most an interval, and the delay; each lost advert
     /// costs one interval more.
     fn look_at_pair(&mut self, world: &World, one: usize, other: usize) {
-        if !(world.leads(one) && world.leads(other) && world.mutual(one, other)) {
+        if !world.mutual(one, other) {
             self.both.remove(&(one, other));
             return;
         }
@@ -47,12 +51,11 @@ impl Check {
     }
 
     /// A node that hears no leader leads itself after the down interval.
-    fn look_at_node(&mut self, world: &World, node: usize) {
+    fn look_at_node(&mut self, world: &World, node: usize, leaders: &[usize]) {
         let state = &world.nodes[node];
         let runs =
             state.router.as_ref().is_some_and(|router| router.poll_timeout().is_some()) && !state.frozen;
-        let led = (0..world.nodes.len())
-            .any(|other| world.leads(other) && (other == node || world.hears(other, node)));
+        let led = leaders.iter().any(|other| *other == node || world.hears(*other, node));
         if !runs || led {
             self.unled.remove(&node);
             return;
@@ -60,7 +63,6 @@ impl Check {
         let since = *self.unled.entry(node).or_insert(world.now);
         let lasted = world.now - since;
         let interval = world.lab.interval;
-        // After a stall it listens for two intervals more before it believes a silence.
         let most = down_interval(1, interval) + (world.weather.delay + world.weather.lateness) * 2;
         assert!(lasted <= most, "node{node} has no leader for {lasted:?}, more than {most:?}");
         self.longest_unled = self.longest_unled.max(lasted);

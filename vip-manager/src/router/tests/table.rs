@@ -39,7 +39,8 @@ fn happen(router: &mut Router, event: Event, now: Instant) {
             let due = router.poll_timeout().unwrap_or(now);
             router.handle_timer(due);
         }
-        Event::Resignation => hear(HIGH, 0),
+        // Not of a node whose named successor we are.
+        Event::Resignation => hear(LOW, 0),
         Event::Lower => hear(LOW, 90),
         Event::EqualLowAddress => hear(LOW, 100),
         Event::EqualHighAddress => hear(HIGH, 100),
