@@ -10,6 +10,8 @@ mod tests;
 /// Slots of the wheel; a power of two.
 const SLOTS: usize = 1024;
 const SLOT_MASK: u64 = SLOTS as u64 - 1;
+/// Words of the map of occupied slots.
+const WORDS: usize = SLOTS / 64;
 /// Milliseconds of one slot: how late a time may come.
 const GRAIN: u64 = 64;
 /// No link.
@@ -20,6 +22,8 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Wheel {
     links: Vec<Link>,
     heads: Box<[u32]>,
+    /// A bit for each slot that has a key, so that the next one is found without looking at all.
+    occupied: [u64; WORDS],
     /// Slots count from time 0; those before this one are empty.
     current: u64,
     waiting: usize,
@@ -38,7 +42,13 @@ const FREE: Link = Link { previous: NONE, next: NONE, time: 0, waiting: false };
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { links: Vec::new(), heads: vec![NONE; SLOTS].into(), current: 0, waiting: 0 }
+        Self {
+            links: Vec::new(),
+            heads: vec![NONE; SLOTS].into(),
+            occupied: [0; WORDS],
+            current: 0,
+            waiting: 0,
+        }
     }
 
     /// Wakes `key` at `time` (milliseconds), in place of any time it had.
@@ -106,14 +116,25 @@ impl Wheel {
         if self.waiting == 0 {
             return None;
         }
-        (self.current..self.current.saturating_add(SLOTS as u64))
-            .find(|slot| self.heads.get(slot_index(*slot)).is_some_and(|head| *head != NONE))
-            .map(|slot| slot.saturating_mul(GRAIN))
+        // The word of the current slot comes first, without the slots before it, and last, with them.
+        let first = slot_index(self.current) / 64;
+        let mut mask = u64::MAX.wrapping_shl(bit(self.current));
+        (first..=first.saturating_add(WORDS)).find_map(|word| {
+            let bits = self.occupied.get(word % WORDS)? & std::mem::replace(&mut mask, u64::MAX);
+            let index = u64::try_from(word % WORDS).ok()?.saturating_mul(64);
+            let index = index.saturating_add(u64::from(bits.trailing_zeros()));
+            let ahead = index.wrapping_sub(self.current) & SLOT_MASK;
+            (bits != 0).then(|| self.current.saturating_add(ahead).saturating_mul(GRAIN))
+        })
     }
 
     fn set_head(&mut self, slot: u64, key: u32) {
         if let Some(head) = self.heads.get_mut(slot_index(slot)) {
             *head = key;
+        }
+        if let Some(word) = self.occupied.get_mut(slot_index(slot) / 64) {
+            let bit = 1_u64.wrapping_shl(bit(slot));
+            *word = if key == NONE { *word & !bit } else { *word | bit };
         }
     }
 
@@ -126,6 +147,11 @@ impl Wheel {
 
 fn slot_index(slot: u64) -> usize {
     usize::try_from(slot & SLOT_MASK).unwrap_or(0)
+}
+
+/// Its place in its word; shifts by it wrap at 64.
+fn bit(slot: u64) -> u32 {
+    u32::try_from(slot & 63).unwrap_or(0)
 }
 
 /// `NONE` is beyond any list.

@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     passed_on_at: u64,
     epoch: Instant,
     now: Instant,
+    /// The same, in milliseconds since `epoch`.
+    now_milliseconds: u64,
     stopping: bool,
 }
 
@@ -90,6 +92,7 @@ impl Worker {
             passed_on_at: 0,
             epoch,
             now: epoch,
+            now_milliseconds: 0,
             stopping: false,
         })
     }
@@ -109,6 +112,7 @@ impl Worker {
                 }
             }
             self.now = Instant::now();
+            self.now_milliseconds = milliseconds(self.now.saturating_duration_since(self.epoch));
             for event in &events {
                 self.handle_event(event.data.u64(), event.flags);
             }
@@ -249,7 +253,7 @@ impl Worker {
     }
 
     fn milliseconds(&self) -> u64 {
-        milliseconds(self.now.saturating_duration_since(self.epoch))
+        self.now_milliseconds
     }
 
     /// Puts a connection into the slab and begins with it.
@@ -259,7 +263,7 @@ impl Worker {
         let key = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         let token = Token { key, generation: self.next_generation };
         self.next_generation = self.next_generation.wrapping_add(1) & (u32::MAX >> 1);
-        let now = milliseconds(self.now.saturating_duration_since(self.epoch));
+        let now = self.now_milliseconds;
         let service = Arc::clone(&listener.service);
         entry.insert(Connection::new(token, socket, client, listener.address, service, now));
         self.publish_load();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{PATIENCE, Proxy, Server, connect, exchange, read_all, read_error, service, up, vip};
+use common::{PATIENCE, Proxy, Server, connect, exchange, read_all, read_error, refusal, service, up, vip};
 use fulcrum_config::{Balance, ConnectionLog, ProxyProtocolVersion, Rate};
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
@@ -97,10 +97,10 @@ fn limits_and_sources_refuse_and_are_counted() {
     let mut held = connect(to_limited);
     held.write_all(b"x").unwrap();
     held.read_exact(&mut [0]).unwrap();
-    assert_eq!(read_error(&mut connect(to_limited)), Some(ErrorKind::ConnectionReset));
+    assert_eq!(refusal(to_limited), Some(ErrorKind::ConnectionReset));
     assert_eq!(exchange(to_rated, b"first"), b"first");
-    assert_eq!(read_error(&mut connect(to_rated)), Some(ErrorKind::ConnectionReset));
-    assert_eq!(read_error(&mut connect(to_closed)), Some(ErrorKind::ConnectionReset));
+    assert_eq!(refusal(to_rated), Some(ErrorKind::ConnectionReset));
+    assert_eq!(refusal(to_closed), Some(ErrorKind::ConnectionReset));
     proxy.wait_service("limited", |service| service.stats.refused_limit == 1);
     proxy.wait_service("rated", |service| service.stats.refused_rate == 1);
     proxy.wait_service("closed", |service| service.stats.refused_source == 1);

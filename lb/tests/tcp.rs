@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    PATIENCE, Proxy, Server, closed_port, connect, exchange, read_all, read_error, reset, service, spawn, up,
-    vip,
+    PATIENCE, Proxy, Server, closed_port, connect, exchange, read_all, read_error, refusal, reset, service,
+    spawn, up, vip,
 };
 use fulcrum_lb::BackendUse;
 use std::io::{ErrorKind, Read, Write};
@@ -152,8 +152,7 @@ fn a_backend_that_cannot_be_reached_ends_in_a_reset() {
     let desired = up(service("unreachable", &[closed_port()]));
     let to = vip(&desired);
     let proxy = Proxy::start(vec![desired]);
-    let mut stream = connect(to);
-    assert_eq!(read_error(&mut stream), Some(ErrorKind::ConnectionReset));
+    assert_eq!(refusal(to), Some(ErrorKind::ConnectionReset));
     proxy.wait_service("unreachable", |service| service.stats.connect_failed == 1);
 }
 

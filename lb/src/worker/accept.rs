@@ -26,7 +26,7 @@ const FULL_BURSTS: u8 = 4;
 pub(super) const PASS_ON_BURST: u32 = 256;
 /// and how many milliseconds it takes until one more may. Short connections come and go faster than that;
 /// passing them on would cost more than it helps.
-const PASS_ON_EVERY: u64 = 4;
+const PASS_ON_EVERY: u64 = 20;
 /// How long a listener rests when not even a refusal was possible, in milliseconds.
 const REST: u64 = 100;
 /// How often the log says that descriptors are used up.

@@ -205,6 +205,17 @@ pub fn exchange(to: SocketAddr, request: &[u8]) -> Vec<u8> {
     read_all(&mut stream)
 }
 
+/// How a connection that is not wanted ends: before `connect` has returned, or after.
+pub fn refusal(to: SocketAddr) -> Option<std::io::ErrorKind> {
+    match TcpStream::connect_timeout(&to, PATIENCE) {
+        Ok(mut stream) => {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            read_error(&mut stream)
+        }
+        Err(error) => Some(error.kind()),
+    }
+}
+
 /// How reading ends, if not orderly.
 pub fn read_error(stream: &mut TcpStream) -> Option<std::io::ErrorKind> {
     stream.read_to_end(&mut Vec::new()).err().map(|error| error.kind())
