@@ -4,8 +4,6 @@
 //! beside, synced and renamed, so that a crash leaves the old one or the new one; what a disk tore shows in
 //! the checksum.
 
-use crate::diagnostic::Diagnostics;
-use crate::parse::{Parsed, parse, read};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -47,30 +45,6 @@ pub enum LastGoodError {
         /// What does not fit.
         what: &'static str,
     },
-}
-
-/// The configuration to run, and where it came from.
-#[derive(Debug)]
-pub enum Boot {
-    /// The file is good.
-    File(Parsed),
-    /// The file is bad, and this is the last good one. Say so loudly.
-    LastGood {
-        /// What runs.
-        parsed: Parsed,
-        /// What is wrong with the file.
-        diagnostics: Diagnostics,
-    },
-}
-
-/// Neither the file nor the last good configuration can be used.
-#[derive(Debug, Error)]
-#[error("{diagnostics}\n{reason}")]
-pub struct BootError {
-    /// What is wrong with the file.
-    pub diagnostics: Diagnostics,
-    /// Why the last good configuration is not used either.
-    pub reason: String,
 }
 
 /// Keeps `text`, the text of a configuration that is in force now, at `path`. Its directory is made if need be.
@@ -128,27 +102,4 @@ fn check(bytes: &[u8]) -> Result<String, &'static str> {
         return Err("its checksum is wrong");
     }
     String::from_utf8(text.to_vec()).map_err(|_| "it is not UTF-8")
-}
-
-/// Reads `file`; if it is bad, takes the last good configuration, kept at `kept`, instead.
-///
-/// It keeps nothing: call [`keep`] once the configuration is in force.
-///
-/// # Errors
-/// Neither can be used.
-pub fn load_or_last_good(file: &Path, kept: &Path, host_name: &str) -> Result<Boot, BootError> {
-    let name = file.display().to_string();
-    let diagnostics = match read(file).and_then(|text| parse(&text, &name, host_name)) {
-        Ok(parsed) => return Ok(Boot::File(parsed)),
-        Err(diagnostics) => diagnostics,
-    };
-    let reason = match recall(kept) {
-        Ok(Some(text)) => match parse(&text, &kept.display().to_string(), host_name) {
-            Ok(parsed) => return Ok(Boot::LastGood { parsed, diagnostics }),
-            Err(kept) => format!("the last good configuration can't be used by this version either:\n{kept}"),
-        },
-        Ok(None) => format!("there is no last good configuration ({})", kept.display()),
-        Err(error) => error.to_string(),
-    };
-    Err(BootError { diagnostics, reason })
 }

@@ -21,6 +21,5 @@ mod table;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 pub use difference::{Change, difference};
-pub use last_good::load_or_last_good;
 pub use model::*;
 pub use parse::{Parsed, load, parse, read, schema};

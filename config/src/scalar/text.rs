@@ -1,0 +1,113 @@
+//! Text of some form.
+
+use crate::reader::Problem;
+use crate::table::Scalar;
+use serde_json::{Value as Json, json};
+use std::path::PathBuf;
+
+impl Scalar for String {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Ok(text.to_owned())
+    }
+
+    fn expected() -> String {
+        "text".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// A scalar that is text of some form.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident($value:ty), $what:literal, $write:literal, $pattern:literal, $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct $name(pub(crate) $value);
+
+        impl Scalar for $name {
+            fn parse(text: &str) -> Result<Self, Problem> {
+                let parse: fn(&str) -> Option<$value> = $parse;
+                parse(text).map(Self).ok_or_else(|| Problem::not(text, $what, $write))
+            }
+
+            fn expected() -> String {
+                $write.to_owned()
+            }
+
+            fn schema() -> Json {
+                json!({ "type": ["string", "number", "boolean"], "pattern": $pattern })
+            }
+        }
+    };
+}
+
+fn checked(text: &str, good: bool) -> Option<String> {
+    good.then(|| text.to_owned())
+}
+
+text! {
+    /// What things are called.
+    Name(String), "a name", "1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit",
+    "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+    |text| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        checked(text, first && text.len() <= 63 && text.bytes().all(inner))
+    }
+}
+
+text! {
+    /// What the kernel calls an interface.
+    LinkName(String), "the name of an interface", "its name as `ip link` shows it, at most 15 characters",
+    "^[^/:\\s]{1,15}$",
+    |text| {
+        let bad = |character: char| character.is_whitespace() || character.is_control() || "/:".contains(character);
+        checked(text, (1..=15).contains(&text.len()) && !text.contains(bad) && text != "." && text != "..")
+    }
+}
+
+text! {
+    /// A path that does not depend on where the daemon was started.
+    AbsolutePath(PathBuf), "an absolute path", "the whole path, from `/` on", "^/",
+    |text| (text.starts_with('/') && !text.contains('\0')).then(|| PathBuf::from(text))
+}
+
+text! {
+    /// A path of a URL.
+    UrlPath(String), "the path of a URL", "a path such as `/readyz?verbose`, without spaces", "^/[!-~]*$",
+    |text| checked(text, text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+text! {
+    /// A token of HTTP: a method, the name of a header (RFC 9110 section 5.6.2).
+    HttpToken(String), "a word that HTTP allows here", "letters, digits and `-`", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+    |text| {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte);
+        checked(text, !text.is_empty() && text.bytes().all(token))
+    }
+}
+
+text! {
+    /// The value of a header.
+    HeaderValue(String), "the value of a header", "printable ASCII on one line", "^[ -~]*$",
+    |text| checked(text, text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()))
+}
+
+text! {
+    /// Bytes in hexadecimal.
+    Hex(Vec<u8>), "hexadecimal", "two hexadecimal digits for each byte, such as \"00ff\"",
+    "^([0-9A-Fa-f]{2})*$",
+    |text| {
+        let digits: Option<Vec<u8>> = text
+            .chars()
+            .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
+            .collect();
+        let pair = |pair: &[u8]| match pair {
+            [high, low] => Some((high << 4) | low),
+            _ => None,
+        };
+        digits?.chunks(2).map(pair).collect()
+    }
+}
