@@ -93,6 +93,8 @@ struct Engine {
 
 impl Engine {
     async fn run(mut self) {
+        // Before the first listener stands: its first client is not to be refused.
+        self.limit_descriptors();
         self.apply();
         let shared = Arc::clone(&self.shared);
         loop {

@@ -81,6 +81,8 @@ impl WorkerShared {
 pub(crate) struct Descriptors {
     limit: AtomicU64,
     used: AtomicU64,
+    /// Those of UDP sessions among them.
+    sessions: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -95,15 +97,38 @@ impl Descriptors {
         self.limit.load(Ordering::Relaxed)
     }
 
+    /// How many UDP sessions there may be: datagrams with forged sources cost nothing to send, so a flood of
+    /// them must leave room for TCP.
+    pub(crate) fn session_limit(&self) -> u64 {
+        self.limit() / 2
+    }
+
     /// Takes `count`, or counts a refusal.
     pub(crate) fn take(&self, count: u64) -> bool {
-        let before = self.used.fetch_add(count, Ordering::Relaxed);
-        if before.saturating_add(count) <= self.limit() {
-            return true;
+        let taken = take_below(&self.used, count, self.limit());
+        if !taken {
+            self.count_refused();
         }
-        self.give_back(count);
-        self.count_refused();
-        false
+        taken
+    }
+
+    /// Takes one for a UDP session, or counts a refusal.
+    pub(crate) fn take_session(&self) -> bool {
+        if !take_below(&self.sessions, 1, self.session_limit()) {
+            self.count_refused();
+            return false;
+        }
+        let taken = self.take(1);
+        if !taken {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Gives back that of a UDP session.
+    pub(crate) fn give_back_session(&self) {
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.give_back(1);
     }
 
     /// Gives back what was taken.
@@ -120,6 +145,15 @@ impl Descriptors {
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
+}
+
+fn take_below(used: &AtomicU64, count: u64, limit: u64) -> bool {
+    let before = used.fetch_add(count, Ordering::Relaxed);
+    let taken = before.saturating_add(count) <= limit;
+    if !taken {
+        used.fetch_sub(count, Ordering::Relaxed);
+    }
+    taken
 }
 
 /// Everything.

@@ -165,13 +165,17 @@ impl Lab {
     }
 
     /// Waits until the counters are as they should be.
-    #[allow(clippy::disallowed_methods)] // Real sockets need the real time.
     fn until(&self, what: &str, right: impl Fn(&ServiceStats) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !right(&self.stats()) {
-            assert!(Instant::now() < deadline, "{what}: {:?}", self.stats());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_for(what, || right(&self.stats()));
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // Real sockets need the real time.
+fn wait_for(what: &str, right: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !right() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -654,11 +658,31 @@ fn too_many_addresses_are_refused_and_given_back() {
 }
 
 #[test]
+fn sessions_leave_half_of_the_descriptors_to_others() {
+    let server = Server::start("a:");
+    let mut lab = Lab::new(&[&server]);
+    let shared = shared(1);
+    shared.descriptors.set_limit(8);
+    lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None);
+    let lab = lab.serve();
+    for _ in 0..10 {
+        assert_eq!(ask(&lab.client(), b"x"), b"a:x");
+    }
+    lab.until("evicted", |stats| (stats.connections, stats.sessions_evicted) == (4, 6));
+    assert!(shared.descriptors.take(4) && !shared.descriptors.take(1));
+    shared.descriptors.give_back(4);
+    drop(lab);
+    wait_for("all given back", || shared.descriptors.take(8));
+}
+
+#[test]
 fn without_descriptors_old_sessions_go_on() {
     let server = Server::start("a:");
     let mut lab = Lab::new(&[&server]);
     let shared = shared(1);
-    shared.descriptors.set_limit(2);
+    // Half of them is for sessions.
+    shared.descriptors.set_limit(20);
+    shared.descriptors.take(18);
     lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None);
     lab.service.udp.idle = Duration::from_secs(2);
     let lab = lab.serve();

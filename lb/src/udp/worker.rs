@@ -58,8 +58,6 @@ pub(super) struct ServiceState {
     pub(super) table: Arc<ServiceTable>,
     /// From whom a PROXY header is expected.
     pub(super) header_from: Sources,
-    /// This worker's share of the service's sessions.
-    pub(super) capacity: usize,
     pub(super) sessions: Sessions<Session>,
 }
 
@@ -158,13 +156,13 @@ pub(super) struct Descriptor(Arc<Shared>);
 
 impl Descriptor {
     pub(super) fn take(shared: &Arc<Shared>) -> Option<Self> {
-        shared.descriptors.take(1).then(|| Self(Arc::clone(shared)))
+        shared.descriptors.take_session().then(|| Self(Arc::clone(shared)))
     }
 }
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        self.0.descriptors.give_back(1);
+        self.0.descriptors.give_back_session();
     }
 }
 
@@ -317,8 +315,8 @@ impl Worker {
     fn datagrams(&mut self, id: usize, now: Instant) {
         let Some(listener) = self.listeners.get(id) else { return };
         let Ok(received) = self.batch.receive(listener.socket.as_fd(), 0, BATCH) else { return };
-        let (service, workers) = (listener.service, self.shared.workers.len());
-        if self.services.get_mut(service).is_some_and(|service| service.refresh(workers)) {
+        let service = listener.service;
+        if self.services.get_mut(service).is_some_and(|service| service.refresh()) {
             self.sweep_by(now);
         }
         let mut slot = 0;
@@ -350,7 +348,7 @@ impl Worker {
             Some(service) => *service,
             None => {
                 let name = cell.name.clone();
-                let service = self.services.insert(ServiceState::new(cell, self.shared.workers.len()));
+                let service = self.services.insert(ServiceState::new(cell));
                 self.names.insert(name, service);
                 service
             }
@@ -376,7 +374,7 @@ impl Worker {
         let Some(service) = self.names.get(name).and_then(|service| self.services.get_mut(*service)) else {
             return;
         };
-        service.refresh(self.shared.workers.len());
+        service.refresh();
         // The idle time may be shorter now.
         self.sweep_by(now);
     }
@@ -388,7 +386,7 @@ impl Worker {
         let Some((id, listener)) = found else { return };
         listener.refusing = true;
         let Some(state) = self.services.get_mut(service) else { return };
-        state.refresh(self.shared.workers.len());
+        state.refresh();
         let still_ours = state.table.addresses().any(|ours| ours == address);
         let of_listener = state.sessions.iter().filter(|(_, key, _)| key.listener == id);
         let ending: Vec<usize> = of_listener
@@ -456,7 +454,7 @@ impl Worker {
         if self.warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY) {
             self.warned = Some(now);
             tracing::warn!(
-                limit = self.shared.descriptors.limit(),
+                limit = self.shared.descriptors.session_limit(),
                 refused = self.shared.descriptors.refused(),
                 "new UDP sessions are refused, those that exist go on; raise the limit on open files"
             );
@@ -498,31 +496,35 @@ impl Listener {
 }
 
 impl ServiceState {
-    fn new(cell: Arc<ServiceCell>, workers: usize) -> Self {
+    fn new(cell: Arc<ServiceCell>) -> Self {
         let table = Arc::clone(&cell.table());
-        let mut state =
-            Self { cell, table, header_from: Sources::default(), capacity: 1, sessions: Sessions::new() };
-        state.derive(workers);
+        let mut state = Self { cell, table, header_from: Sources::default(), sessions: Sessions::new() };
+        state.derive();
         state
     }
 
     /// Takes over the service's newest table; says whether it is another one.
-    pub(super) fn refresh(&mut self, workers: usize) -> bool {
+    pub(super) fn refresh(&mut self) -> bool {
         let table = self.cell.table();
         if Arc::ptr_eq(&table, &self.table) {
             return false;
         }
         self.table = Arc::clone(&table);
         drop(table);
-        self.derive(workers);
+        self.derive();
         true
     }
 
-    fn derive(&mut self, workers: usize) {
-        let service = self.table.service();
-        self.header_from = Sources::new(&service.proxy_protocol.receive_from);
-        let sessions = usize::try_from(service.udp.sessions).unwrap_or(usize::MAX);
-        self.capacity = sessions.div_ceil(workers.max(1)).max(1);
+    fn derive(&mut self) {
+        self.header_from = Sources::new(&self.table.service().proxy_protocol.receive_from);
+    }
+
+    /// This worker's share of the service's sessions. The process's limit, too, is better kept by making room
+    /// than by refusing.
+    pub(super) fn capacity(&self, shared: &Shared) -> usize {
+        let sessions = u64::from(self.table.service().udp.sessions).min(shared.descriptors.session_limit());
+        let sessions = usize::try_from(sessions).unwrap_or(usize::MAX);
+        sessions.div_ceil(shared.workers.len().max(1)).max(1)
     }
 
     fn next_idle(&self) -> Option<(usize, Instant)> {
