@@ -18,7 +18,7 @@
 //!    probe is due. It is a plain value: time and randomness are arguments.
 //! 2. `driver` is the only task that owns a table. It asks it what is due, starts that `probe` as a task of its
 //!    own, and gives the outcome back. It is the one place that reads the clock.
-//! 3. A `probe` opens what it needs, asks, and ends with an [`Outcome`](probe::Outcome) within the check's
+//! 3. A `probe` opens what it needs, asks, and ends with an outcome within the check's
 //!    timeout: passed, failed (with a sentence for people), timed out, or *not made*, which is this node's own
 //!    trouble and says nothing about the backend.
 //! 4. `checker` turns the outcomes of one target into a verdict. The first outcome decides at once, both ways;

@@ -83,13 +83,13 @@ impl Tools {
     }
 }
 
-/// The open files that a probe needs at a time.
+/// What a probe counts for in the budget of open files.
 pub(crate) fn files_needed(kind: &CheckKind) -> u32 {
     match kind {
         // All share one socket.
         CheckKind::Icmp => 0,
-        // Two pipes, the process, and one to spare while it starts.
-        CheckKind::Script { .. } => 4,
+        // Two pipes and the process itself; but processes are dear: of 4,096 files, 128 scripts at a time.
+        CheckKind::Script { .. } => 32,
         CheckKind::Tcp
         | CheckKind::Tls(_)
         | CheckKind::Http(_)

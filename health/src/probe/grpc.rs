@@ -124,7 +124,8 @@ async fn expect_serving(mut body: RecvStream, service: &str) -> Result<(), Failu
     }
 }
 
-fn decode(answer: &[u8]) -> Option<i32> {
+/// The status in a framed answer, if it is one.
+pub(super) fn decode(answer: &[u8]) -> Option<i32> {
     let (prefix, message) = answer.split_at_checked(PREFIX)?;
     let (compressed, length) = prefix.split_first()?;
     let length = u32::from_be_bytes(length.try_into().ok()?);

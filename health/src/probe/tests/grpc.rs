@@ -8,6 +8,7 @@ use hyper::http::HeaderMap;
 use hyper::server::conn::http2;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use proptest::prelude::*;
 use std::convert::Infallible;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -132,4 +133,17 @@ async fn servers_of_other_protocols_fail() {
     });
     assert_eq!(run(silent.await, grpc("", None)).await, timed_out("waiting for the gRPC answer"));
     assert_eq!(run(nobody().await, grpc("", None)).await, failed("connection refused"));
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_no_answer_and_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..64), framed: bool) {
+        if framed && bytes.len() >= 5 {
+            let length = u32::try_from(bytes.len() - 5).unwrap().to_be_bytes();
+            bytes[0] = 0;
+            bytes[1..5].copy_from_slice(&length);
+        }
+        let is_framed = bytes.len() >= 5 && bytes[0] == 0 && bytes[1..5] == u32::try_from(bytes.len() - 5).unwrap().to_be_bytes();
+        prop_assert!(is_framed || super::super::grpc::decode(&bytes).is_none());
+    }
 }
