@@ -1,5 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
+mod captures;
+
 use super::*;
 use proptest::prelude::*;
 
