@@ -9,6 +9,7 @@ mod keepalived;
 mod namespace;
 mod nginx;
 mod pair;
+mod partner;
 mod process;
 mod sweep;
 mod switch;
@@ -19,6 +20,7 @@ pub use keepalived::{Keepalived, VirtualRouter};
 pub use namespace::Namespace;
 pub use nginx::Nginx;
 pub use pair::{GROUP, Pair, Plan, PlannedNode, wait_served_by};
+pub use partner::{Kind, Partner};
 pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};
 

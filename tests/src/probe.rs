@@ -41,8 +41,9 @@ impl Default for Options {
 pub struct Probe {
     stop: Arc<AtomicBool>,
     samples: Arc<Mutex<Vec<Sample>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     begun: Instant,
+    timeout: Duration,
 }
 
 impl Probe {
@@ -69,7 +70,7 @@ impl Probe {
                 }
             })
             .context("start the probe")?;
-        Ok(Self { stop, samples, thread: Some(thread), begun })
+        Ok(Self { stop, samples, thread: Mutex::new(Some(thread)), begun, timeout: options.timeout })
     }
 
     /// What has been seen until now.
@@ -79,6 +80,16 @@ impl Probe {
         Timeline::new(self.begun, samples)
     }
 
+    /// What has been seen of the requests that began at or after a moment, which is not long ago.
+    #[must_use]
+    pub fn recent(&self, since: Instant) -> Timeline {
+        // Samples are kept in the order in which they ended: one that began earlier may stand behind.
+        let margin = self.timeout.saturating_mul(2).saturating_add(Duration::from_millis(100));
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = samples.iter().rev().take_while(|sample| sample.begun.checked_add(margin) >= Some(since));
+        Timeline::new(since, tail.cloned().collect()).since(since)
+    }
+
     /// The last sample that began at or after `after` and was answered.
     #[must_use]
     pub fn answered_since(&self, after: Instant) -> Option<Sample> {
@@ -86,24 +97,25 @@ impl Probe {
         samples.iter().rev().find(|sample| sample.begun >= after && sample.is_answer()).cloned()
     }
 
-    /// Stops and gives the whole timeline.
-    #[must_use]
-    pub fn finish(mut self) -> Timeline {
-        self.end();
-        self.timeline()
-    }
-
-    fn end(&mut self) {
+    /// Begins no more requests, and waits for those under way.
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             thread.join().ok();
         }
+    }
+
+    /// Stops and gives the whole timeline.
+    #[must_use]
+    pub fn finish(self) -> Timeline {
+        self.stop();
+        self.timeline()
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.end();
+        self.stop();
     }
 }
 

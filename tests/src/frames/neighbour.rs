@@ -6,9 +6,7 @@ use crate::lab::Machine;
 use pnet::packet::Packet;
 use pnet::packet::arp::{ArpHardwareTypes, ArpOperations, ArpPacket, MutableArpPacket};
 use pnet::packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
-use pnet::packet::icmpv6::ndp::{
-    MutableNeighborSolicitPacket, NdpOption, NdpOptionTypes, NeighborAdvertPacket,
-};
+use pnet::packet::icmpv6::ndp::{MutableNeighborSolicitPacket, NdpOption, NdpOptionTypes};
 use pnet::packet::icmpv6::{self, Icmpv6Code, Icmpv6Packet, Icmpv6Types};
 use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
@@ -162,15 +160,28 @@ fn answer(frame: &[u8]) -> Option<(MacAddr, IpAddr)> {
             .then(|| (arp.get_sender_hw_addr(), arp.get_sender_proto_addr().into()))
     } else if ethernet.get_ethertype() == EtherTypes::Ipv6 {
         let ip = Ipv6Packet::new(ethernet.payload())?;
-        let advert = NeighborAdvertPacket::new(ip.payload())?;
-        let is_advert = ip.get_next_header() == IpNextHeaderProtocols::Icmpv6
-            && advert.get_icmpv6_type() == Icmpv6Types::NeighborAdvert;
-        let option =
-            advert.get_options_iter().find(|option| option.get_option_type() == NdpOptionTypes::TargetLLAddr);
-        let mac = option.and_then(|option| <[u8; 6]>::try_from(option.payload()).ok());
-        let mac = mac.map_or(ethernet.get_source(), MacAddr::from);
-        is_advert.then(|| (mac, advert.get_target_addr().into()))
+        if ip.get_next_header() != IpNextHeaderProtocols::Icmpv6 {
+            return None;
+        }
+        let (target, mac) = advertisement(ip.payload())?;
+        Some((mac.unwrap_or(ethernet.get_source()), target.into()))
     } else {
         None
     }
+}
+
+/// The target of a neighbour advertisement and the MAC of its first option (RFC 4861 sections 4.4 and 4.6.1), which
+/// the answer to a multicast question always has. pnet's own parser of options overflows on hostile lengths.
+fn advertisement(message: &[u8]) -> Option<(Ipv6Addr, Option<MacAddr>)> {
+    const ADVERTISEMENT: u8 = 136;
+    const TARGET_LINK_LAYER: u8 = 2;
+    if *message.first()? != ADVERTISEMENT {
+        return None;
+    }
+    let target = <[u8; 16]>::try_from(message.get(8..24)?).ok()?;
+    let mac = match message.get(24..32) {
+        Some([TARGET_LINK_LAYER, 1, mac @ ..]) => <[u8; 6]>::try_from(mac).ok().map(MacAddr::from),
+        Some(_) | None => None,
+    };
+    Some((target.into(), mac))
 }

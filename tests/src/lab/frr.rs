@@ -44,6 +44,11 @@ impl Frr {
         writeln!(lines, "link set {device} up").ok();
         ip_batch(Some(machine.namespace()), &lines)?;
 
+        // As FRR's manual says: else eth0 answers ARP for what the macvlan has.
+        machine.set("net/ipv4/conf/all/arp_ignore", "1")?;
+        machine.set("net/ipv4/conf/all/arp_announce", "2")?;
+        machine.set("net/ipv4/conf/all/rp_filter", "0")?;
+
         // FRR's daemons give up being root, and keep their sockets here.
         let directory = machine.file("frr");
         std::fs::create_dir_all(&directory)?;

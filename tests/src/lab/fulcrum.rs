@@ -136,6 +136,20 @@ impl Fulcrum {
         })
     }
 
+    /// Waits until it stands by and has heard the leader of `group`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn wait_hears_leader(&self, group: &str) -> Result<()> {
+        let what = format!("{} to stand by and hear the leader of {group}", self.machine.name());
+        wait_until(&what, Duration::from_secs(15), || {
+            self.status().is_ok_and(|status| {
+                let leader = status.group(group).and_then(|group| group.get("leader"));
+                status.role(group) == Some("standby") && leader.is_some_and(|leader| !leader.is_null())
+            })
+        })
+    }
+
     /// Kills the daemon alone, with SIGKILL; its guard notices.
     ///
     /// # Errors

@@ -38,15 +38,20 @@ impl Keepalived {
     /// It can't be started.
     pub fn start(machine: &Machine, router: &VirtualRouter) -> Result<Self> {
         let path = machine.write("keepalived.conf", &config(machine, router))?;
+        let [parent, child] = ["keepalived.pid", "keepalived-vrrp.pid"].map(|name| machine.file(name));
+        // Left by one that was killed; they would keep this one from starting.
+        for left in [&parent, &child] {
+            std::fs::remove_file(left).ok();
+        }
         let mut command = Command::new("keepalived");
         command
             .args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"])
             .arg("--use-file")
             .arg(path)
             .arg("--pid")
-            .arg(machine.file("keepalived.pid"))
+            .arg(parent)
             .arg("--vrrp_pid")
-            .arg(machine.file("keepalived-vrrp.pid"));
+            .arg(child);
         let process = machine.spawn("keepalived", command)?;
         Ok(Self { machine: machine.clone(), process })
     }

@@ -62,7 +62,7 @@ impl Pair {
         let first = self.start(&self.lb1)?;
         first.wait_leader(GROUP)?;
         let second = self.start(&self.lb2)?;
-        second.wait_role(GROUP, "standby")?;
+        second.wait_hears_leader(GROUP)?;
         Ok((first, second))
     }
 

@@ -104,13 +104,15 @@ impl Outage {
 #[derive(Debug, Clone)]
 pub struct Timeline {
     begun: Instant,
+    /// When the last answered request before this part began: an outage may reach back to it.
+    answered_before: Option<Instant>,
     samples: Vec<Sample>,
 }
 
 impl Timeline {
     pub(super) fn new(begun: Instant, mut samples: Vec<Sample>) -> Self {
         samples.sort_by_key(|sample| sample.begun);
-        Self { begun, samples }
+        Self { begun, answered_before: None, samples }
     }
 
     /// When the probe began.
@@ -125,26 +127,29 @@ impl Timeline {
         &self.samples
     }
 
-    /// The requests that began in a span of time.
+    /// The requests that began in a span of time. Its longest outage may have begun before.
     #[must_use]
     pub fn between(&self, from: Instant, to: Instant) -> Self {
-        let inside = |sample: &&Sample| (from..to).contains(&sample.begun);
-        Self { begun: from, samples: self.samples.iter().filter(inside).cloned().collect() }
+        let before = |sample: &&Sample| sample.begun < from && sample.is_answer();
+        let answered_before = self.samples.iter().filter(before).map(|sample| sample.begun).next_back();
+        let inside = |sample: &&Sample| (from..=to).contains(&sample.begun);
+        let samples = self.samples.iter().filter(inside).cloned().collect();
+        Self { begun: from, answered_before: answered_before.or(self.answered_before), samples }
     }
 
-    /// The requests that began after a moment.
+    /// The requests that began after a moment. Its longest outage may have begun before.
     #[must_use]
     pub fn since(&self, from: Instant) -> Self {
-        let samples = self.samples.iter().filter(|sample| sample.begun >= from).cloned().collect();
-        Self { begun: from, samples }
+        let last = self.samples.last().map_or(from, |sample| sample.begun.max(from));
+        self.between(from, last)
     }
 
     /// The longest time between the starts of two answered requests that follow each other: any fresh request
     /// that began in between failed. None when fewer than two were answered.
     #[must_use]
     pub fn longest_outage(&self) -> Option<Outage> {
-        let answered: Vec<Instant> =
-            self.samples.iter().filter(|sample| sample.is_answer()).map(|sample| sample.begun).collect();
+        let inside = self.samples.iter().filter(|sample| sample.is_answer()).map(|sample| sample.begun);
+        let answered: Vec<Instant> = self.answered_before.into_iter().chain(inside).collect();
         answered
             .iter()
             .zip(answered.iter().skip(1))
@@ -197,3 +202,6 @@ fn count<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds the demo and runs it: as root as it is, else inside a user namespace, where the kernel allows that.
+set -eu
+cd "$(dirname "$0")/.."
+target="${CARGO_TARGET_DIR:-target}"
+demo="$target/release/fulcrum-demo"
+export FULCRUM_BIN="${FULCRUM_BIN:-$(realpath -m "$target/release/fulcrum")}"
+# Debian keeps ip, nft and nginx where only root looks.
+export PATH="$PATH:/usr/sbin:/sbin"
+
+scripts/packages.sh demo
+"${CARGO:-cargo}" build --release --locked -p fulcrum -p fulcrum-tests --bin fulcrum --bin fulcrum-demo
+
+if [ "$(id -u)" = 0 ]; then
+    exec "$demo" "$@"
+fi
+unshare -Urnm --map-root-user true 2>/dev/null || {
+    echo "This kernel gives no user namespaces to ordinary users: run \`make demo\` as root." >&2
+    exit 1
+}
+# Names of network namespaces live in /run; inside, there is a /run of our own.
+exec unshare -Urnm --map-root-user sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' demo "$demo" "$@"

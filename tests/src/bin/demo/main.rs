@@ -1,0 +1,73 @@
+//! The pair in a lab: two nodes hold a VIP in front of three web servers, and the leader is killed, cut off,
+//! frozen and relieved before your eyes. Ends with what the client saw.
+#![allow(clippy::disallowed_methods, reason = "shows real processes in real time")]
+
+mod picture;
+mod report;
+mod story;
+mod view;
+
+use clap::Parser;
+use fulcrum_tests::error::Context;
+use fulcrum_tests::lab::Lab;
+use fulcrum_tests::{LabError, Result};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Two nodes hold a VIP; watch what a client sees while the leader is killed, cut off, frozen and relieved.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Ask for no key: plain lines of progress, for scripts.
+    #[arg(long)]
+    no_wait: bool,
+
+    /// The file both nodes run on.
+    #[arg(long, default_value = "config/examples/demo.yaml")]
+    config: PathBuf,
+
+    /// Where the picture goes.
+    #[arg(long, default_value = "demo-out/takeover.svg")]
+    picture: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the demo failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let live = !arguments.no_wait && std::io::stdout().is_terminal();
+    let text = std::fs::read_to_string(&arguments.config).context(format!(
+        "read {} (run the demo from the project's directory)",
+        arguments.config.display()
+    ))?;
+    println!("Building the lab: a switch, a client, two nodes, three web servers ...");
+    let lab = Arc::new(Lab::new()?);
+    let stage = Arc::new(story::Stage::build(&lab, &text)?);
+    let chapters =
+        if live { view::show(&stage, &lab)? } else { story::tell(&stage, &lab, &|line| println!("{line}"))? };
+    let seen = stage.finish();
+    print!("{}", report::table(&chapters, &seen));
+    if let Some(directory) = arguments.picture.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(&arguments.picture, picture::svg(&chapters, &seen)).context("write the picture")?;
+    println!("\nThe picture of it: {}", arguments.picture.display());
+    let lost: Vec<&str> = chapters
+        .iter()
+        .filter(|chapter| chapter.leader_after == "nobody")
+        .map(|chapter| chapter.title)
+        .collect();
+    if lost.is_empty() {
+        Ok(())
+    } else {
+        Err(LabError::new(format!("nobody served after: {}", lost.join(", "))))
+    }
+}

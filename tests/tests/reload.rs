@@ -1,0 +1,69 @@
+//! Configurations good and bad, while traffic flows.
+
+use fulcrum_tests::lab::{GROUP, Lab, Pair};
+use fulcrum_tests::probe::Session;
+use fulcrum_tests::wait::{now, run_for, wait_until};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_bad_file_is_refused_whole_and_the_running_one_stays() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let node = pair.start(&pair.lb1)?;
+        node.wait_leader(GROUP)?;
+        let probe = pair.probe()?;
+        let good = pair.plan.file(&pair.lb1);
+        let begun = now();
+        for (bad, mentions) in [
+            (good.replace("services:", "services: ["), "fulcrum.yaml:"),
+            (good.replace("vrid: 51", "vrid: 0"), "vrid"),
+            (good.replace("    port: 80\n    check", "    prot: 80\n    check"), "prot"),
+            (good.replace("    vrid: 51", "    vrid: 51\n    vrid: 52"), "vrid"),
+            (good.replace("\"10.77.0.100\"", "\"10.99.0.100\""), "10.99.0.100"),
+        ] {
+            assert_ne!(bad, good);
+            let error = node.reload(&bad).unwrap_err().to_string();
+            assert!(error.contains(mentions), "{mentions}: {error}");
+            let checked = node.command(&["check", &node.config().display().to_string()]);
+            assert!(checked.is_err());
+            assert_eq!(node.status()?.role(GROUP), Some("leader"));
+        }
+        run_for(Duration::from_millis(200));
+        let seen = probe.finish().since(begun);
+        assert_eq!(seen.failed(), 0, "{:?}", seen.outcomes());
+        node.reload(&good)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_good_change_moves_no_vip_and_breaks_no_other_flow() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        let (first, _second) = pair.start_both()?;
+        let transitions = |status: &fulcrum_tests::lab::Status| {
+            status.group(GROUP).and_then(|group| group.get("transitions")?.as_u64())
+        };
+        let before = transitions(&first.status()?);
+        let probe = pair.probe()?;
+        let mut kept = Session::open(&pair.client, pair.service(), LONG)?;
+        let begun = now();
+        // One that the kept session is not on goes.
+        let gone = pair.plan.web.iter().position(|web| web.name() != kept.backend()).unwrap();
+        let gone = pair.plan.web.remove(gone).name().to_owned();
+        let said = first.reload(&pair.plan.file(&pair.lb1))?;
+        assert!(said.contains(&gone), "the difference names what changed: {said}");
+        let reloaded = now();
+        assert_eq!(kept.ask()?, kept.backend());
+        wait_until("traffic after the change", LONG, || probe.timeline().since(reloaded).answered() > 50)?;
+        let seen = probe.finish();
+        assert_eq!(seen.since(begun).failed(), 0, "{:?}", seen.since(begun).outcomes());
+        let used = seen.since(reloaded).backends();
+        assert!(!used.contains_key(&gone), "{used:?}");
+        assert_eq!(transitions(&first.status()?), before);
+        assert_eq!(first.status()?.role(GROUP), Some("leader"));
+        Ok(())
+    });
+}

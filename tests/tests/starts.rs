@@ -1,0 +1,53 @@
+//! Both nodes start at once, in any order: one leads, the other stands by.
+
+use fulcrum_tests::frames::NeighbourProbe;
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair};
+use fulcrum_tests::wait::{now, run_for, wait_until};
+use std::time::Duration;
+
+/// `FULCRUM_STARTS`, 3 by default.
+fn starts() -> u32 {
+    std::env::var("FULCRUM_STARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+}
+
+#[test]
+fn one_leads_whoever_starts_first() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let neighbours = NeighbourProbe::start(&pair.client, pair.service().ip(), Duration::from_millis(10))?;
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for round in 0..starts() {
+            let mut order = [&pair.lb1, &pair.lb2];
+            random.shuffle(&mut order);
+            let head_start = Duration::from_millis(random.u64(0..600));
+            let one = pair.start(order[0])?;
+            run_for(head_start);
+            let other = pair.start(order[1])?;
+            let role = |node: &Fulcrum| node.status().ok()?.role(GROUP).map(str::to_owned);
+            wait_until("one leader and one standby", Duration::from_secs(20), || {
+                let mut roles = [role(&one), role(&other)];
+                roles.sort();
+                roles == [Some("leader".into()), Some("standby".into())]
+            })?;
+            let settled = now();
+            run_for(Duration::from_millis(300));
+            let macs = neighbours.macs_since(settled);
+            let leader = if role(&one).as_deref() == Some("leader") { &one } else { &other };
+            println!(
+                "round {round}: {} first, the other {head_start:?} later; {} leads",
+                one.machine.name(),
+                leader.machine.name()
+            );
+            assert_eq!(macs.len(), 1, "{macs:?}");
+            assert!(macs.iter().all(|mac| mac.to_string() == leader.machine.mac()), "{macs:?}");
+            for node in [&one, &other] {
+                let status = node.process().terminate(Duration::from_secs(15))?;
+                assert!(status.success(), "{status}");
+                assert!(!node.machine.has_address(pair.service().ip())?);
+            }
+        }
+        Ok(())
+    });
+}
