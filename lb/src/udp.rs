@@ -15,12 +15,14 @@
 //! - The limit on sessions is divided among the workers; the session idle longest in a worker makes room.
 
 mod forward;
+mod service;
 mod sessions;
 mod sockets;
 mod sys;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)] // Counts of tests are small.
 mod tests;
+mod token;
 mod worker;
 
 use crate::connection_log::LogQueue;

@@ -1,9 +1,11 @@
 //! From clients to backends.
 
+use super::service::{Descriptor, Session, Upstream, count_backend, count_service};
 use super::sessions::Key;
 use super::sockets;
 use super::sys::Outgoing;
-use super::worker::{Descriptor, Session, Token, Upstream, Worker, count_backend, count_service, key};
+use super::token::Token;
+use super::worker::Worker;
 use crate::balance::Flow;
 use crate::connection_log::End;
 use crate::counters::ServiceCounters;
@@ -67,7 +69,7 @@ impl Forwarding<'_> {
     fn client(&self, source: SocketAddr, slot: usize, expects_header: bool) -> Option<Client> {
         let destination = self.worker.listeners.get(self.listener)?.address;
         let ends = Endpoints { source, destination };
-        let key = key(source, self.listener);
+        let key = Key { client: source, listener: self.listener };
         if !expects_header {
             return Some(Client { key, ends, skip: 0 });
         }

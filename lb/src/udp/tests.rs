@@ -1,5 +1,5 @@
 use super::sys::{BATCH, Batch};
-use super::worker::Token;
+use super::token::Token;
 use super::*;
 use crate::balance::Seed;
 use crate::proxy_protocol::{Endpoints, Transport, decode_datagram, encode};
