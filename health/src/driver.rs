@@ -48,11 +48,12 @@ async fn run(mut desired: watch::Receiver<Desired>, observed: &watch::Sender<Obs
     desired.mark_changed();
     loop {
         let now = clock();
-        while let Some((id, target)) = table.poll_probe(now) {
-            probes.spawn(run_probe(id, target, Arc::clone(&tools)));
-        }
+        // What is known goes out before thousands of probes are started.
         if let Some(snapshot) = table.poll_observed(now) {
             observed.send_replace(snapshot);
+        }
+        while let Some((id, target)) = table.poll_probe(now) {
+            probes.spawn(run_probe(id, target, Arc::clone(&tools)));
         }
         // Far enough if nothing is due; something happening wakes earlier.
         let next = table.poll_timeout().unwrap_or_else(|| far(now));
