@@ -465,6 +465,27 @@ fn sessions_that_may_go_on_keep_the_port_open() {
 }
 
 #[test]
+fn the_last_reply_leaves_before_the_port_closes() {
+    let server = UdpSocket::bind((address(), 0)).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let at = server.local_addr().unwrap();
+    let mut lab = Lab::new(&[]);
+    lab.backends.push((BackendAddress { ip: at.ip(), port: Some(at.port()) }, BackendUse::Live));
+    lab.service.udp.responses = Some(1);
+    let mut lab = lab.serve();
+    let (client, new) = (lab.client(), lab.client());
+    client.send(b"x").unwrap();
+    let (_, session) = server.recv_from(&mut [0; 10]).unwrap();
+    lab.backends[0].1 = BackendUse::Draining;
+    lab.apply();
+    new.send(b"y").unwrap();
+    lab.until("refusing", |stats| stats.refused_no_backend == 1);
+    server.send_to(b"reply", session).unwrap();
+    assert_eq!(receive(&client), b"reply");
+    assert!(is_refused(&client));
+}
+
+#[test]
 fn a_backend_that_refuses_is_left_for_another() {
     let server = Server::start("a:");
     let closed = UdpSocket::bind((address(), 0)).unwrap().local_addr().unwrap();

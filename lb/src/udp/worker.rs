@@ -344,6 +344,8 @@ impl Worker {
         service.log(self.log.as_ref(), self.index, &session, end, now);
         let refusing = self.listeners.get(key.listener).is_some_and(|listener| listener.refusing);
         if refusing {
+            // Its last reply may still wait.
+            self.flush();
             self.close_if_unused(key.listener);
         }
     }
