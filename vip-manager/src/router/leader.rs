@@ -146,7 +146,7 @@ impl Router {
         if leader.is_offering() {
             // Whoever leads now, it is somebody else.
             if advert.priority > 0 {
-                self.yield_to(link, source, advert, false, now);
+                self.hand_over(link, source, advert, now);
             }
             return Ok(());
         }
@@ -170,6 +170,14 @@ impl Router {
             self.assert_lead(now);
         }
         Ok(())
+    }
+
+    /// Somebody took what was offered: the reason is that of the offer.
+    fn hand_over(&mut self, link: &Link, source: IpAddr, advert: &Advert, now: Instant) {
+        let reason = if self.stopping { Some(Reason::Stopping) } else { self.last_resort_reason() };
+        let reason = reason.unwrap_or_else(|| Reason::BetterLeader(self.seen(source, advert)));
+        self.follow(link, source, advert);
+        self.step_down(Standby::new(advert.interval, now), reason, now);
     }
 
     fn yield_to(&mut self, link: &Link, source: IpAddr, advert: &Advert, unheard: bool, now: Instant) {

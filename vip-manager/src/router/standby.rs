@@ -82,7 +82,8 @@ impl Standby {
     /// After a stall: adverts sent meanwhile may be lost, so a living leader gets the time for one more.
     pub(super) fn listen_again(&mut self, priority: u8, now: Instant) {
         let wait = self.interval.duration().saturating_add(skew(priority, self.interval));
-        self.listening = Some(after(now, wait));
+        let silent = after(self.heard, down_interval(priority, self.interval));
+        self.listening = Some(after(now, wait).max(silent));
         self.preempt = None;
     }
 }

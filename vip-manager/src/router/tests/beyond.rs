@@ -35,7 +35,9 @@ fn an_offer_ends_when_somebody_takes_over_whoever_it_is() {
     router.handle_fitness(track(), now);
     did(&mut router);
     router.handle_advert(&ipv4(), LOW, &advert(90), now + 10 * MS).unwrap();
-    assert_eq!((router.role(), did(&mut router)), (Role::Standby, vec![Did::Retired]));
+    assert_eq!((router.role(), router.reason()), (Role::Standby, &Reason::TrackFailed("gateway".to_owned())));
+    let reason = router.reason().clone();
+    assert_eq!(router.poll_action(), Some(Action::Retire { reason }));
 }
 
 #[test]

@@ -137,3 +137,12 @@ fn a_stalled_standby_listens_before_it_believes_a_silence() {
     router.handle_timer(due);
     assert_eq!(router.role(), Role::Leader);
 }
+
+#[test]
+fn a_short_stall_does_not_make_a_standby_hasty() {
+    let now = epoch();
+    let mut router = standby(spec(), now);
+    router.handle_advert(&ipv4(), HIGH, &advert(150), now).unwrap();
+    router.handle_stall(101 * MS, now + 102 * MS);
+    assert_eq!(router.poll_timeout(), Some(now + down_interval(100, AdvertInterval::DEFAULT)));
+}
