@@ -36,7 +36,7 @@ fn an_interface_vanishes_and_returns() {
         wait_served_by(&probe, &pair.lb2)?;
         lab.switch().plug_in(&pair.lb1)?;
         pair.lb1.configure()?;
-        first.wait_role(GROUP, "standby")?;
+        first.wait_hears_leader(GROUP)?;
         assert_eq!(second.status()?.role(GROUP), Some("leader"));
         // And it can lead again.
         second.process().kill_with_children()?;
