@@ -169,12 +169,14 @@ impl Flow {
 
     /// Tries to write what waits to a target that may not have accepted yet; says whether it has.
     pub(crate) fn greet(&mut self, target: &mut Side) -> Result<bool, Errno> {
-        let written = target.write(self.pending(), false)?;
+        let Some(pending) = &mut self.pending else {
+            target.writable = false;
+            return Ok(false);
+        };
+        let written = target.write(pending.rest(), false)?;
         target.writable &= written > 0;
-        if let Some(pending) = &mut self.pending {
-            pending.written = pending.written.saturating_add(written);
-        }
-        if self.pending().is_empty() {
+        pending.written = pending.written.saturating_add(written);
+        if pending.rest().is_empty() {
             self.pending = None;
         }
         Ok(written > 0)

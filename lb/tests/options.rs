@@ -216,3 +216,44 @@ fn logged_connections_beyond_the_rate_are_counted() {
     }
     proxy.wait_service("logged", |service| service.stats.log_dropped > 0);
 }
+
+#[test]
+fn with_transparent_the_backend_sees_the_client_s_own_address() {
+    let (sender, received) = mpsc::channel();
+    let server = Server::start(move |stream| sender.send(stream.peer_addr().unwrap()).unwrap());
+    let mut service = service("transparent", &[server.address]);
+    service.transparent = true;
+    let desired = up(service);
+    let to = vip(&desired);
+    let _proxy = Proxy::start(vec![desired]);
+    let own = common::address();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((own, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    assert_eq!(received.recv_timeout(PATIENCE).unwrap().ip(), own);
+}
+
+#[test]
+fn a_backend_that_does_not_accept_in_time_is_left_for_the_next() {
+    // Its queue is full: the kernel drops further handshakes, as a dead machine would.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((common::address(), 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let full = socket.local_addr().unwrap().as_socket().unwrap();
+    let _waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let _ = client.connect(&full.into());
+            client
+        })
+        .collect();
+    let server = Server::echo();
+    let mut service = service("slow", &[full, server.address]);
+    service.timeouts.connect = Duration::from_millis(300);
+    let desired = up(service);
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired]);
+    assert_eq!(exchange(to, b"hello"), b"hello");
+    proxy.wait_service("slow", |service| service.stats.retries == 1);
+}

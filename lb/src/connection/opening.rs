@@ -9,7 +9,6 @@ use crate::limits::Refusal;
 use crate::proxy_protocol::{self, Endpoints, HeaderReader};
 use crate::table::{BackendCell, ServiceCell};
 use rustix::event::epoll::{self, EventFlags};
-use rustix::io::Errno;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -177,27 +176,39 @@ impl Connection {
             self.enter_target(&chosen, context);
             let target = chosen.address.socket(self.vip.port());
             let begun = connect::begin(target, from, !self.up.pending().is_empty());
-            match begun.and_then(|socket| self.greet(socket, context)) {
-                Ok(true) => return self.handle_connected(context),
-                Ok(false) => {
-                    context.wheel.set(self.token.key, context.now.saturating_add(milliseconds(timeout)));
-                    return Next::Wait;
-                }
+            let greeted = begun.and_then(|socket| {
+                let mut backend = Side::new(socket, true);
+                // Where the backend is near, it is connected by now.
+                let connected = self.up.greet(&mut backend)?;
+                Ok((backend, connected))
+            });
+            match greeted {
+                Ok((backend, connected)) => return self.wait_for(backend, connected, timeout, context),
                 Err(_) => self.leave_failed(context),
             }
         }
     }
 
-    /// Sends what is at hand right behind the handshake: where the backend is near, it is connected by now.
-    fn greet(&mut self, socket: OwnedFd, context: &Context<'_>) -> Result<bool, Errno> {
-        let mut backend = Side::new(socket, true);
-        let connected = !self.up.pending().is_empty() && self.up.greet(&mut backend)?;
-        backend.writable &= connected;
-        let report = if connected { INTEREST } else { INTEREST | EventFlags::OUT };
+    /// A connected backend has had bytes: from here on no other is tried in its place.
+    fn wait_for(
+        &mut self,
+        mut backend: Side,
+        connected: bool,
+        timeout: Duration,
+        context: &mut Context<'_>,
+    ) -> Next {
         backend.reports_writable = !connected;
-        epoll::add(context.epoll, &backend, self.token.data(Which::Backend), report)?;
+        let report = if connected { INTEREST } else { INTEREST | EventFlags::OUT };
+        let added = epoll::add(context.epoll, &backend, self.token.data(Which::Backend), report);
         self.backend = Some(backend);
-        Ok(connected)
+        if added.is_err() {
+            return Next::End(End::Error);
+        }
+        if connected {
+            return self.handle_connected(context);
+        }
+        context.wheel.set(self.token.key, context.now.saturating_add(milliseconds(timeout)));
+        Next::Wait
     }
 
     /// The backend has accepted.
