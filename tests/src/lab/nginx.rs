@@ -39,7 +39,7 @@ impl Nginx {
     fn config(machine: &Machine, directory: &str) -> String {
         let name = machine.name();
         format!(
-            "daemon off;\nmaster_process off;\npid {directory}/pid;\nworker_rlimit_nofile 20000;\n\
+            "daemon off;\nmaster_process off;\nuser root root;\npid {directory}/pid;\nworker_rlimit_nofile 20000;\n\
              events {{ worker_connections 10000; multi_accept on; }}\n\
              http {{\n  access_log off;\n  default_type text/plain;\n  keepalive_timeout 3600;\n\
              \x20 keepalive_requests 1000000;\n\

@@ -163,6 +163,16 @@ impl Timeline {
         self.longest_outage().map(|outage| outage.gap()).unwrap_or_default()
     }
 
+    /// The longest time between the starts of two requests: for so long the client itself did not ask, because
+    /// its machine was busy. A gap that is hardly longer says nothing about the service.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        let starts = self.samples.iter().map(|sample| sample.begun);
+        let pauses =
+            starts.clone().zip(starts.skip(1)).map(|(one, next)| next.saturating_duration_since(one));
+        pauses.max().unwrap_or_default()
+    }
+
     /// How many requests were answered.
     #[must_use]
     pub fn answered(&self) -> usize {

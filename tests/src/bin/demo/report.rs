@@ -7,12 +7,13 @@ use std::fmt::Write;
 /// What the client saw, a line for each event.
 pub(crate) fn table(chapters: &[Chapter], seen: &Timeline) -> String {
     let mut text = format!(
-        "\nWhat the client saw ({} requests, each over a new connection)\n\n{:<42} {:>12} {:>8} {:>9}  {}\n",
+        "\nWhat the client saw ({} requests, each over a new connection)\n\n{:<42} {:>12} {:>8} {:>9} {:>13}  {}\n",
         seen.samples().len(),
         "event",
         "longest gap",
         "failed",
         "of",
+        "client paused",
         "leader"
     );
     for chapter in chapters {
@@ -20,19 +21,20 @@ pub(crate) fn table(chapters: &[Chapter], seen: &Timeline) -> String {
         // Writing to a String does not fail.
         writeln!(
             text,
-            "{:<42} {:>9} ms {:>8} {:>9}  {} -> {}",
+            "{:<42} {:>9} ms {:>8} {:>9} {:>10} ms  {} -> {}",
             chapter.title,
             part.longest_gap().as_millis(),
             part.failed(),
             part.samples().len(),
+            part.longest_pause().as_millis(),
             chapter.leader_before,
             chapter.leader_after
         )
         .ok();
     }
     text.push_str(
-        "\nThe gap is the longest time in which no new request was answered. Without any fault it is a few\n\
-         milliseconds on a busy machine.\n",
+        "\nThe gap is the longest time in which no new request was answered; without any fault it is a few milliseconds.\n\
+         A busy machine makes the client itself pause: a gap that is hardly longer is the client's, not the pair's.\n",
     );
     text
 }
