@@ -22,7 +22,7 @@ lint: ## Formatting and lints.
 test: ## Every test, in under 15 minutes from a warm build.
 	@scripts/test.sh
 
-soak: ## The tests with their full counts; writes docs/soak.md.
+soak: ## The tests with their full counts; writes the result into docs/promises.md.
 	@scripts/soak.sh
 
 demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts.
