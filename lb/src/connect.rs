@@ -31,13 +31,23 @@ pub(crate) fn begin(target: SocketAddr, from: Option<IpAddr>, data_follows: bool
         sockopt::set_tcp_quickack(&socket, false)?;
     }
     if let Some(from) = from {
-        sys::set_transparent(&socket, from.is_ipv6())?;
+        set_transparent(&socket, from)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM))?;
         sys::set_bind_address_no_port(&socket)?;
         rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;
     }
     match rustix::net::connect(&socket, &target) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error),
+    }
+}
+
+/// Lets a socket bind to an address that is not ours (needs CAP_NET_ADMIN or CAP_NET_RAW).
+fn set_transparent(socket: impl AsFd, from: IpAddr) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    match from {
+        IpAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        IpAddr::V6(_) => socket.set_ip_transparent_v6(true),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::balance::Seed;
 use crate::connection_log::{self, LogQueue};
 use crate::error::StartError;
 use crate::shared::{Descriptors, Message, Shared, WorkerShared};
-use crate::table::{Change, Tables};
+use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
 use crate::udp::UdpWorkers;
 use crate::worker::Worker;
@@ -120,7 +120,9 @@ impl Engine {
 
     fn apply(&mut self) {
         let desired = self.desired.borrow_and_update().clone();
-        for change in self.tables.apply(&desired) {
+        let changes = self.tables.apply(&desired);
+        // First all that is given up, since it may be wanted by another.
+        for change in &changes {
             match change {
                 Change::Removed(cell) => {
                     self.errors.remove(&cell.name);
@@ -129,23 +131,31 @@ impl Engine {
                         Protocol::Udp => self.udp.remove(&cell.name),
                     }
                 }
-                Change::Made { cell, listeners, condemned } => {
-                    let errors = match cell.protocol() {
-                        Protocol::Tcp if listeners => self.tcp.apply(&cell),
-                        Protocol::Tcp => self.errors.remove(&cell.name).unwrap_or_default(),
-                        Protocol::Udp => self.udp.apply(&cell),
-                    };
-                    self.set_errors(&cell.name, errors);
-                    if condemned && cell.protocol() == Protocol::Tcp {
-                        self.send_all(|| Message::Condemned(Arc::clone(&cell)));
-                    }
-                }
+                Change::Made { cell, .. } if cell.protocol() == Protocol::Tcp => self.tcp.release(cell),
+                Change::Made { .. } => {}
             }
         }
+        for change in &changes {
+            if let Change::Made { cell, listeners, condemned } = change {
+                self.apply_service(cell, *listeners, *condemned);
+            }
+        }
+        self.tcp.close_free();
         self.limit_descriptors();
         self.change = self.change.wrapping_add(1);
         let change = self.change;
         self.send_all(|| Message::Applied(change));
+    }
+
+    fn apply_service(&mut self, cell: &Arc<ServiceCell>, listeners: bool, condemned: bool) {
+        let tcp = cell.protocol() == Protocol::Tcp;
+        if listeners || !tcp {
+            let errors = if tcp { self.tcp.apply(cell) } else { self.udp.apply(cell) };
+            self.set_errors(&cell.name, errors);
+        }
+        if condemned && tcp {
+            self.send_all(|| Message::Condemned(Arc::clone(cell)));
+        }
     }
 
     /// Tries again what could not be bound: the other process may have gone.

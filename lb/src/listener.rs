@@ -7,6 +7,7 @@
 
 use crate::connect;
 use crate::table::ServiceCell;
+use arc_swap::ArcSwap;
 use fulcrum_config::Timeouts;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, SocketType, sockopt};
@@ -22,10 +23,22 @@ const BACKLOG: i32 = 65_535;
 pub(crate) struct Listener {
     pub(crate) socket: OwnedFd,
     pub(crate) address: SocketAddr,
-    pub(crate) service: Arc<ServiceCell>,
+    /// Who takes its connections now.
+    pub(crate) service: ArcSwap<ServiceCell>,
 }
 
 impl Listener {
+    pub(crate) fn new(socket: OwnedFd, address: SocketAddr, service: &Arc<ServiceCell>) -> Self {
+        Self { socket, address, service: ArcSwap::new(Arc::clone(service)) }
+    }
+
+    /// Options of the connections that it takes from now on.
+    pub(crate) fn set_options(&self, timeouts: &Timeouts) {
+        if let Err(error) = connect::set_lasting_options(&self.socket, timeouts) {
+            tracing::warn!(%error, address = %self.address, "new connections keep their former timeouts");
+        }
+    }
+
     /// Has the kernel complete handshakes.
     pub(crate) fn listen(&self) -> Result<(), Errno> {
         rustix::net::listen(&self.socket, BACKLOG)

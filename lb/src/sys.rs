@@ -4,15 +4,6 @@
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Lets a socket bind to an address that is not ours (IP_TRANSPARENT; needs CAP_NET_ADMIN or CAP_NET_RAW).
-pub(crate) fn set_transparent(socket: impl AsFd, ipv6: bool) -> Result<(), Errno> {
-    if ipv6 {
-        enable(socket, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
-    } else {
-        enable(socket, libc::IPPROTO_IP, libc::IP_TRANSPARENT)
-    }
-}
-
 /// Leaves the choice of a port to `connect`, which may share one among several targets.
 pub(crate) fn set_bind_address_no_port(socket: impl AsFd) -> Result<(), Errno> {
     enable(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)

@@ -3,12 +3,13 @@
 use crate::listener::{self, Listener};
 use crate::shared::{Message, Shared};
 use crate::table::ServiceCell;
-use fulcrum_config::ServiceName;
+use fulcrum_config::{ServiceName, Timeouts};
 use rustix::io::Errno;
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// With more addresses than this, each has one listener in place of one for each worker: a listener costs a
 /// descriptor. Workers pass on what they accept, so the load is spread all the same.
@@ -19,8 +20,11 @@ const SPREAD_UP_TO: usize = 512;
 pub(crate) struct TcpListeners {
     shared: Arc<Shared>,
     services: BTreeMap<ServiceName, Bound>,
-    /// Where each listener is, as workers know it.
-    places: Slab<usize>,
+    /// Given up by one service, and perhaps wanted by another in the same change: a service that is renamed
+    /// loses no client.
+    free: BTreeMap<SocketAddr, Vec<Placed>>,
+    /// Names of listeners, as workers know them.
+    ids: Slab<()>,
     addresses: usize,
     /// Listeners there may be.
     limit: usize,
@@ -29,53 +33,84 @@ pub(crate) struct TcpListeners {
 #[derive(Debug, Default)]
 struct Bound {
     serve: bool,
-    unacknowledged: std::time::Duration,
-    addresses: BTreeMap<SocketAddr, Vec<usize>>,
+    unacknowledged: Duration,
+    addresses: BTreeMap<SocketAddr, Vec<Placed>>,
+}
+
+/// A listener and the worker that has it.
+#[derive(Debug)]
+struct Placed {
+    id: usize,
+    worker: usize,
+    listener: Arc<Listener>,
 }
 
 impl TcpListeners {
     /// `files` is the limit on open files, of which listeners may use half.
     pub(crate) fn new(shared: Arc<Shared>, files: u64) -> Self {
         let limit = usize::try_from(files / 2).unwrap_or(usize::MAX);
-        Self { shared, services: BTreeMap::new(), places: Slab::new(), addresses: 0, limit }
+        Self {
+            shared,
+            services: BTreeMap::new(),
+            free: BTreeMap::new(),
+            ids: Slab::new(),
+            addresses: 0,
+            limit,
+        }
     }
 
     /// Sockets now.
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.ids.len()
+    }
+
+    /// Gives up the addresses that a service no longer has. Comes before [`Self::apply`] for any service.
+    pub(crate) fn release(&mut self, cell: &ServiceCell) {
+        let wanted: BTreeSet<SocketAddr> = cell.table().addresses().collect();
+        if let Some(bound) = self.services.get_mut(&cell.name) {
+            let addresses = std::mem::take(&mut bound.addresses);
+            let (kept, given_up): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                addresses.into_iter().partition(|(address, _)| wanted.contains(address));
+            bound.addresses = kept;
+            self.free.extend(given_up);
+        }
+    }
+
+    /// Gives up all addresses of a service. Connections that it has go on.
+    pub(crate) fn remove(&mut self, service: &ServiceName) {
+        if let Some(bound) = self.services.remove(service) {
+            self.free.extend(bound.addresses);
+        }
     }
 
     /// Has a service served as its table says now. Returns why some addresses are not, a message for each.
     pub(crate) fn apply(&mut self, cell: &Arc<ServiceCell>) -> Vec<String> {
         let table = cell.table();
         let serve = table.can_serve();
-        let unacknowledged = table.service().timeouts.unacknowledged;
-        let wanted: BTreeSet<SocketAddr> = table.addresses().collect();
+        let timeouts = table.service().timeouts;
         let mut bound = self.services.remove(&cell.name).unwrap_or_default();
-        let keep = bound.unacknowledged == unacknowledged;
-        bound.addresses.retain(|address, ids| {
-            let keep = keep && wanted.contains(address);
-            if !keep {
-                self.addresses = self.addresses.saturating_sub(1);
-                self.close(ids);
+        for placed in bound.addresses.values().flatten() {
+            if bound.unacknowledged != timeouts.unacknowledged {
+                placed.listener.set_options(&timeouts);
             }
-            keep
-        });
-        if bound.serve != serve {
-            for id in bound.addresses.values().flatten() {
-                self.tell(*id, Message::Serve { id: *id, serve });
+            if bound.serve != serve {
+                self.tell(placed, Message::Serve { id: placed.id, serve });
             }
         }
         bound.serve = serve;
-        bound.unacknowledged = unacknowledged;
+        bound.unacknowledged = timeouts.unacknowledged;
         let mut errors = Vec::new();
-        for address in wanted {
+        for address in table.addresses() {
             if bound.addresses.contains_key(&address) {
                 continue;
             }
-            match self.open(cell, address, serve) {
-                Ok(ids) => {
-                    bound.addresses.insert(address, ids);
+            let opened = match self.free.remove(&address) {
+                Some(free) => Ok(self.take_over(free, cell, &timeouts, serve)),
+                None => self.open(cell, address, &timeouts, serve),
+            };
+            match opened {
+                Ok(placed) => {
+                    bound.addresses.insert(address, placed);
                 }
                 Err(error) => errors.push(explain(address, error)),
             }
@@ -84,56 +119,65 @@ impl TcpListeners {
         errors
     }
 
-    /// Serves a service no longer. Connections that it has go on.
-    pub(crate) fn remove(&mut self, service: &ServiceName) {
-        if let Some(bound) = self.services.remove(service) {
-            for ids in bound.addresses.values() {
-                self.addresses = self.addresses.saturating_sub(1);
-                self.close(ids);
+    /// Closes what was given up and nobody wanted. Comes after [`Self::apply`] for all services.
+    pub(crate) fn close_free(&mut self) {
+        for placed in std::mem::take(&mut self.free).into_values() {
+            self.addresses = self.addresses.saturating_sub(1);
+            for placed in placed {
+                self.tell(&placed, Message::Close { id: placed.id });
+                self.ids.try_remove(placed.id);
             }
         }
+    }
+
+    fn take_over(
+        &self,
+        free: Vec<Placed>,
+        cell: &Arc<ServiceCell>,
+        timeouts: &Timeouts,
+        serve: bool,
+    ) -> Vec<Placed> {
+        for placed in &free {
+            placed.listener.service.store(Arc::clone(cell));
+            placed.listener.set_options(timeouts);
+            self.tell(placed, Message::Serve { id: placed.id, serve });
+        }
+        free
     }
 
     fn open(
         &mut self,
         cell: &Arc<ServiceCell>,
         address: SocketAddr,
+        timeouts: &Timeouts,
         serve: bool,
-    ) -> Result<Vec<usize>, Errno> {
+    ) -> Result<Vec<Placed>, Errno> {
         let workers = self.shared.workers.len();
         let count = if self.addresses < SPREAD_UP_TO { workers } else { 1 };
-        if self.places.len().saturating_add(count) > self.limit {
+        if self.ids.len().saturating_add(count) > self.limit {
             return Err(Errno::MFILE);
         }
-        let sockets = listener::bind(address, count, &cell.table().service().timeouts)?;
-        let listeners: Vec<Arc<Listener>> = sockets
-            .into_iter()
-            .map(|socket| Arc::new(Listener { socket, address, service: Arc::clone(cell) }))
-            .collect();
+        let sockets = listener::bind(address, count, timeouts)?;
+        let listeners: Vec<Arc<Listener>> =
+            sockets.into_iter().map(|socket| Arc::new(Listener::new(socket, address, cell))).collect();
         if serve {
             // Here already, so that an error is known and no SYN is refused from now on.
             listeners.iter().try_for_each(|listener| listener.listen())?;
         }
-        let mut ids = Vec::with_capacity(count);
-        for (offset, listener) in listeners.into_iter().enumerate() {
+        let place = |(offset, listener): (usize, Arc<Listener>)| {
             let worker = self.addresses.wrapping_add(offset).checked_rem(workers).unwrap_or(0);
-            let id = self.places.insert(worker);
-            self.tell(id, Message::Listen { id, listener, serve });
-            ids.push(id);
+            Placed { id: self.ids.insert(()), worker, listener }
+        };
+        let placed: Vec<Placed> = listeners.into_iter().enumerate().map(place).collect();
+        for one in &placed {
+            self.tell(one, Message::Listen { id: one.id, listener: Arc::clone(&one.listener), serve });
         }
         self.addresses = self.addresses.saturating_add(1);
-        Ok(ids)
+        Ok(placed)
     }
 
-    fn close(&mut self, ids: &[usize]) {
-        for id in ids {
-            self.tell(*id, Message::Close { id: *id });
-            self.places.try_remove(*id);
-        }
-    }
-
-    fn tell(&self, id: usize, message: Message) {
-        if let Some(worker) = self.places.get(id).and_then(|worker| self.shared.workers.get(*worker)) {
+    fn tell(&self, placed: &Placed, message: Message) {
+        if let Some(worker) = self.shared.workers.get(placed.worker) {
             worker.send(message);
         }
     }

@@ -264,7 +264,7 @@ impl Worker {
         let token = Token { key, generation: self.next_generation };
         self.next_generation = self.next_generation.wrapping_add(1) & (u32::MAX >> 1);
         let now = self.now_milliseconds;
-        let service = Arc::clone(&listener.service);
+        let service = listener.service.load_full();
         entry.insert(Connection::new(token, socket, client, listener.address, service, now));
         self.publish_load();
         self.with_connection(token, Connection::start);

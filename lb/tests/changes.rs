@@ -178,6 +178,34 @@ fn a_removed_service_takes_no_more_and_keeps_what_it_has() {
 }
 
 #[test]
+fn a_renamed_service_refuses_nobody() {
+    let server = Server::echo();
+    let first = up(service("before", &[server.address]));
+    let to = vip(&first);
+    let mut second = first.clone();
+    Arc::make_mut(&mut second.service).name = ServiceName::new("after");
+    // Its place among the names decides which of the two is changed first.
+    let proxy = Proxy::start(vec![first.clone()]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let client = spawn(move || {
+        let mut count = 0_u64;
+        while !stopped.load(Ordering::Relaxed) {
+            assert_eq!(exchange(to, b"hello"), b"hello");
+            count += 1;
+        }
+        count
+    });
+    for round in 0..20 {
+        let service = if round % 2 == 0 { second.clone() } else { first.clone() };
+        proxy.desired.send_replace(table(vec![service]));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(client.join().unwrap() > 0);
+}
+
+#[test]
 fn when_the_engine_ends_clients_are_reset() {
     let server = Server::echo();
     let desired = up(service("ends", &[server.address]));

@@ -74,7 +74,7 @@ impl Worker {
         };
         if let Err(error) = done {
             let Listener { address, service, .. } = &*taking.listener;
-            tracing::error!(%error, %address, service = %service.name, serve, "a listener could not be switched");
+            tracing::error!(%error, %address, service = %service.load().name, serve, "a listener could not be switched");
         }
     }
 
