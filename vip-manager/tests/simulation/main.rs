@@ -10,6 +10,7 @@
 )]
 
 mod check;
+mod five;
 mod lab;
 mod one_way;
 mod random;
