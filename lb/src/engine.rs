@@ -92,13 +92,14 @@ struct Engine {
 }
 
 impl Engine {
+    #[allow(clippy::disallowed_methods)] // The loop that reads the clock, for its next turn.
     async fn run(mut self) {
         // Before the first listener stands: its first client is not to be refused.
         self.limit_descriptors();
         self.apply();
         let shared = Arc::clone(&self.shared);
+        let mut next = tokio::time::Instant::now();
         loop {
-            let every = TELL_EVERY.saturating_mul(self.thousands());
             tokio::select! {
                 changed = self.desired.changed() => match changed {
                     Ok(()) => self.apply(),
@@ -109,9 +110,11 @@ impl Engine {
                         self.tell();
                     }
                 }
-                () = tokio::time::sleep(every) => {
+                () = tokio::time::sleep_until(next) => {
                     self.retry();
                     self.tell();
+                    let every = TELL_EVERY.saturating_mul(self.thousands());
+                    next = tokio::time::Instant::now().checked_add(every).unwrap_or(next);
                 }
             }
         }
@@ -184,23 +187,32 @@ impl Engine {
         self.shared.workers.iter().all(|worker| worker.applied.load(Ordering::Acquire) == self.change)
     }
 
+    /// Tells what changed since it was last told. Nothing is made anew for what did not: there may be thousands
+    /// of services, and a change waits meanwhile.
     fn tell(&self) {
-        let mut observed = Observed {
-            ready: self.is_applied() && self.errors.is_empty(),
-            connections_limit: self.shared.descriptors.limit() / 2,
-            refused_at_limit: self.shared.descriptors.refused(),
-            ..Observed::default()
-        };
-        for cell in self.tables.services() {
-            let errors = self.errors.get(&cell.name).cloned().unwrap_or_default();
-            let service = cell.observed(errors);
-            observed.connections = observed.connections.wrapping_add(service.stats.connections);
-            observed.services.insert(cell.name.clone(), service);
-        }
+        let ready = self.is_applied() && self.errors.is_empty();
+        let descriptors = &self.shared.descriptors;
         self.observed.send_if_modified(|told| {
-            let news = *told != observed;
-            *told = observed;
-            news
+            let mut news = replace(&mut told.ready, ready);
+            news |= replace(&mut told.connections_limit, descriptors.limit() / 2);
+            news |= replace(&mut told.refused_at_limit, descriptors.refused());
+            let mut connections: u64 = 0;
+            for cell in self.tables.services() {
+                let errors = self.errors.get(&cell.name).map_or(&[][..], Vec::as_slice);
+                if let Some(service) = told.services.get_mut(&cell.name) {
+                    news |= cell.update(service, errors);
+                } else {
+                    told.services.insert(cell.name.clone(), cell.observed(errors.to_vec()));
+                    news = true;
+                }
+                let service = told.services.get(&cell.name);
+                connections = connections.saturating_add(service.map_or(0, |told| told.stats.connections));
+            }
+            if told.services.len() > self.tables.services().len() {
+                told.services.retain(|name, _| self.tables.service(name).is_some());
+                news = true;
+            }
+            news | replace(&mut told.connections, connections)
         });
     }
 
@@ -233,6 +245,13 @@ impl Engine {
             let _ = thread.join();
         }
     }
+}
+
+/// Whether that changed it.
+fn replace<T: PartialEq>(old: &mut T, new: T) -> bool {
+    let changed = *old != new;
+    *old = new;
+    changed
 }
 
 fn start_workers(

@@ -92,6 +92,35 @@ impl ServiceCell {
         table.balancer.choose(flow, &now).and_then(|index| table.backends.get(index)).cloned()
     }
 
+    /// Brings what was told of the service up to date, and says whether anything changed.
+    pub(crate) fn update(&self, told: &mut ServiceObserved, errors: &[String]) -> bool {
+        let stats = ServiceCounters::sum(&self.counters);
+        let mut news = told.stats != stats || told.errors != errors;
+        told.stats = stats;
+        if told.errors != errors {
+            told.errors = errors.to_vec();
+        }
+        let table = self.table();
+        for backend in &table.backends {
+            let stats = BackendCounters::sum(&backend.counters);
+            match told.backends.get_mut(&backend.name) {
+                Some(told) => {
+                    news |= *told != stats;
+                    *told = stats;
+                }
+                None => {
+                    told.backends.insert(backend.name.clone(), stats);
+                    news = true;
+                }
+            }
+        }
+        if told.backends.len() > table.backends.len() {
+            told.backends.retain(|name, _| table.backends.iter().any(|backend| backend.name == *name));
+            news = true;
+        }
+        news
+    }
+
     /// Counters of the service and of its backends.
     pub(crate) fn observed(&self, errors: Vec<String>) -> ServiceObserved {
         let table = self.table();

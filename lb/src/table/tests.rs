@@ -190,3 +190,21 @@ fn every_address_and_port_is_listed() {
         .collect();
     assert_eq!(addresses, ["10.0.0.100:80", "10.0.0.100:81", "[2001:db8::100]:80", "[2001:db8::100]:81"]);
 }
+
+#[test]
+fn what_is_told_follows_the_counters_and_the_backends() {
+    let mut tables = tables();
+    tables.apply(&table(&[desired(service("a", 2))]));
+    let cell = Arc::clone(&tables.services[&ServiceName::new("a")]);
+    let mut told = cell.observed(Vec::new());
+    assert!(!cell.update(&mut told, &[]), "nothing happened");
+    cell.counters[1].accepted.add(3);
+    cell.table().backends[0].counters[0].connected.add(2);
+    assert!(cell.update(&mut told, &["why".to_owned()]));
+    assert_eq!(told, cell.observed(vec!["why".to_owned()]));
+    assert_eq!(told.stats.accepted, 3);
+    tables.apply(&table(&[desired(service("a", 1))]));
+    assert!(cell.update(&mut told, &[]));
+    assert_eq!(told, cell.observed(Vec::new()));
+    assert_eq!(told.backends.len(), 1);
+}
