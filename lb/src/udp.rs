@@ -157,7 +157,9 @@ impl UdpWorkers {
         if self.sockets.saturating_add(count) > self.limit {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let ours = self.released.get(&address).is_some_and(|mark| mark.strong_count() > 0);
+        // Another service may have it still, and lose it with the same change.
+        let ours = self.released.get(&address).is_some_and(|mark| mark.strong_count() > 0)
+            || self.services.values().any(|held| held.contains_key(&address));
         let sockets = sockets::listeners(address, count, ours)?;
         let mark = Arc::new(());
         let first = self.addresses.checked_rem(self.workers.len()).unwrap_or(0);
