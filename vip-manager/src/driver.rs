@@ -8,6 +8,7 @@ mod engine;
 mod group;
 mod link;
 mod show;
+mod virtual_mac;
 
 use crate::border::{Desired, Observed};
 use crate::error::StartError;

@@ -135,11 +135,18 @@ impl Guard {
         self.tell(now, &ToGuard::Beat { at_nanoseconds: nanoseconds }, None);
     }
 
-    /// Hands over the socket that adverts of `link` leave by.
-    pub(crate) fn set_sender(&mut self, now: Instant, link: u64, sender: OwnedFd) {
-        self.senders.insert(link, sender);
-        if let Some(sender) = self.senders.get(&link).and_then(|sender| sender.try_clone().ok()) {
-            self.tell(now, &ToGuard::Sender { link }, Some(&sender));
+    /// Hands over a socket that adverts leave by.
+    pub(crate) fn set_sender(&mut self, now: Instant, number: u64, sender: OwnedFd) {
+        self.senders.insert(number, sender);
+        if let Some(sender) = self.senders.get(&number).and_then(|sender| sender.try_clone().ok()) {
+            self.tell(now, &ToGuard::Sender { number }, Some(&sender));
+        }
+    }
+
+    /// Takes one back.
+    pub(crate) fn remove_sender(&mut self, now: Instant, number: u64) {
+        if self.senders.remove(&number).is_some() {
+            self.tell(now, &ToGuard::Sender { number }, None);
         }
     }
 
@@ -177,8 +184,8 @@ impl Guard {
     }
 
     fn tell_everything(&self, process: &Process) -> io::Result<()> {
-        for (link, sender) in &self.senders {
-            process.send(&ToGuard::Sender { link: *link }, Some(sender))?;
+        for (number, sender) in &self.senders {
+            process.send(&ToGuard::Sender { number: *number }, Some(sender))?;
         }
         for (name, orders) in &self.groups {
             process.send(&ToGuard::Group { name: name.clone(), orders: Some(orders.clone()) }, None)?;

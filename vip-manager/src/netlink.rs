@@ -8,7 +8,7 @@ mod messages;
 mod monitor;
 mod view;
 
-pub(crate) use messages::{add_address, delete_address, device_delete};
+pub(crate) use messages::{add_address, delete_address, device_delete, device_set_up, macvlan_add};
 use messages::{dump_addresses, dump_links};
 pub(crate) use monitor::{Change, Monitor};
 pub(crate) use view::{InterfaceState, View};

@@ -32,6 +32,22 @@ pub(crate) fn for_interface(interface: &str) -> [Wanted; 2] {
     ]
 }
 
+/// What a device that carries a virtual MAC needs.
+pub(crate) fn for_virtual_mac(device: &str) -> [Wanted; 6] {
+    let v4 = |name: &str, value| Wanted { name: format!("net/ipv4/conf/{device}/{name}"), value };
+    let v6 = |name: &str, value| Wanted { name: format!("net/ipv6/conf/{device}/{name}"), value };
+    [
+        v4("arp_ignore", "8"),
+        v4("arp_announce", "2"),
+        // Answers leave by the interface below, so the way back is never the way in.
+        v4("rp_filter", "2"),
+        // The device only receives; it needs no addresses of its own.
+        v6("accept_ra", "0"),
+        v6("autoconf", "0"),
+        v6("addr_gen_mode", "1"),
+    ]
+}
+
 /// Those in force.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {

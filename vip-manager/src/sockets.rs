@@ -2,9 +2,11 @@
 
 mod filter;
 mod neighbour;
+mod packet;
 mod vrrp;
 
 pub(crate) use neighbour::NeighbourSocket;
+pub(crate) use packet::advert_frame;
 pub(crate) use vrrp::VrrpSocket;
 
 use std::io;

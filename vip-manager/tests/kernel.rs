@@ -77,6 +77,52 @@ fn unicast_adverts_and_both_families_in_one_group() {
 }
 
 #[test]
+fn three_nodes_with_ipv6_unicast_know_each_other_by_their_configured_addresses() {
+    let lab = Lab::new(3);
+    let extra = "vips=fd09::100 adverts=unicast";
+    let mut one = lab.start(1, 3, extra);
+    wait_until("node 1 leads", || one.leads());
+    let (two, three) = (lab.start(2, 3, extra), lab.start(3, 3, extra));
+    for node in [&two, &three] {
+        wait_until("it follows node 1", || node.now()["groups"][0]["leader"] == "fd09::1");
+    }
+    one.kill();
+    wait_until("another one leads", || two.leads() != three.leads());
+    wait_until("the VIP is on one node", || lab.holders(3, VIP6).len() == 1);
+}
+
+#[test]
+fn a_virtual_mac_moves_with_the_group() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100,fd09::100 vrid=51 virtual_mac=yes");
+    let answered_by = |mac: &str, address: &str| {
+        assert_eq!(lab.asks(address).as_deref(), Some(mac));
+        assert!(lab.pings(address), "{address} is reached by its virtual MAC");
+    };
+    answered_by("00:00:5e:00:01:33", VIP);
+    answered_by("00:00:5e:00:02:33", VIP6);
+
+    one.kill();
+    wait_until("node 2 leads", || two.leads());
+    assert_eq!(
+        two.now()["groups"][0]["reason"],
+        "leader-resigned",
+        "the guard sends from the virtual MAC too"
+    );
+    assert!(lab.pings(VIP), "clients need not learn anything");
+    answered_by("00:00:5e:00:01:33", VIP);
+    answered_by("00:00:5e:00:02:33", VIP6);
+    wait_until("the dead node's devices are gone", || !lab.ip(1, "-o link show").contains("vrrp"));
+
+    let mut one = lab.start(1, 2, "vips=10.9.0.100,fd09::100 vrid=51 virtual_mac=yes");
+    wait_until("node 1 stands by", || one.role() == "standby");
+    wait_until("its devices are down", || lab.ip(1, "-o link show").matches("state DOWN").count() == 2);
+    one.say("stop");
+    assert!(one.ended());
+    assert!(!lab.ip(1, "-o link show").contains("vrrp"));
+}
+
+#[test]
 fn a_frozen_leader_is_silent_and_its_guard_resigns() {
     let lab = Lab::new(2);
     let (one, two) = pair(&lab, "vips=10.9.0.100");
@@ -127,6 +173,7 @@ fn an_interface_vanishes_and_returns() {
     let returned = Instant::now();
     lab.connect(1);
     wait_until("node 1 stands by", || one.role() == "standby");
+    wait_until("it knows its leader", || one.now()["groups"][0]["leader"] == "10.9.0.2");
     assert_eq!(two.became("standby", returned), None);
     lab.ip(2, "link set veth0 down");
     wait_until("node 1 leads", || one.leads());

@@ -9,6 +9,7 @@ use super::Options;
 use super::addresses::Addresses;
 use super::group::GroupDriver;
 use super::link::{LinkDriver, Update, count};
+use super::virtual_mac::{Devices, Kernel};
 use crate::border::{Counters, Desired, Observed};
 use crate::error::StartError;
 use crate::guard::Guard;
@@ -27,7 +28,8 @@ pub(super) const VRRP: u64 = 0;
 pub(super) const NEIGHBOUR: u64 = 1;
 const MONITOR: u64 = 2;
 const GUARD: u64 = 3;
-const KINDS: u64 = 4;
+pub(super) const VIRTUAL: u64 = 4;
+const KINDS: u64 = 8;
 
 /// The token of a socket: which link, which kind.
 pub(super) fn token(number: u64, kind: u64) -> u64 {
@@ -50,12 +52,13 @@ pub(super) struct Engine {
     pub(super) links: BTreeMap<Link, LinkDriver>,
     pub(super) groups: BTreeMap<GroupName, GroupDriver>,
     addresses: Addresses,
+    pub(super) devices: Devices,
     pub(super) counters: Counters,
     /// Of the kernel settings, by interface.
     pub(super) setting_errors: BTreeMap<String, String>,
     next_number: u64,
     retry_at: Option<Instant>,
-    last_turn: Instant,
+    last_run: Instant,
     busy_turns: u32,
     tokens: Vec<u64>,
     buffer: Vec<u8>,
@@ -92,11 +95,12 @@ impl Engine {
             links: BTreeMap::new(),
             groups: BTreeMap::new(),
             addresses: Addresses::default(),
+            devices: Devices::default(),
             counters: Counters::default(),
             setting_errors: BTreeMap::new(),
             next_number: 1,
             retry_at: None,
-            last_turn: now,
+            last_run: now,
             busy_turns: 0,
             tokens: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
@@ -187,15 +191,18 @@ impl Engine {
         // The guard knows what to do before there is anything to undo, and a beat comes before orders.
         self.beat(now);
         self.instruct_guard(now);
+        self.reconcile_devices(now);
         if self.addresses.reconcile(&mut self.groups, &mut self.view, &mut self.netlink, now) {
             self.show.changed();
         }
+        // The kernel may have kept us waiting for its lock.
+        let now = clock();
+        self.handle_pause(now);
         self.send_due(now);
         self.act(now);
         self.note_takeovers(clock());
-        self.finish_stop();
+        self.finish_stop(now);
         self.publish(now);
-        self.last_turn = now;
     }
 
     /// When the next turn is due if nothing comes in.
@@ -204,30 +211,33 @@ impl Engine {
             return Some(now);
         }
         let groups = self.groups.values().filter_map(GroupDriver::poll_timeout).min();
-        let beat = self.beat_interval().and_then(|interval| self.last_turn.checked_add(interval));
+        let beat = self.beat_interval().and_then(|interval| self.last_run.checked_add(interval));
         let guard = self.guard.as_ref().and_then(Guard::poll_timeout);
-        let deadlines =
-            [groups, beat, guard, self.retry_at, self.addresses.poll_timeout(), self.show.poll_timeout()];
+        let deadlines = [
+            groups,
+            beat,
+            guard,
+            self.retry_at,
+            self.addresses.poll_timeout(),
+            self.devices.poll_timeout(),
+            self.show.poll_timeout(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
     /// A process that did not run may have been replaced by its peers: the routers must know before anything
-    /// is sent or answered.
+    /// is sent or answered. Called wherever time may have passed.
     fn handle_pause(&mut self, now: Instant) {
-        let paused = now.saturating_duration_since(self.last_turn);
-        let Some(interval) = self.groups.values().map(|group| group.group.advert_interval.duration()).min()
-        else {
-            return;
-        };
+        let paused = now.saturating_duration_since(self.last_run);
+        self.last_run = now;
         // Without a beat to wait for, a long quiet time is no pause.
-        if self.beat_interval().is_none() || paused <= interval.saturating_mul(2) {
+        if self.beat_interval().is_none_or(|interval| paused <= interval.saturating_mul(2)) {
             return;
         }
         count(&mut self.counters, "pauses");
         for group in self.groups.values_mut() {
             group.router.handle_stall(paused, now);
         }
-        self.last_turn = now;
         self.act(now);
     }
 
@@ -245,7 +255,14 @@ impl Engine {
     fn update_links(&mut self, now: Instant) {
         let Some(config) = self.desired.as_ref().map(|desired| Arc::clone(&desired.config)) else { return };
         let wanted: BTreeSet<Link> = self.groups.values().flat_map(GroupDriver::links).cloned().collect();
-        self.links.retain(|link, _| wanted.contains(link));
+        let guard = &mut self.guard;
+        self.links.retain(|link, driver| {
+            let stays = wanted.contains(link);
+            if let Some(guard) = guard.as_mut().filter(|_| !stays) {
+                driver.sender_numbers().for_each(|number| guard.remove_sender(now, number));
+            }
+            stays
+        });
         for link in wanted {
             let driver = self.links.entry(link.clone()).or_insert_with(|| {
                 let number = self.next_number;
@@ -255,9 +272,7 @@ impl Engine {
             let update = driver.update(&config, &self.view, &self.poller);
             if let Update::Opened = update {
                 apply_settings(&mut self.settings, &mut self.setting_errors, &link);
-                if let (Some(guard), Some(sender)) = (&mut self.guard, driver.sender()) {
-                    guard.set_sender(now, driver.number, sender);
-                }
+                hand_over_senders(self.guard.as_mut(), driver, now);
             }
             if !matches!(update, Update::Unchanged) {
                 tracing::info!(interface = %link.interface, family = ?link.family, up = driver.open.is_some(), "link changed");
@@ -272,6 +287,20 @@ impl Engine {
         for group in self.groups.values_mut() {
             group.update_links(&self.links, now);
         }
+    }
+
+    /// Makes the devices for virtual MACs what the groups want.
+    fn reconcile_devices(&mut self, now: Instant) {
+        let mut kernel = Kernel {
+            view: &self.view,
+            netlink: &mut self.netlink,
+            settings: &mut self.settings,
+            poller: &self.poller,
+        };
+        if self.stopped {
+            return self.devices.remove_all(&mut kernel);
+        }
+        self.devices.reconcile(&self.groups, &self.links, &mut kernel, &mut self.next_number, now);
     }
 
     fn update_fitness(&mut self, now: Instant) {
@@ -320,5 +349,14 @@ fn apply_settings(settings: &mut Settings, errors: &mut BTreeMap<String, String>
     match settings.apply(&settings::for_interface(interface)) {
         Ok(()) => drop(errors.remove(interface)),
         Err(error) => drop(errors.insert(interface.to_owned(), error)),
+    }
+}
+
+/// Gives the guard the sockets that it would resign by.
+fn hand_over_senders(guard: Option<&mut Guard>, driver: &LinkDriver, now: Instant) {
+    let Some(guard) = guard else { return };
+    match driver.senders() {
+        Ok(senders) => senders.into_iter().for_each(|(number, sender)| guard.set_sender(now, number, sender)),
+        Err(error) => tracing::error!(%error, "no descriptors are left for the guard; it can't resign"),
     }
 }

@@ -4,8 +4,9 @@ use super::link::LinkDriver;
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role};
+use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
-use crate::guard::{Orders, Resignation};
+use crate::guard::Orders;
 use crate::netlink::View;
 use crate::prober::{Prober, Verdict};
 use crate::router::{Fitness, Router, RouterSpec, down_interval};
@@ -41,8 +42,14 @@ pub(super) struct GroupDriver {
     fitness: Option<Fitness>,
     defended: Option<Instant>,
     prober_done: bool,
+    /// Who had which address; not answered for until it was probed anew.
+    suspects: BTreeMap<IpAddr, Mac>,
+    /// Verdicts may still change.
+    probing: bool,
     /// What the announcer knows.
     announced: Vec<Vip>,
+    /// The virtual MAC on each link that has one.
+    pub(super) virtual_macs: BTreeMap<Link, Mac>,
     /// Where adverts go on each link.
     pub(super) destinations: BTreeMap<Link, Vec<IpAddr>>,
 }
@@ -52,6 +59,7 @@ impl GroupDriver {
         let mut driver = Self {
             router: Router::new(RouterSpec::new(config, &group), now),
             destinations: destinations(config, &group),
+            virtual_macs: virtual_macs(config, &group),
             leading: false,
             linger_until: None,
             decided: None,
@@ -64,6 +72,8 @@ impl GroupDriver {
             fitness: None,
             defended: None,
             prober_done: false,
+            suspects: BTreeMap::new(),
+            probing: true,
             announced: Vec::new(),
             group,
         };
@@ -75,6 +85,7 @@ impl GroupDriver {
     pub(super) fn reconfigure(&mut self, config: &Config, group: Arc<Group>, now: Instant) {
         self.router.handle_reconfigured(RouterSpec::new(config, &group), now);
         self.destinations = destinations(config, &group);
+        self.virtual_macs = virtual_macs(config, &group);
         self.announcer.handle_reconfigured(&config.timing, group.advert_interval);
         self.tracks.handle_reconfigured(&group.tracks, config.timing.track_damping);
         if group.tracks != self.group.tracks {
@@ -165,9 +176,29 @@ impl GroupDriver {
         let up = self.router.role() != Role::Init;
         if up && !self.prober_done && self.prober.is_done() {
             self.prober_done = true;
+            self.log_conflicts();
             self.router.handle_clear(now);
         }
-        self.update_announced(now);
+        let probing = self.prober.poll_timeout().is_some();
+        if probing || self.probing {
+            self.update_announced(now);
+        }
+        self.probing = probing;
+    }
+
+    /// A conflict that a living leader explains is none.
+    fn log_conflicts(&self) {
+        if self.router.leader().is_some() {
+            return;
+        }
+        for address in self.group.vips.iter().map(|vip| vip.address) {
+            if let Some(mac) = self.conflict(address) {
+                tracing::error!(
+                    group = %self.group.name, %address, %mac,
+                    "another machine uses this VIP; it stays down here; remove it there or choose another"
+                );
+            }
+        }
     }
 
     /// Whether to announce a VIP again because another machine claims it; not each time, for two machines
@@ -195,7 +226,22 @@ impl GroupDriver {
         self.leading = true;
         self.linger_until = None;
         self.decided = Some(now);
+        self.probe_suspects(now);
         self.announcer.handle_announce(now);
+    }
+
+    /// Who had an address when it was last probed may have been the leader that is gone now.
+    fn probe_suspects(&mut self, now: Instant) {
+        let addresses: Vec<IpAddr> = self.group.vips.iter().map(|vip| vip.address).collect();
+        let conflicts = addresses.iter().filter_map(|address| Some((*address, self.conflict(*address)?)));
+        self.suspects = conflicts.collect();
+        let known = |address: &IpAddr| self.prober.verdict(*address).is_some();
+        let probed: Vec<IpAddr> = addresses.into_iter().filter(known).collect();
+        let others: Vec<IpAddr> =
+            probed.iter().copied().filter(|address| !self.suspects.contains_key(address)).collect();
+        // Forgotten and told again, they are probed anew.
+        self.prober.handle_addresses(others, now);
+        self.prober.handle_addresses(probed, now);
     }
 
     /// This node answers no more. After an orderly change its addresses stay a little longer.
@@ -245,11 +291,17 @@ impl GroupDriver {
         self.leading && self.has(address) && self.conflict(address).is_none()
     }
 
+    /// The virtual MAC on `link`, if it has one.
+    pub(super) fn virtual_mac(&self, link: &Link) -> Option<Mac> {
+        self.virtual_macs.get(link).copied()
+    }
+
     /// The machine that has `address` already, if any.
-    pub(super) fn conflict(&self, address: IpAddr) -> Option<crate::frame::Mac> {
+    pub(super) fn conflict(&self, address: IpAddr) -> Option<Mac> {
         match self.prober.verdict(address) {
             Some(Verdict::Conflict(mac)) => Some(mac),
-            Some(Verdict::Probing | Verdict::Clear) | None => None,
+            Some(Verdict::Probing) => self.suspects.get(&address).copied(),
+            Some(Verdict::Clear) | None => None,
         }
     }
 
@@ -273,7 +325,7 @@ impl GroupDriver {
     pub(super) fn resign(&mut self, links: &mut BTreeMap<Link, LinkDriver>) {
         for (link, destinations) in &self.destinations {
             if let (Some(driver), Some(advert)) = (links.get_mut(link), self.router.advert(link, 0)) {
-                driver.send_advert(&advert, destinations);
+                driver.send_advert(&advert, destinations, None);
             }
         }
     }
@@ -292,13 +344,8 @@ impl GroupDriver {
         for (link, destinations) in &self.destinations {
             // One that has retired has resigned already.
             let Some(driver) = links.get(link).filter(|_| self.leading) else { continue };
-            let (Some(open), Some(advert)) = (&driver.open, self.router.advert(link, 0)) else { continue };
-            resignations.extend(destinations.iter().map(|destination| Resignation {
-                link: driver.number,
-                destination: *destination,
-                interface: open.identity.index,
-                bytes: advert.encode(open.identity.source, *destination),
-            }));
+            let Some(advert) = self.router.advert(link, 0) else { continue };
+            resignations.extend(driver.resignations(&advert, destinations));
         }
         let addresses = self.group.vips.iter().map(|vip| (loopback, vip.address));
         Some(Orders { resignations, addresses: addresses.collect(), devices, down_interval: self.patience() })
@@ -312,6 +359,13 @@ impl GroupDriver {
 
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The virtual MAC of each link whose interface wants it.
+fn virtual_macs(config: &Config, group: &Group) -> BTreeMap<Link, Mac> {
+    let wants = |link: &Link| config.interfaces.get(&link.interface).is_some_and(|found| found.virtual_mac);
+    let links = group.links().into_iter().filter(wants);
+    links.map(|link| (link.clone(), virtual_mac(group.vrid, link.family))).collect()
 }
 
 fn gateways(group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {

@@ -3,10 +3,11 @@
 use crate::advert::{Advert, Refusal};
 use crate::border::{Counters, LinkObserved};
 use crate::frame;
+use crate::guard::Resignation;
 use crate::netlink::{InterfaceState, View};
 use crate::poller::Poller;
 use crate::router::Noted;
-use crate::sockets::{NeighbourSocket, VrrpSocket};
+use crate::sockets::{NeighbourSocket, VrrpSocket, advert_frame};
 use crate::sys::Mac;
 use fulcrum_config::{Config, Family, Link};
 use std::io;
@@ -20,6 +21,8 @@ pub(super) struct Identity {
     pub(super) mac: Mac,
     /// Where adverts come from.
     pub(super) source: IpAddr,
+    /// Where adverts to IPv6 addresses that are not link-local come from.
+    unicast: Option<IpAddr>,
 }
 
 /// The sockets.
@@ -27,6 +30,24 @@ pub(super) struct Open {
     pub(super) identity: Identity,
     pub(super) vrrp: VrrpSocket,
     pub(super) neighbour: NeighbourSocket,
+}
+
+/// The sockets that adverts leave by, as the guard numbers them: [`SENDERS`] for each link.
+const SENDER: u64 = 0;
+const UNICAST_SENDER: u64 = 1;
+const SENDERS: u64 = 2;
+
+impl Open {
+    /// Sends an advert; to a group it leaves from the virtual MAC if there is one.
+    fn send(&self, advert: &Advert, destination: IpAddr, virtual_mac: Option<frame::Mac>) -> io::Result<()> {
+        let source = self.vrrp.source_for(destination);
+        let message = advert.encode(source, destination);
+        let mac = virtual_mac.filter(|_| destination.is_multicast());
+        match mac.and_then(|mac| advert_frame(mac, source, destination, &message)) {
+            Some(frame) => self.neighbour.send(&frame),
+            None => self.vrrp.send(destination, &message),
+        }
+    }
 }
 
 /// What [`LinkDriver::update`] did.
@@ -118,18 +139,51 @@ impl LinkDriver {
         self.open.as_ref().map(|open| open.identity.source)
     }
 
-    /// A second descriptor of the socket that adverts leave by.
-    pub(super) fn sender(&self) -> Option<OwnedFd> {
-        self.open.as_ref().and_then(|open| open.vrrp.sender().ok())
+    /// Second descriptors of the sockets that adverts leave by, with their numbers.
+    pub(super) fn senders(&self) -> io::Result<Vec<(u64, OwnedFd)>> {
+        let Some(open) = &self.open else { return Ok(Vec::new()) };
+        let (sender, unicast) = open.vrrp.senders()?;
+        let mut senders = vec![(SENDER, sender)];
+        senders.extend(unicast.map(|sender| (UNICAST_SENDER, sender)));
+        Ok(senders.into_iter().map(|(kind, sender)| (self.sender_number(kind), sender)).collect())
     }
 
-    pub(super) fn send_advert(&mut self, advert: &Advert, destinations: &[IpAddr]) {
+    /// The numbers of all senders that this link may have.
+    pub(super) fn sender_numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..SENDERS).map(|kind| self.sender_number(kind))
+    }
+
+    fn sender_number(&self, kind: u64) -> u64 {
+        self.number.saturating_mul(SENDERS).saturating_add(kind)
+    }
+
+    pub(super) fn send_advert(
+        &mut self,
+        advert: &Advert,
+        destinations: &[IpAddr],
+        virtual_mac: Option<frame::Mac>,
+    ) {
         let Some(open) = &self.open else { return };
         for destination in destinations {
-            let message = advert.encode(open.identity.source, *destination);
-            let sent = open.vrrp.send(*destination, &message);
+            let sent = open.send(advert, *destination, virtual_mac);
             count_result(&mut self.counters, &sent, "adverts_sent", "adverts_not_sent");
         }
+    }
+
+    /// The same for the guard to send, never from the virtual MAC.
+    pub(super) fn resignations(&self, advert: &Advert, destinations: &[IpAddr]) -> Vec<Resignation> {
+        let Some(open) = &self.open else { return Vec::new() };
+        let resignation = |destination: &IpAddr| Resignation {
+            sender: self.sender_number(if open.vrrp.is_unicast(*destination) {
+                UNICAST_SENDER
+            } else {
+                SENDER
+            }),
+            destination: *destination,
+            interface: open.identity.index,
+            bytes: advert.encode(open.vrrp.source_for(*destination), *destination),
+        };
+        destinations.iter().map(resignation).collect()
     }
 
     pub(super) fn send_frame(&mut self, frame: &[u8], name: &'static str) {
@@ -138,10 +192,15 @@ impl LinkDriver {
         count_result(&mut self.counters, &sent, name, "frames_not_sent");
     }
 
-    /// Sends an ARP or ND frame that `make` makes for our MAC.
-    pub(super) fn send_neighbour(&mut self, make: impl FnOnce(frame::Mac) -> Vec<u8>, name: &'static str) {
+    /// Sends an ARP or ND frame that `make` makes for our MAC, or for the virtual one.
+    pub(super) fn send_neighbour(
+        &mut self,
+        virtual_mac: Option<frame::Mac>,
+        make: impl FnOnce(frame::Mac) -> Vec<u8>,
+        name: &'static str,
+    ) {
         if let Some(open) = &self.open {
-            let frame = make(open.identity.mac.into());
+            let frame = make(virtual_mac.unwrap_or(open.identity.mac.into()));
             self.send_frame(&frame, name);
         }
     }
@@ -182,8 +241,8 @@ fn count_result(counters: &mut Counters, result: &io::Result<()>, good: &'static
 }
 
 fn open(link: &Link, identity: Identity, number: u64, poller: &Poller) -> io::Result<Open> {
-    let Identity { index, source, .. } = identity;
-    let vrrp = VrrpSocket::open(link.interface.as_str(), index, source)?;
+    let Identity { index, source, unicast, .. } = identity;
+    let vrrp = VrrpSocket::open(link.interface.as_str(), index, source, unicast)?;
     let neighbour = NeighbourSocket::open(link.family, index)?;
     poller.add(vrrp.as_fd(), super::engine::token(number, super::engine::VRRP))?;
     poller.add(neighbour.as_fd(), super::engine::token(number, super::engine::NEIGHBOUR))?;
@@ -208,8 +267,12 @@ fn identity(config: &Config, view: &View, link: &Link) -> Result<Identity, Strin
         Family::Ipv4 => own_address(config, interface, link),
         Family::Ipv6 => interface.link_local().map(IpAddr::V6),
     };
+    let unicast = match family {
+        Family::Ipv4 => None,
+        Family::Ipv6 => own_address(config, interface, link).filter(|address| Some(*address) != source),
+    };
     match source {
-        Some(source) => Ok(Identity { index: interface.index, mac, source }),
+        Some(source) => Ok(Identity { index: interface.index, mac, source, unicast }),
         None => Err(format!(
             "interface {name} has no usable {family:?} address to send adverts from; its VIPs can't be served; add this \
              node's address to it"

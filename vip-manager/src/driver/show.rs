@@ -50,6 +50,7 @@ impl Engine {
         let guard = self.guard.as_ref();
         let mut errors: Vec<String> = self.setting_errors.values().cloned().collect();
         errors.extend(guard.and_then(|guard| guard.error.clone()));
+        errors.extend(self.devices.errors.values().cloned());
         errors.extend(self.links.values().filter_map(|link| link.error.clone()));
         Observed {
             groups: self.groups.iter().map(|(name, group)| (name.clone(), self.group(group))).collect(),

@@ -121,7 +121,10 @@ impl<'a> Child<'a> {
             ToGuard::Beat { at_nanoseconds } => {
                 self.last_beat = self.last_beat.max(Duration::from_nanos(at_nanoseconds));
             }
-            ToGuard::Sender { link } => drop(sender.and_then(|sender| self.senders.insert(link, sender))),
+            ToGuard::Sender { number } => match sender {
+                Some(sender) => drop(self.senders.insert(number, sender)),
+                None => drop(self.senders.remove(&number)),
+            },
             ToGuard::Group { name, orders: Some(orders) } => {
                 let addresses =
                     orders.addresses.iter().map(|(index, address)| delete_address(*index, *address));
@@ -178,10 +181,10 @@ impl<'a> Child<'a> {
 
     fn resign(&self, groups: &[Group]) {
         for resignation in groups.iter().flat_map(|group| &group.orders.resignations) {
-            let Some(sender) = self.senders.get(&resignation.link) else { continue };
+            let Some(sender) = self.senders.get(&resignation.sender) else { continue };
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let destination = match resignation.destination {
-                IpAddr::V4(address) => SocketAddr::from((address, 0)),
+            let destination: SocketAddr = match resignation.destination {
+                IpAddr::V4(address) => (address, 0).into(),
                 IpAddr::V6(address) => SocketAddrV6::new(address, 0, 0, resignation.interface).into(),
             };
             // A link that is gone has no one to resign to.

@@ -10,10 +10,10 @@ pub(super) const MAX_BYTES: usize = 128 * 1024;
 /// From the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ToGuard {
-    /// The socket in the datagram's control message is the one that adverts of this link leave by.
+    /// The socket in the datagram's control message is one that adverts leave by; without one it is gone.
     Sender {
-        /// The daemon's number for the link.
-        link: u64,
+        /// The daemon's number for it.
+        number: u64,
     },
     /// What to do for a group when the daemon does not live; replaces what was said before.
     Group {
@@ -52,12 +52,12 @@ pub(crate) struct Orders {
 /// One advert, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Resignation {
-    /// The daemon's number for the link.
-    pub(crate) link: u64,
-    /// The VRRP message, for a raw socket that sends to `destination`.
+    /// The daemon's number for the socket that it leaves by.
+    pub(crate) sender: u64,
+    /// Where it goes.
     pub(crate) destination: IpAddr,
     /// The interface's index, the scope of IPv6 destinations.
     pub(crate) interface: u32,
-    /// From the VRRP header on; a whole frame for a packet socket.
+    /// From the VRRP header on.
     pub(crate) bytes: Vec<u8>,
 }

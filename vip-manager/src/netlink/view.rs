@@ -16,6 +16,8 @@ pub(crate) struct InterfaceState {
     pub(crate) mac: Option<Mac>,
     /// Enabled, and its carrier is there.
     pub(crate) up: bool,
+    /// Enabled, with or without carrier.
+    pub(crate) enabled: bool,
     /// Loopback.
     pub(crate) loopback: bool,
     /// Addresses that can be used as a source, without tentative ones, with their prefix lengths.
@@ -67,6 +69,7 @@ impl View {
         let interface = self.interfaces.entry(index).or_default();
         interface.index = index;
         interface.up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+        interface.enabled = link.header.flags.contains(LinkFlags::Up);
         interface.loopback = link.header.flags.contains(LinkFlags::Loopback);
         for attribute in &link.attributes {
             if let LinkAttribute::IfName(name) = attribute {

@@ -12,6 +12,11 @@ const RETURN: u16 = 0x06;
 /// Everything of the packet.
 const ALL: u32 = u32::MAX;
 
+/// linux/filter.h, `SKF_AD_OFF + SKF_AD_PKTTYPE`: how the frame was addressed.
+const PACKET_TYPE: u32 = 0xffff_f004;
+/// linux/if_packet.h: to this device alone.
+const PACKET_HOST: u32 = 0;
+
 /// Where things stand in an Ethernet frame.
 mod offset {
     pub(super) const ARP_SENDER: u32 = 28;
@@ -33,6 +38,17 @@ fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
 /// Accepts nothing: for sockets that only send.
 pub(super) fn nothing() -> Vec<SockFilter> {
     vec![instruction(RETURN, 0, 0, 0)]
+}
+
+/// Restricts `program` to frames that are sent to this device alone.
+pub(super) fn to_us(program: Vec<SockFilter>) -> Vec<SockFilter> {
+    let mut restricted = vec![
+        instruction(LOAD_BYTE, 0, 0, PACKET_TYPE),
+        instruction(JUMP_EQUAL, 1, 0, PACKET_HOST),
+        instruction(RETURN, 0, 0, 0),
+    ];
+    restricted.extend(program);
+    restricted
 }
 
 /// Accepts ARP packets whose sender or target is one of `addresses`.

@@ -54,6 +54,16 @@ impl NeighbourSocket {
         self.join(addresses)
     }
 
+    /// The same for a device with a virtual MAC: only what is sent to that MAC alone, for the interface below
+    /// hears everything else.
+    pub(crate) fn listen_for_own(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+        let program = match self.family {
+            Family::Ipv4 => filter::arp(addresses),
+            Family::Ipv6 => filter::neighbour_discovery(addresses),
+        };
+        self.socket.attach_filter(&filter::to_us(program))
+    }
+
     /// Sends a whole frame.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send(frame)?;

@@ -49,6 +49,11 @@ impl Lab {
         ip(&format!("netns add {name}"));
         self.namespaces.push(name.clone());
         ip(&format!("-n {name} link set lo up"));
+        // Link-local addresses can be used at once.
+        let setting = "/proc/sys/net/ipv6/conf/default/dad_transmits";
+        let script = format!("echo 0 > {setting}");
+        let done = Command::new("ip").args(["netns", "exec", &name, "sh", "-c", &script]).status().unwrap();
+        assert!(done.success(), "{setting}");
         name
     }
 
@@ -64,6 +69,10 @@ impl Lab {
         self.ip(node, &format!("addr add 10.9.0.{node}/24 dev veth0"));
         self.ip(node, &format!("addr add fd09::{node}/64 dev veth0 nodad"));
         self.ip(node, "link set veth0 up");
+        wait_until("the link-local address can be used", || {
+            let shown = self.ip(node, "-6 addr show dev veth0 scope link");
+            shown.contains("fe80") && !shown.contains("tentative")
+        });
     }
 
     /// Runs `ip` inside the node.
@@ -238,6 +247,11 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (at, value) in self.told.lock().unwrap().iter() {
+                println!("{} {:?} ago: {value}", self.child.id(), at.elapsed());
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

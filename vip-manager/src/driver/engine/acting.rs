@@ -1,6 +1,7 @@
 //! Doing what the routers want done.
 
 use super::Engine;
+use crate::border::Role;
 use crate::router::Action;
 use std::time::Instant;
 
@@ -13,8 +14,13 @@ impl Engine {
                     Action::SendAdvert { link, advert } => {
                         let destinations =
                             group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();
+                        // A resignation from the virtual MAC would draw the switch's attention back to us.
+                        let virtual_mac = match (group.router.role(), advert.priority) {
+                            (Role::Leader, 1..) => group.virtual_macs.get(&link).copied(),
+                            (Role::Leader, 0) | (Role::Init | Role::Standby, _) => None,
+                        };
                         if let Some(driver) = self.links.get_mut(&link) {
-                            driver.send_advert(&advert, destinations);
+                            driver.send_advert(&advert, destinations, virtual_mac);
                         }
                     }
                     Action::Lead { reason } => {

@@ -59,7 +59,7 @@ impl Engine {
             return;
         };
         for (name, group) in &self.groups {
-            let orders = group.orders(&self.links, loopback, Vec::new());
+            let orders = group.orders(&self.links, loopback, self.devices.of_group(name));
             guard.set_group(now, name.as_str(), orders);
         }
     }
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Ends the stop once every group is given up and its addresses are gone.
-    pub(super) fn finish_stop(&mut self) {
+    pub(super) fn finish_stop(&mut self, now: Instant) {
         let stopping = self.desired.as_ref().is_some_and(|desired| desired.stopping);
         let held = |group: &crate::driver::group::GroupDriver| {
             group.router.role() != Role::Init || group.leading || group.linger_until.is_some()
@@ -84,11 +84,12 @@ impl Engine {
         if !stopping || self.stopped || self.groups.values().any(held) {
             return;
         }
+        self.stopped = true;
+        self.reconcile_devices(now);
         self.settings.restore();
         if let Some(guard) = &mut self.guard {
             Guard::stop(guard);
         }
-        self.stopped = true;
         self.show.changed();
         tracing::info!("every group is given up, and its addresses are withdrawn");
     }

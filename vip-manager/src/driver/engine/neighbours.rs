@@ -1,50 +1,95 @@
 //! ARP and ND: answering for the VIPs, announcing them, probing them and the gateways.
 
 use super::Engine;
-use crate::arp::{self, Arp};
+use crate::arp::{self, Arp, Operation};
 use crate::driver::link::LinkDriver;
-use crate::frame::Mac;
+use crate::frame::{Mac, Refusal};
 use crate::ndp::{self, Advertisement, Ndp, Solicitation};
 use fulcrum_config::{Family, Link};
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// What a frame of a neighbour says.
-#[derive(Default)]
-struct Heard {
-    /// Who is asked for, and the frame that answers.
-    asked: Option<(IpAddr, Vec<u8>)>,
+/// What a neighbour says.
+enum Heard {
+    Arp(Arp),
+    Nd(Ndp),
+}
+
+impl Heard {
+    fn decode(family: Family, frame: &[u8]) -> Result<Self, Refusal> {
+        match family {
+            Family::Ipv4 => arp::decode(frame).map(Self::Arp),
+            Family::Ipv6 => ndp::decode(frame).map(Self::Nd),
+        }
+    }
+
+    /// The address that is asked for.
+    fn asks_for(&self) -> Option<IpAddr> {
+        match self {
+            Self::Arp(arp) => (arp.operation == Operation::Request).then_some(arp.target.into()),
+            Self::Nd(Ndp::Solicitation(asked)) => Some(asked.target.into()),
+            Self::Nd(Ndp::Advertisement(_)) => None,
+        }
+    }
+
+    /// The frame that answers for `mac`.
+    fn answer(&self, mac: Mac) -> Option<Vec<u8>> {
+        match self {
+            Self::Arp(arp) => arp.answer(mac).map(|answer| answer.encode()),
+            Self::Nd(Ndp::Solicitation(asked)) => Some(asked.answer(mac).encode()),
+            Self::Nd(Ndp::Advertisement(_)) => None,
+        }
+    }
+
     /// Who says that it has which address.
-    claim: Option<(IpAddr, Mac)>,
+    fn claim(&self) -> Option<(IpAddr, Mac)> {
+        match self {
+            Self::Arp(arp) => arp.claim().map(|(address, mac)| (address.into(), mac)),
+            Self::Nd(Ndp::Advertisement(told)) => Some((told.target.into(), told.target_mac)),
+            Self::Nd(Ndp::Solicitation(_)) => None,
+        }
+    }
 }
 
 impl Engine {
-    /// Reads one frame and answers it. Returns whether there was one.
-    pub(super) fn read_frame(&mut self, link: &Link, buffer: &mut [u8], now: Instant) -> bool {
+    /// Reads one frame and answers it: from the link's own socket, or from that of a device with a virtual
+    /// MAC. Returns whether there was one.
+    pub(super) fn read_frame(
+        &mut self,
+        link: &Link,
+        device: Option<u64>,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> bool {
         let Some(driver) = self.links.get_mut(link) else { return false };
         let Some(open) = &driver.open else { return false };
-        let length = match open.neighbour.receive(buffer) {
-            Ok(Some(length)) => length,
-            Ok(None) => return false,
-            Err(_) => {
+        let socket = match device {
+            Some(number) => self.devices.devices.get(&number).and_then(|device| device.neighbour.as_ref()),
+            None => Some(&open.neighbour),
+        };
+        let length = match socket.map(|socket| socket.receive(buffer)) {
+            Some(Ok(Some(length))) => length,
+            Some(Ok(None)) | None => return false,
+            Some(Err(_)) => {
                 driver.count("receive_errors");
                 return false;
             }
         };
         let own = Mac::from(open.identity.mac);
-        let heard = match hear(link.family, buffer.get(..length).unwrap_or_default(), own) {
+        let heard = match Heard::decode(link.family, buffer.get(..length).unwrap_or_default()) {
             Ok(heard) => heard,
             Err(refusal) => {
                 driver.count(refusal.counter());
                 return true;
             }
         };
-        if let Some((target, answer)) = heard.asked
-            && self.groups.values().any(|group| group.answers(target))
+        if let Some(target) = heard.asks_for()
+            && let Some(group) = self.groups.values().find(|group| group.answers(target))
+            && let Some(answer) = heard.answer(group.virtual_mac(link).unwrap_or(own))
         {
             driver.send_frame(&answer, "neighbours_answered");
         }
-        if let Some((address, mac)) = heard.claim.filter(|(_, mac)| *mac != own) {
+        if let Some((address, mac)) = heard.claim().filter(|(_, mac)| *mac != own) {
             self.handle_claim(link, address, mac, now);
         }
         true
@@ -57,11 +102,10 @@ impl Engine {
             if !group.has(address) {
                 continue;
             }
+            if group.virtual_mac(link) == Some(mac) {
+                continue;
+            }
             if group.prober.handle_claim(address, mac, now) {
-                tracing::error!(
-                    group = %name, %address, %mac,
-                    "another machine uses this VIP; it stays down here; remove it there or choose another"
-                );
                 self.show.changed();
             }
             if group.answers(address)
@@ -81,13 +125,19 @@ impl Engine {
                 if let Some(link) = group.link_of(address)
                     && let Some(driver) = self.links.get_mut(&link)
                 {
-                    driver.send_neighbour(|mac| probe(mac, address), "conflict_probes_sent");
+                    driver.send_neighbour(None, |mac| probe(mac, address), "conflict_probes_sent");
                 }
             }
             group.finish_probing(now);
             while let Some(vip) = group.announcer.poll_announcement(now) {
-                if let Some(driver) = self.links.get_mut(&vip.link()) {
-                    driver.send_neighbour(|mac| announcement(mac, vip.address), "announcements_sent");
+                let link = vip.link();
+                if let Some(driver) = self.links.get_mut(&link) {
+                    let virtual_mac = group.virtual_mac(&link);
+                    driver.send_neighbour(
+                        virtual_mac,
+                        |mac| announcement(mac, vip.address),
+                        "announcements_sent",
+                    );
                 }
             }
             for (link, address) in group.gateways_due(now) {
@@ -96,24 +146,6 @@ impl Engine {
                 }
             }
         }
-    }
-}
-
-fn hear(family: Family, frame: &[u8], own: Mac) -> Result<Heard, crate::frame::Refusal> {
-    match family {
-        Family::Ipv4 => {
-            let arp = arp::decode(frame)?;
-            let asked = arp.answer(own).map(|answer| (arp.target.into(), answer.encode()));
-            Ok(Heard { asked, claim: arp.claim().map(|(address, mac)| (address.into(), mac)) })
-        }
-        Family::Ipv6 => Ok(match ndp::decode(frame)? {
-            Ndp::Solicitation(asked) => {
-                Heard { asked: Some((asked.target.into(), asked.answer(own).encode())), claim: None }
-            }
-            Ndp::Advertisement(told) => {
-                Heard { asked: None, claim: Some((told.target.into(), told.target_mac)) }
-            }
-        }),
     }
 }
 
@@ -139,5 +171,5 @@ fn send_gateway_probe(driver: &mut LinkDriver, gateway: IpAddr) {
         // A link's addresses are of its family.
         (IpAddr::V4(_) | IpAddr::V6(_), _) => Vec::new(),
     };
-    driver.send_neighbour(request, "gateway_probes_sent");
+    driver.send_neighbour(None, request, "gateway_probes_sent");
 }

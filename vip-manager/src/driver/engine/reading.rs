@@ -1,6 +1,6 @@
 //! Reading: everything that came in, within bounds.
 
-use super::{Engine, GUARD, KINDS, MONITOR, VRRP};
+use super::{Engine, GUARD, KINDS, MONITOR, VIRTUAL, VRRP};
 use crate::advert;
 use crate::driver::link::count;
 use crate::netlink::Change;
@@ -43,17 +43,18 @@ impl Engine {
     }
 
     fn read_link(&mut self, number: u64, kind: u64, now: Instant) -> u32 {
-        let Some(link) = self.links.values().find(|driver| driver.number == number).map(|d| d.link.clone())
-        else {
-            return 0;
+        let link = match kind {
+            VIRTUAL => self.devices.link_of(number).cloned(),
+            _ => self.links.values().find(|driver| driver.number == number).map(|d| d.link.clone()),
         };
+        let Some(link) = link else { return 0 };
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut read = 0;
         while read < SOCKET_PACKETS {
             let more = if kind == VRRP {
                 self.read_advert(&link, &mut buffer, now)
             } else {
-                self.read_frame(&link, &mut buffer, now)
+                self.read_frame(&link, (kind == VIRTUAL).then_some(number), &mut buffer, now)
             };
             if !more {
                 break;
