@@ -1,7 +1,8 @@
 //! One node with one VIP group and nothing else: the engine, its guard, and a line of JSON for each change.
 //!
 //! `engine node=a interface=eth0 nodes=a=10.0.0.1/150,b=10.0.0.2/100 networks=10.0.0.0/24 vips=10.0.0.100`,
-//! and if wanted `vrid=1`, `interval_ms=100`, `adverts=unicast`, `virtual_mac=yes`, `state=DIR`, `guard=no`.
+//! and if wanted `vrid=1`, `interval_ms=100`, `adverts=unicast`, `virtual_mac=yes`, `state=DIR`, `guard=no`,
+//! `connections=4000` (open to itself on the loopback, as a busy proxy would have).
 //! Standard input takes the commands `stand-down`, `stand-up` and `stop`.
 
 use fulcrum_config::{
@@ -56,6 +57,7 @@ fn run() -> Result<()> {
     let (sender, desired) = watch::channel(first);
     let mut observed = start(desired, options)?;
     std::thread::spawn(move || commands(&sender));
+    let _connections = connections(arguments.get("connections").map_or(Ok(0), |number| number.parse())?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
         let mut last = String::new();
@@ -74,6 +76,24 @@ fn run() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Connections of this process to itself that end in RST, each with both ends.
+fn connections(number: usize) -> Result<Vec<socket2::Socket>> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised)?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let mut ends = Vec::new();
+    for _ in 0..number {
+        let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+        for end in [client, listener.accept()?.0] {
+            let end = socket2::Socket::from(end);
+            end.set_linger(Some(Duration::ZERO))?;
+            ends.push(end);
+        }
+    }
+    Ok(ends)
 }
 
 fn commands(sender: &watch::Sender<Desired>) {

@@ -1,6 +1,10 @@
 //! System calls that no safe wrapper offers: packet sockets, a few socket options, scheduling and signals.
 #![allow(unsafe_code)]
 
+mod life;
+
+pub(crate) use life::{Life, wait_for_death};
+
 use std::io;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

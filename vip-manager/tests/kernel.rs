@@ -51,6 +51,19 @@ fn the_vip_is_on_one_node_and_a_killed_leader_is_replaced_at_once() {
 }
 
 #[test]
+fn a_killed_leader_with_thousands_of_connections_is_replaced_as_fast() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100 connections=4000");
+    let sockets = || lab.command(1, "cat").arg("/proc/net/sockstat").output().unwrap().stdout;
+    wait_until("they are open", || String::from_utf8_lossy(&sockets()).contains("TCP: inuse 800"));
+    let killed = one.kill();
+    wait_until("node 2 leads", || two.leads());
+    println!("kill -9 with 8000 sockets: {:?}", two.became("leader", killed).unwrap() - killed);
+    assert_eq!(two.now()["groups"][0]["reason"], "leader-resigned");
+    only(&lab, 2, VIP);
+}
+
+#[test]
 fn ipv6_the_same() {
     let lab = Lab::new(2);
     let (mut one, two) = pair(&lab, "vips=fd09::100");

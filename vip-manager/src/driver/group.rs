@@ -213,8 +213,8 @@ impl GroupDriver {
     }
 
     fn update_announced(&mut self, now: Instant) {
-        let answered = |vip: &&Vip| !matches!(self.prober.verdict(vip.address), Some(Verdict::Conflict(_)));
-        let vips: Vec<Vip> = self.group.vips.iter().filter(answered).cloned().collect();
+        let vips: Vec<Vip> =
+            self.group.vips.iter().filter(|vip| self.is_probed(vip.address)).cloned().collect();
         if vips != self.announced {
             self.announced.clone_from(&vips);
             self.announcer.handle_vips(vips, now);
@@ -288,7 +288,15 @@ impl GroupDriver {
 
     /// Whether ARP and ND for `address` are answered.
     pub(super) fn answers(&self, address: IpAddr) -> bool {
-        self.leading && self.has(address) && self.conflict(address).is_none()
+        self.leading && self.has(address) && self.is_probed(address)
+    }
+
+    /// Whether nobody else has `address`. One that is new in a group that this node leads is probed first.
+    fn is_probed(&self, address: IpAddr) -> bool {
+        match self.prober.verdict(address) {
+            Some(Verdict::Clear) | None => true,
+            Some(Verdict::Probing | Verdict::Conflict(_)) => false,
+        }
     }
 
     /// The virtual MAC on `link`, if it has one.

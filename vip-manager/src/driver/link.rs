@@ -218,12 +218,27 @@ impl LinkDriver {
             (unknown_source, "unknown_source"),
         ];
         for (_, name) in names.into_iter().filter(|(seen, _)| *seen) {
-            self.count(name);
+            if let Some(times) = self.count_seldom(name) {
+                let Link { interface, family } = &self.link;
+                tracing::warn!(
+                    %interface, ?family, times,
+                    "an advert was accepted although it differs from this node's configuration: {name}"
+                );
+            }
         }
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.count(refusal.counter());
+        if let Some(times) = self.count_seldom(refusal.counter()) {
+            let Link { interface, family } = &self.link;
+            tracing::warn!(%interface, ?family, times, "an advert was dropped: {refusal}");
+        }
+    }
+
+    /// Counts, and gives how often so far if that is a power of two: a flood is not to fill the log.
+    fn count_seldom(&mut self, name: &'static str) -> Option<u64> {
+        self.count(name);
+        self.counters.0.get(name).copied().filter(|times| times.is_power_of_two())
     }
 
     pub(super) fn observed(&self) -> LinkObserved {

@@ -1,9 +1,10 @@
-//! The guard's own side: a loop without threads or tasks that holds everything it needs beforehand.
+//! The guard's own side: a loop that holds everything it needs beforehand, and a thread that only waits for
+//! the daemon's death.
 
 use super::message::{Fired, MAX_BYTES, Orders, ToGuard};
 use crate::netlink::{Netlink, delete_address, device_delete};
 use crate::sys;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send, sendto};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Time between the two rounds of resignations: one lost frame must not cost a down interval.
@@ -53,6 +55,8 @@ struct Group {
 struct Child<'a> {
     channel: BorrowedFd<'a>,
     netlink: Netlink,
+    /// Readable once the daemon's thread is dead.
+    death: Arc<OwnedFd>,
     senders: BTreeMap<u64, OwnedFd>,
     groups: BTreeMap<String, Group>,
     last_beat: Duration,
@@ -63,6 +67,7 @@ impl<'a> Child<'a> {
         Ok(Self {
             channel,
             netlink: Netlink::open()?,
+            death: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
             senders: BTreeMap::new(),
             groups: BTreeMap::new(),
             last_beat: monotonic(),
@@ -78,6 +83,9 @@ impl<'a> Child<'a> {
                 Read::Nothing => {}
                 Read::Gone => return self.fire_all(),
             }
+            if rustix::io::read(&*self.death, &mut [0; 8]).is_ok() {
+                return self.fire_all();
+            }
             self.fire_due();
             self.wait();
         }
@@ -88,7 +96,8 @@ impl<'a> Child<'a> {
             let wait = deadline.saturating_sub(monotonic()).saturating_add(Duration::from_micros(100));
             Timespec::try_from(wait).unwrap_or_default()
         });
-        let mut descriptors = [PollFd::new(&self.channel, PollFlags::IN)];
+        let mut descriptors =
+            [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&*self.death, PollFlags::IN)];
         // Interrupted or not, the loop looks at everything again.
         let _ = poll(&mut descriptors, timeout.as_ref());
     }
@@ -121,6 +130,7 @@ impl<'a> Child<'a> {
             ToGuard::Beat { at_nanoseconds } => {
                 self.last_beat = self.last_beat.max(Duration::from_nanos(at_nanoseconds));
             }
+            ToGuard::Life => drop(sender.map(|memory| self.watch(memory))),
             ToGuard::Sender { number } => match sender {
                 Some(sender) => drop(self.senders.insert(number, sender)),
                 None => drop(self.senders.remove(&number)),
@@ -134,6 +144,18 @@ impl<'a> Child<'a> {
             }
             ToGuard::Group { name, orders: None } => drop(self.groups.remove(&name)),
         }
+    }
+
+    /// Waits for the death of the daemon's thread beside the loop; without, the end of the channel tells.
+    fn watch(&self, memory: OwnedFd) {
+        let death = Arc::clone(&self.death);
+        let watching = std::thread::Builder::new().name("life".to_owned()).spawn(move || {
+            let _ = sys::schedule_round_robin();
+            if matches!(sys::wait_for_death(&memory), Ok(true)) {
+                let _ = rustix::io::write(&*death, &1u64.to_ne_bytes());
+            }
+        });
+        drop(watching);
     }
 
     fn next_deadline(&self) -> Option<Duration> {

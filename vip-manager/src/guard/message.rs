@@ -10,6 +10,8 @@ pub(super) const MAX_BYTES: usize = 128 * 1024;
 /// From the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ToGuard {
+    /// The memory in the datagram's control message holds the lock that the daemon's thread has while it lives.
+    Life,
     /// The socket in the datagram's control message is one that adverts leave by; without one it is gone.
     Sender {
         /// The daemon's number for it.

@@ -2,7 +2,7 @@
 
 use super::GuardCommand;
 use super::message::{Fired, MAX_BYTES, ToGuard};
-use crate::sys::set_int_option;
+use crate::sys::{Life, set_int_option};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     recv, sendmsg, socketpair,
@@ -18,6 +18,8 @@ const SEND_BUFFER_BYTES: i32 = 8 << 20;
 pub(super) struct Process {
     channel: OwnedFd,
     child: Child,
+    /// Lost with the thread that started the guard.
+    _life: Life,
 }
 
 impl Process {
@@ -30,7 +32,10 @@ impl Process {
         #[allow(clippy::disallowed_methods, reason = "this is the driver of the guard's process")]
         let child =
             Command::new(&command.program).args(&command.arguments).stdin(Stdio::from(theirs)).spawn()?;
-        Ok(Self { channel: ours, child })
+        let (life, memory) = Life::hold()?;
+        let process = Self { channel: ours, child, _life: life };
+        process.send(&ToGuard::Life, Some(&memory))?;
+        Ok(process)
     }
 
     pub(super) fn id(&self) -> u32 {
