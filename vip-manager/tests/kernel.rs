@@ -328,3 +328,29 @@ fn a_group_with_300_addresses() {
     wait_until("node 1 has none", || lab.ip(1, "-o addr show dev lo").lines().count() < 10);
     assert!(lab.pings("10.9.1.1") && lab.pings("10.9.2.100"));
 }
+
+#[test]
+fn lost_netlink_messages_are_made_up_for() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100 guard=no");
+    wait_until("node 1 leads", || one.leads());
+    one.signal(Signal::STOP);
+    // More changes than the socket's buffer holds; the last ones, which are lost, concern the VIP.
+    let lines: String =
+        (0..4000).map(|_| "addr add 10.8.0.1/32 dev lo\naddr del 10.8.0.1/32 dev lo\n").collect();
+    lab.ip_batch(1, &lines);
+    lab.ip(1, "addr del 10.9.0.100/32 dev lo");
+    one.signal(Signal::CONT);
+    wait_until("the loss was noticed", || one.now()["events"]["netlink_overflows"].as_u64() > Some(0));
+    wait_until("node 1 leads with its VIP", || one.leads() && lab.holders(1, VIP) == [1]);
+}
+
+#[test]
+fn a_missing_capability_is_named() {
+    let lab = Lab::new(1);
+    for capability in ["net_raw", "net_admin"] {
+        let error = lab.start_without(capability);
+        assert!(error.contains("is not permitted"), "{error}");
+        assert!(error.contains(&format!("CAP_{})", capability.to_uppercase())), "{error}");
+    }
+}

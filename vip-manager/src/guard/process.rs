@@ -19,7 +19,8 @@ pub(super) struct Process {
     channel: OwnedFd,
     child: Child,
     /// Lost with the thread that started the guard.
-    _life: Life,
+    #[allow(dead_code, reason = "it is held, not used")]
+    life: Option<Life>,
 }
 
 impl Process {
@@ -32,9 +33,16 @@ impl Process {
         #[allow(clippy::disallowed_methods, reason = "this is the driver of the guard's process")]
         let child =
             Command::new(&command.program).args(&command.arguments).stdin(Stdio::from(theirs)).spawn()?;
-        let (life, memory) = Life::hold()?;
-        let process = Self { channel: ours, child, _life: life };
-        process.send(&ToGuard::Life, Some(&memory))?;
+        let mut process = Self { channel: ours, child, life: None };
+        match Life::hold() {
+            Ok((life, memory)) => {
+                process.life = Some(life);
+                process.send(&ToGuard::Life, Some(&memory))?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the guard notices a crash only when all sockets of this process are closed");
+            }
+        }
         Ok(process)
     }
 

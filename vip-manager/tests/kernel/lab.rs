@@ -140,6 +140,25 @@ impl Lab {
         Engine::start(command)
     }
 
+    /// Runs the lines as one batch of `ip` inside the node.
+    pub fn ip_batch(&self, node: u8, lines: &str) {
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.namespace(node), "-batch", "-"]).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// What the engine says when it starts without a capability.
+    pub fn start_without(&self, capability: &str) -> String {
+        let mut command = self.command(1, "setpriv");
+        command.arg(format!("--bounding-set=-{capability}")).arg(engine_program());
+        command.args(["node=n1", "interface=veth0", "nodes=n1=10.9.0.1/100", "networks=10.9.0.0/24"]);
+        let output = command.arg("vips=10.9.0.100").output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// The processes that run in the node.
     pub fn processes(&self, node: u8) -> Vec<i32> {
         ip(&format!("netns pids {}", self.namespace(node))).lines().map(|pid| pid.parse().unwrap()).collect()
