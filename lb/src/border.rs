@@ -19,6 +19,8 @@ pub struct ServiceDesired {
     pub service: Arc<Service>,
     /// Whether it accepts at all; if not, it refuses at once.
     pub up: bool,
+    /// Whether it is of the control plane: a part of the connections is kept for such services.
+    pub protected: bool,
     /// Each backend.
     pub backends: Vec<BackendState>,
 }

@@ -226,6 +226,8 @@ impl Engine {
             .saturating_add(u64::try_from(others).unwrap_or(u64::MAX))
             .saturating_add(RESERVED.min(self.files / 8));
         self.shared.descriptors.set_limit(self.files.saturating_sub(taken));
+        let mut services = self.tables.services();
+        self.shared.descriptors.keep_for_protected(services.any(|cell| cell.table().desired.protected));
     }
 
     fn send_all(&self, message: impl Fn() -> Message) {

@@ -9,6 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// One of so many descriptors is kept for services of the control plane.
+const KEPT_PART: u64 = 8;
+
 /// What a worker is told.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -80,6 +83,8 @@ impl WorkerShared {
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     limit: AtomicU64,
+    /// Those kept for services of the control plane.
+    kept: AtomicU64,
     used: AtomicU64,
     /// Those of UDP sessions among them.
     sessions: AtomicU64,
@@ -97,15 +102,29 @@ impl Descriptors {
         self.limit.load(Ordering::Relaxed)
     }
 
+    /// Keeps a part for services of the control plane, so that a flood of the others leaves them theirs.
+    pub(crate) fn keep_for_protected(&self, any: bool) {
+        self.kept.store(if any { self.limit() / KEPT_PART } else { 0 }, Ordering::Relaxed);
+    }
+
     /// How many UDP sessions there may be: datagrams with forged sources cost nothing to send, so a flood of
     /// them must leave room for TCP.
     pub(crate) fn session_limit(&self) -> u64 {
         self.limit() / 2
     }
 
-    /// Takes `count`, or counts a refusal.
+    /// Takes `count` for any service, or counts a refusal.
     pub(crate) fn take(&self, count: u64) -> bool {
-        let taken = take_below(&self.used, count, self.limit());
+        self.take_up_to(count, self.limit().saturating_sub(self.kept.load(Ordering::Relaxed)))
+    }
+
+    /// Takes `count` for a service of the control plane, or counts a refusal.
+    pub(crate) fn take_protected(&self, count: u64) -> bool {
+        self.take_up_to(count, self.limit())
+    }
+
+    fn take_up_to(&self, count: u64, limit: u64) -> bool {
+        let taken = take_below(&self.used, count, limit);
         if !taken {
             self.count_refused();
         }

@@ -22,12 +22,14 @@ fn main() {
         None => {
             a_killed_process_leaves_resets();
             new_connections_are_refused_and_old_ones_kept_without_descriptors();
-            println!("2 cases passed");
+            a_flood_of_a_workload_leaves_the_control_plane_its_connections();
+            println!("3 cases passed");
         }
     }
 }
 
-/// The process to be harmed: `serve VIP PORT BACKEND FILES THIEF`. It takes `THIEF` descriptors away from the
+/// The process to be harmed: `serve VIP PORT BACKEND FILES THIEF`. It serves a workload at the port and the
+/// control plane at the next one, and takes `THIEF` descriptors away from the
 /// engine once it serves. Each line it reads is answered with what is observed.
 fn serve(arguments: &[String]) {
     let [vip, port, to, files, thief] = arguments else { panic!("serve VIP PORT BACKEND FILES THIEF") };
@@ -36,7 +38,10 @@ fn serve(arguments: &[String]) {
         let limit = Rlimit { current: Some(files), maximum: Some(files) };
         setrlimit(Resource::Nofile, limit).unwrap();
     }
-    let proxy = Proxy::start(vec![desired(vip.parse().unwrap(), port.parse().unwrap(), to.parse().unwrap())]);
+    let (vip, port, to) = (vip.parse().unwrap(), port.parse().unwrap(), to.parse().unwrap());
+    let mut control = desired("control", vip, port + 1, to);
+    control.protected = true;
+    let proxy = Proxy::start(vec![desired("workload", vip, port, to), control]);
     let stolen: Vec<_> =
         (0..thief.parse::<u64>().unwrap()).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
     for line in std::io::stdin().lines() {
@@ -47,8 +52,8 @@ fn serve(arguments: &[String]) {
     drop(stolen);
 }
 
-fn desired(vip: IpAddr, port: u16, to: SocketAddr) -> ServiceDesired {
-    let mut service = service("process", &[]);
+fn desired(name: &str, vip: IpAddr, port: u16, to: SocketAddr) -> ServiceDesired {
+    let mut service = service(name, &[]);
     service.vips = vec![vip];
     service.ports = fulcrum_config::PortRange::single(port);
     service.backends = vec![Arc::new(backend("b", to))];
@@ -153,16 +158,7 @@ fn new_connections_are_refused_and_old_ones_kept_without_descriptors() {
     let server = Server::echo();
     for thief in [0, 100] {
         let mut process = Process::start(server.address, 160, thief);
-        let mut kept: Vec<TcpStream> = Vec::new();
-        let mut refused = 0;
-        for _ in 0..120 {
-            // The refusal may come before `connect` has returned, or after.
-            let connected = TcpStream::connect_timeout(&process.vip, PATIENCE).ok();
-            match connected.and_then(|mut stream| ping(&mut stream).then_some(stream)) {
-                Some(stream) => kept.push(stream),
-                None => refused += 1,
-            }
-        }
+        let (mut kept, refused) = flood(process.vip);
         assert!(!kept.is_empty() && refused > 0, "{} kept, {refused} refused", kept.len());
         assert!(kept.iter_mut().all(ping), "an old connection suffered");
         let kept_count = kept.len() as u64;
@@ -181,4 +177,28 @@ fn new_connections_are_refused_and_old_ones_kept_without_descriptors() {
         getrlimit(Resource::Nofile).current.is_none_or(|files| files > 160),
         "only the child was limited"
     );
+}
+
+fn a_flood_of_a_workload_leaves_the_control_plane_its_connections() {
+    let server = Server::echo();
+    let mut process = Process::start(server.address, 160, 0);
+    let (kept, refused) = flood(process.vip);
+    let Counts { connections, limit, .. } = process.wait(|counts| counts.connections == kept.len() as u64);
+    assert!(refused > 0 && connections < limit, "the workload has all {limit}");
+    let control = SocketAddr::new(process.vip.ip(), process.vip.port() + 1);
+    for _ in 0..10 {
+        assert_eq!(exchange(control, b"hello"), b"hello");
+    }
+}
+
+/// More connections than there is room for: those that are served, and how many were refused.
+fn flood(to: SocketAddr) -> (Vec<TcpStream>, usize) {
+    let mut kept = Vec::new();
+    for _ in 0..120 {
+        // The refusal may come before `connect` has returned, or after.
+        let connected = TcpStream::connect_timeout(&to, PATIENCE).ok();
+        kept.extend(connected.and_then(|mut stream| ping(&mut stream).then_some(stream)));
+    }
+    let refused = 120 - kept.len();
+    (kept, refused)
 }

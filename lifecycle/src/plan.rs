@@ -1,6 +1,6 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
-use fulcrum_config::{Backend, Config, GroupName, Service};
+use fulcrum_config::{Backend, Class, Config, GroupName, Service};
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
 use std::collections::BTreeSet;
@@ -32,12 +32,13 @@ pub fn lb_desired(
         .map(|(name, service)| {
             let health = health.services.get(name);
             if let Some(kept) = previous.services.get(name)
+                && kept.protected == is_protected(config, service)
                 && is_as_desired(kept, service, health)
             {
                 return (name.clone(), Arc::clone(kept));
             }
             changed = true;
-            (name.clone(), Arc::new(service_desired(service, health)))
+            (name.clone(), Arc::new(service_desired(config, service, health)))
         })
         .collect();
     changed.then_some(fulcrum_lb::Desired { services })
@@ -55,7 +56,11 @@ fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, health: Option<&
         })
 }
 
-fn service_desired(service: &Arc<Service>, health: Option<&ServiceHealth>) -> ServiceDesired {
+fn service_desired(
+    config: &Config,
+    service: &Arc<Service>,
+    health: Option<&ServiceHealth>,
+) -> ServiceDesired {
     let spares_needed = spares_needed(service, health);
     let backends = service
         .backends
@@ -65,7 +70,13 @@ fn service_desired(service: &Arc<Service>, health: Option<&ServiceHealth>) -> Se
             BackendState { backend: Arc::clone(backend), usage, weight }
         })
         .collect();
-    ServiceDesired { service: Arc::clone(service), up: is_up(health), backends }
+    let protected = is_protected(config, service);
+    ServiceDesired { service: Arc::clone(service), up: is_up(health), protected, backends }
+}
+
+/// Whether its group is of the control plane.
+fn is_protected(config: &Config, service: &Service) -> bool {
+    config.groups.get(&service.group).is_some_and(|group| group.class == Class::ControlPlane)
 }
 
 /// A service without a verdict counts as up.

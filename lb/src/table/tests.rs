@@ -43,6 +43,7 @@ fn desired(service: Service) -> ServiceDesired {
     };
     ServiceDesired {
         up: true,
+        protected: false,
         backends: service.backends.iter().map(live).collect(),
         service: Arc::new(service),
     }

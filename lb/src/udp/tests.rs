@@ -131,7 +131,12 @@ impl Lab {
         let backends: Vec<BackendState> =
             self.backends.iter().map(|(address, usage)| backend(*address, *usage)).collect();
         self.service.backends = backends.iter().map(|state| Arc::clone(&state.backend)).collect();
-        let service = ServiceDesired { service: Arc::new(self.service.clone()), up: self.up, backends };
+        let service = ServiceDesired {
+            service: Arc::new(self.service.clone()),
+            up: self.up,
+            protected: false,
+            backends,
+        };
         let desired = Desired { services: [(self.service.name.clone(), Arc::new(service))].into() };
         self.apply_desired(&desired)
     }
@@ -651,6 +656,31 @@ fn a_second_process_is_noticed() {
         }
     }
     assert!(is_answered(&lab.client()));
+}
+
+#[test]
+fn an_address_moves_between_services() {
+    let server = Server::start("a:");
+    let mut lab = Lab::new(&[&server]).serve();
+    let (vip, other) = (lab.service.vips[0], IpAddr::from(address()));
+    let state = backend(lab.backends[0].0, BackendUse::Live);
+    // The one that gains the address is applied first.
+    let mut gains = Service { name: ServiceName::new("a"), vips: vec![other], ..lab.service.clone() };
+    gains.backends = vec![Arc::clone(&state.backend)];
+    let mut loses = Service { name: ServiceName::new("b"), ..gains.clone() };
+    for (gained, left) in [(other, vip), (vip, other)] {
+        (gains.vips, loses.vips) = (vec![gained], vec![left]);
+        let services = [&gains, &loses].map(|service| {
+            let backends = vec![state.clone()];
+            let desired =
+                ServiceDesired { service: Arc::new(service.clone()), up: true, protected: false, backends };
+            (service.name.clone(), Arc::new(desired))
+        });
+        assert_eq!(lab.apply_desired(&Desired { services: services.into() }), Vec::<String>::new());
+    }
+    for vip in [vip, other] {
+        assert!(is_answered(&client_of(SocketAddr::new(vip, 5353))));
+    }
 }
 
 #[test]

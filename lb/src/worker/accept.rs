@@ -121,7 +121,11 @@ impl Worker {
 
     /// A client is here: is there room, and is it ours?
     fn handle_client(&mut self, socket: OwnedFd, client: SocketAddr, listener: &Arc<Listener>) {
-        if !self.shared.descriptors.take(DESCRIPTORS) {
+        let descriptors = &self.shared.descriptors;
+        let protected = listener.service.load().table().desired.protected;
+        let taken =
+            if protected { descriptors.take_protected(DESCRIPTORS) } else { descriptors.take(DESCRIPTORS) };
+        if !taken {
             // Dropped, and so reset.
             self.warn_exhausted("the limit on connections is reached");
             return;

@@ -116,7 +116,7 @@ pub fn up(service: Service) -> ServiceDesired {
         weight: u32::from(backend.weight.get()) * 100,
     };
     let backends = service.backends.iter().map(live).collect();
-    ServiceDesired { service: Arc::new(service), up: true, backends }
+    ServiceDesired { service: Arc::new(service), up: true, protected: false, backends }
 }
 
 /// A running engine.
