@@ -31,7 +31,7 @@ demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait f
 bench: ## Every number we publish; writes bench/RESULTS.md.
 	@scripts/packages.sh bench
 	$(CARGO) build --release --locked -p fulcrum -p fulcrum-bench
-	$(TARGET)/release/fulcrum-bench $(ARGS)
+	$(TARGET)/release/fulcrum-bench --results bench/RESULTS.md $(or $(ARGS),all)
 
 clean: ## Remove what was built.
 	$(CARGO) clean

@@ -5,8 +5,8 @@ set -eu
 # What must exist, and the package that brings it.
 build="cc:gcc cc:libc6-dev make:make"
 demo="$build ip:iproute2 nft:nftables nginx:nginx-light"
-test="$demo keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime"
-bench="$test haproxy:haproxy"
+test="$demo c++:g++ keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime"
+bench="$test haproxy:haproxy /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
 
 PATH="$PATH:/usr/sbin:/sbin"
 eval "wanted=\$$1"

@@ -37,6 +37,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// All of the below, with their defaults; takes about 25 minutes.
+    All,
     /// The proxy beside HAProxy, nginx stream, nftables and the direct path.
     Proxy {
         /// Times that every subject has its turn.
@@ -103,6 +105,9 @@ fn main() -> ExitCode {
 
 fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
     match command {
+        Command::All => ["proxy", "failover", "five", "services"]
+            .into_iter()
+            .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
             let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
             let subjects =
