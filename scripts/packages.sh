@@ -3,7 +3,7 @@
 set -eu
 
 # What must exist, and the package that brings it.
-build="cc:gcc cc:libc6-dev make:make"
+build="cc:gcc /usr/include/stdio.h:libc6-dev make:make"
 demo="$build ip:iproute2 nft:nftables nginx:nginx-light"
 test="$demo c++:g++ keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime"
 bench="$test haproxy:haproxy /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
@@ -12,7 +12,10 @@ PATH="$PATH:/usr/sbin:/sbin"
 eval "wanted=\$$1"
 missing=""
 for pair in $wanted; do
-    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+    case "$pair" in
+    /*) [ -e "${pair%%:*}" ] ;;
+    *) command -v "${pair%%:*}" >/dev/null ;;
+    esac || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0
 
