@@ -2,14 +2,15 @@
 //!
 //! `engine node=a interface=eth0 nodes=a=10.0.0.1/150,b=10.0.0.2/100 networks=10.0.0.0/24 vips=10.0.0.100`,
 //! and if wanted `vrid=1`, `interval_ms=100`, `adverts=unicast`, `virtual_mac=yes`, `state=DIR`, `guard=no`,
+//! `gateway=10.9.0.254` (tracked: a node that does not reach it leads only if nobody else does),
 //! `connections=4000` (open to itself on the loopback, as a busy proxy would have).
 //! Standard input takes the commands `stand-down`, `stand-up` and `stop`.
 
 use fulcrum_config::{
     Admin, AdvertInterval, Adverts, Class, Config, Group, GroupName, Interface, InterfaceName, Node,
-    NodeKind, NodeName, Preempt, Priority, Timing, Vip, Vrid,
+    NodeKind, NodeName, Preempt, Priority, Timing, Track, TrackEffect, Vip, Vrid,
 };
-use fulcrum_vip_manager::{Desired, GuardCommand, Observed, Options, guard_main, start};
+use fulcrum_vip_manager::{Desired, GroupObserved, GuardCommand, Observed, Options, guard_main, start};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::BufRead;
@@ -123,7 +124,7 @@ fn describe(observed: &Observed) -> String {
             let up = group.links.values().filter(|link| link.up).count();
             serde_json::json!({
                 "role": group.role, "reason": group.reason, "leader": leader, "addresses": addresses,
-                "links_up": up, "takeover_us": group.takeover.map(|took| took.as_micros()),
+                "links_up": up, "tracks": tracks(group), "takeover_us": group.takeover.map(|took| took.as_micros()),
             })
         })
         .collect();
@@ -132,6 +133,21 @@ fn describe(observed: &Observed) -> String {
         "events": observed.counters,
     });
     json.to_string()
+}
+
+fn tracks(group: &GroupObserved) -> Vec<serde_json::Value> {
+    group.tracks.iter().map(|track| serde_json::json!({"what": track.what, "good": track.good})).collect()
+}
+
+fn track(gateway: &str, interface: &InterfaceName) -> Result<Track> {
+    Ok(Track::Gateway {
+        address: gateway.parse()?,
+        interface: interface.clone(),
+        interval: Duration::from_millis(50),
+        fall: 3,
+        rise: 3,
+        effect: TrackEffect::Ineligible,
+    })
 }
 
 fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
@@ -164,7 +180,12 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         adverts: if yes("adverts", "unicast") { Adverts::Unicast } else { Adverts::Multicast },
         preempt: Preempt::Never,
         accept: true,
-        tracks: Vec::new(),
+        tracks: arguments
+            .get("gateway")
+            .map(|gateway| track(gateway, &interface))
+            .transpose()?
+            .into_iter()
+            .collect(),
     };
     let networks = get("networks")?.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?;
     let virtual_mac = yes("virtual_mac", "yes");

@@ -15,7 +15,7 @@ mod lab;
 
 use lab::{CLIENT, Engine, Lab, wait_until};
 use rustix::process::Signal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const VIP: &str = "10.9.0.100";
 const VIP6: &str = "fd09::100";
@@ -327,6 +327,37 @@ fn a_group_with_300_addresses() {
     println!("took {} us", two.now()["groups"][0]["takeover_us"]);
     wait_until("node 1 has none", || lab.ip(1, "-o addr show dev lo").lines().count() < 10);
     assert!(lab.pings("10.9.1.1") && lab.pings("10.9.2.100"));
+}
+
+#[test]
+fn a_leader_that_does_not_reach_its_gateway_hands_over() {
+    let lab = Lab::new(2);
+    let (one, two) = pair(&lab, "vips=10.9.0.100 gateway=10.9.0.200");
+    lab.isolate(1, CLIENT);
+    wait_until("node 2 leads", || two.leads() && one.role() == "standby");
+    assert_eq!(two.now()["groups"][0]["reason"], "leader-resigned");
+    only(&lab, 2, VIP);
+
+    let both_lost = Instant::now();
+    lab.isolate(2, CLIENT);
+    wait_until("node 2 offered the group", || {
+        let shown = two.now();
+        shown["groups"][0]["tracks"][0]["good"] == false
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(two.became("standby", both_lost), None, "if both nodes are bad nobody moves");
+    assert!(two.leads());
+}
+
+#[test]
+fn a_vip_on_another_interface_is_told() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100");
+    wait_until("node 1 leads", || one.leads());
+    lab.ip(1, "addr add 10.9.0.100/32 dev veth0");
+    wait_until("it is told", || one.now()["errors"].to_string().contains("also on veth0"));
+    lab.ip(1, "addr del 10.9.0.100/32 dev veth0");
+    wait_until("it is over", || one.now()["errors"].as_array().is_some_and(Vec::is_empty));
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Engine {
             buffer: vec![0; BUFFER_BYTES],
             ending: false,
             stopped: false,
-            show: super::show::Show::new(observed, now),
+            show: super::show::Show::new(observed, now).map_err(StartError::Thread)?,
         };
         engine.resynchronize().map_err(|error| StartError::of("reading interfaces and addresses", error))?;
         Ok(engine)

@@ -6,23 +6,33 @@ use crate::border::{AddressState, GroupObserved, Observed, Role};
 use crate::prober::Verdict;
 use fulcrum_config::Link;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Time between snapshots in which only counters differ.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// Snapshots that wait for their readers; the next turn tries again if they are more.
+const QUEUE: usize = 16;
+
 /// When to tell, and whom.
 pub(super) struct Show {
-    observed: watch::Sender<Observed>,
+    /// To a thread of its own: a reader that is held up while it looks must not hold up adverts.
+    queue: SyncSender<Observed>,
     next: Instant,
     changed: bool,
 }
 
 impl Show {
-    pub(super) fn new(observed: watch::Sender<Observed>, now: Instant) -> Self {
-        Self { observed, next: now, changed: true }
+    pub(super) fn new(observed: watch::Sender<Observed>, now: Instant) -> io::Result<Self> {
+        let (queue, snapshots) = sync_channel(QUEUE);
+        let publish =
+            move || snapshots.into_iter().for_each(|snapshot| drop(observed.send_replace(snapshot)));
+        std::thread::Builder::new().name("vip-observed".to_owned()).spawn(publish)?;
+        Ok(Self { queue, next: now, changed: true })
     }
 
     /// More than a counter changed: the next turn tells it.
@@ -40,10 +50,9 @@ impl Engine {
         if !self.show.changed && now < self.show.next {
             return;
         }
-        self.show.changed = false;
         self.show.next = now.checked_add(INTERVAL).unwrap_or(now);
         let observed = self.observed();
-        self.show.observed.send_replace(observed);
+        self.show.changed = self.show.queue.try_send(observed).is_err();
     }
 
     fn observed(&self) -> Observed {
@@ -51,6 +60,7 @@ impl Engine {
         let mut errors: Vec<String> = self.setting_errors.values().cloned().collect();
         errors.extend(guard.and_then(|guard| guard.error.clone()));
         errors.extend(self.devices.errors.values().cloned());
+        errors.extend(self.misplaced());
         errors.extend(self.links.values().filter_map(|link| link.error.clone()));
         Observed {
             groups: self.groups.iter().map(|(name, group)| (name.clone(), self.group(group))).collect(),
@@ -60,6 +70,22 @@ impl Engine {
             errors,
             counters: self.counters.clone(),
         }
+    }
+
+    /// VIPs that somebody added to another interface than the loopback.
+    fn misplaced(&self) -> Vec<String> {
+        // The owner of an address (RFC 9568's priority 255) has it there.
+        let groups = self.groups.values().filter(|group| group.router.priority() != Some(u8::MAX));
+        let vips = groups.flat_map(|group| &group.group.vips);
+        let told = vips.filter_map(|vip| {
+            let interface = self.view.elsewhere(vip.address)?;
+            Some(format!(
+                "VIP {} is also on {interface}: there the kernel answers for it whether this node leads or not; \
+                 remove it from {interface}",
+                vip.address
+            ))
+        });
+        told.collect()
     }
 
     fn group(&self, group: &GroupDriver) -> GroupObserved {

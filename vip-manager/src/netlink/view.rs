@@ -106,6 +106,12 @@ impl View {
         self.interfaces.values().find(|interface| interface.loopback)
     }
 
+    /// The link other than the loopback that has `address`, if any.
+    pub(crate) fn elsewhere(&self, address: IpAddr) -> Option<&str> {
+        let mut others = self.interfaces.values().filter(|interface| !interface.loopback);
+        others.find(|interface| interface.has(address)).map(|interface| interface.name.as_str())
+    }
+
     /// Notes an own change at once, before the kernel's message about it arrives.
     pub(crate) fn note(&mut self, index: u32, address: IpAddr, present: bool) {
         let prefix_length = if address.is_ipv4() { 32 } else { 128 };

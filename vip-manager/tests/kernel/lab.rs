@@ -86,6 +86,13 @@ impl Lab {
         ip(&format!("-n {}-switch link set port{node} {state}", self.prefix));
     }
 
+    /// Keeps the two from hearing each other; everybody else still hears both.
+    pub fn isolate(&self, one: u8, other: u8) {
+        for node in [one, other] {
+            ip(&format!("-n {}-switch link set port{node} type bridge_slave isolated on", self.prefix));
+        }
+    }
+
     /// The nodes of `nodes` that have `address` on their loopback.
     pub fn holders(&self, nodes: u8, address: &str) -> Vec<u8> {
         let has = |node: &u8| self.ip(*node, "-o addr show dev lo").contains(&format!(" {address}/"));
