@@ -53,7 +53,7 @@ Examples:
 
 Prints the difference that was applied. If the file is refused, the running configuration stays, the mistakes
 are printed and the exit code is 1.")]
-    Reload(Connect),
+    Reload(ReloadOptions),
 
     /// Checks a configuration file without applying it.
     #[command(after_help = "\
@@ -122,6 +122,16 @@ pub(crate) struct Connect {
     /// Take the admin socket from this configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadOptions {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+
+    /// Apply it even if it takes a group, address or service from the control plane.
+    #[arg(long)]
+    pub(crate) remove_control_plane: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ mod init;
 mod run;
 mod status;
 
-use crate::cli::{Cli, Command, Connect, HandoverOptions};
+use crate::cli::{Cli, Command, HandoverOptions, ReloadOptions};
 use crate::client::{Client, Reply};
 use crate::error::Failure;
 use crate::wire::{HandedOver, Refusal, Reloaded};
@@ -19,7 +19,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run(config) => run::run(config.path()),
         Command::Status(options) => status::status(&options),
-        Command::Reload(connect) => reload(&connect),
+        Command::Reload(options) => reload(&options),
         Command::Check(options) => check::check(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),
@@ -61,9 +61,10 @@ fn refused(refusal: &Refusal) -> Failure {
     }
 }
 
-fn reload(connect: &Connect) -> Result<ExitCode, Failure> {
-    let client = Client::new(connect)?;
-    match client.ask::<Reloaded>(Method::POST, "/v1/reload")? {
+fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
+    let client = Client::new(&options.connect)?;
+    let path = if options.remove_control_plane { "/v1/reload?remove-control-plane" } else { "/v1/reload" };
+    match client.ask::<Reloaded>(Method::POST, path)? {
         Reply::Done(reloaded) => {
             for warning in &reloaded.warnings {
                 eprintln!("{}", warning.trim_end());
@@ -78,7 +79,8 @@ fn handover(options: &HandoverOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect)?;
     match client.ask::<HandedOver>(Method::POST, &format!("/v1/handover/{}", options.group))? {
         Reply::Done(done) => {
-            print(&format!("{} leads group {} after {:.1} ms\n", done.leader, done.group, done.took_ms))
+            let note = done.note.map(|note| format!("{note}\n")).unwrap_or_default();
+            print(&format!("{} leads group {} after {:.1} ms\n{note}", done.leader, done.group, done.took_ms))
         }
         Reply::Refused(refusal) => Err(refused(&refusal)),
     }

@@ -10,7 +10,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// How long the start waits for listeners before it takes part in the election anyway.
+const LISTENERS: Duration = Duration::from_secs(1);
 
 /// The hidden subcommand that runs the guard.
 pub(crate) const GUARD: &str = "guard";
@@ -26,6 +30,7 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
     let (lb_desired, seen) = watch::channel(table);
     let observed = fulcrum_lb::start(seen, fulcrum_lb::Options::default()).map_err(refused)?;
+    wait_for_listeners(&observed);
     let lb = Engine { desired: lb_desired, observed };
 
     let (health_desired, seen) = watch::channel(health_desired(config));
@@ -41,6 +46,19 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
     Ok(Engines { health, vip, lb })
+}
+
+/// A node that begins with listeners that stand is eligible from the start. It does not wait for long, nor for
+/// those that can't stand.
+#[allow(clippy::disallowed_methods, reason = "nothing else runs yet")]
+fn wait_for_listeners(lb: &watch::Receiver<fulcrum_lb::Observed>) {
+    let begun = Instant::now();
+    let is_settled = |lb: &fulcrum_lb::Observed| {
+        lb.ready || lb.services.values().any(|service| !service.errors.is_empty())
+    };
+    while !is_settled(&lb.borrow()) && begun.elapsed() < LISTENERS {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// This very program, even if its file has been replaced since it started.

@@ -18,6 +18,7 @@ mod node;
 mod show;
 mod sys;
 mod systemd;
+mod watch;
 mod wire;
 
 use clap::Parser;

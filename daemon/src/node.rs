@@ -2,8 +2,8 @@
 
 use crate::last_good;
 use crate::wire::{HandedOver, Refusal, Reloaded};
-use fulcrum_config::{Config, Diagnostics, GroupName, Parsed, difference};
-use fulcrum_lifecycle::{ConfigState, Facts, Handle, Status};
+use fulcrum_config::{Config, Diagnostics, GroupName, Parsed, Preempt, difference};
+use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Snapshots, Status};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod boot;
+mod limits;
 mod trial;
 
 pub(crate) use boot::{Boot, boot};
@@ -74,8 +75,19 @@ impl Node {
 
     /// What the whole node looks like.
     pub(crate) fn status(&self) -> Status {
+        let mut facts = self.facts();
+        facts.limits = limits::now();
+        self.handle.status(&facts)
+    }
+
+    /// What someone should look at, and the snapshots that say so.
+    pub(crate) fn alarms(&self) -> (Vec<Alarm>, Snapshots) {
+        self.handle.alarms(&self.facts())
+    }
+
+    fn facts(&self) -> Facts {
         let loaded = self.loaded();
-        self.handle.status(&Facts {
+        Facts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
             config_file: self.file.display().to_string(),
@@ -85,13 +97,14 @@ impl Node {
             warnings: loaded.warnings,
             refused: loaded.refused,
             limits: BTreeMap::new(),
-        })
+        }
     }
 
-    /// Reads the file again and applies the difference.
-    pub(crate) async fn reload(&self) -> Result<Reloaded, Refusal> {
+    /// Reads the file again and applies the difference. Groups of class control-plane go, or lose an address,
+    /// only if `unprotected`.
+    pub(crate) async fn reload(&self, unprotected: bool) -> Result<Reloaded, Refusal> {
         let _changing = self.changing.lock().await;
-        let result = self.try_reload().await;
+        let result = self.try_reload(unprotected).await;
         if let Err(refusal) = &result {
             let mut lines = refusal.diagnostics.clone();
             if lines.is_empty() {
@@ -103,7 +116,7 @@ impl Node {
     }
 
     #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
-    async fn try_reload(&self) -> Result<Reloaded, Refusal> {
+    async fn try_reload(&self, unprotected: bool) -> Result<Reloaded, Refusal> {
         let file = self.file.clone();
         let (text, parsed) = tokio::task::spawn_blocking(move || read(&file))
             .await
@@ -112,6 +125,9 @@ impl Node {
         let old = self.handle.config();
         let new = Arc::new(parsed.config);
         self.possible(&old, &new)?;
+        if !unprotected {
+            self.protects(&old, &new)?;
+        }
         let lb = self.handle.lb();
         let changed = trial::changed(&old, &new, &lb.borrow());
         self.handle.apply(Arc::clone(&new));
@@ -171,6 +187,22 @@ impl Node {
         Ok(())
     }
 
+    /// What carries the Kubernetes API is not lost by a slip of an edit.
+    fn protects(&self, old: &Config, new: &Config) -> Result<(), Refusal> {
+        let lost: Vec<String> = trial::lost_of_control_plane(old, new);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal {
+            error: format!(
+                "{} takes away what carries the control plane; the running configuration stays\n  if that is \
+                 meant: 'fulcrum reload --remove-control-plane'",
+                self.file.display()
+            ),
+            diagnostics: lost,
+        })
+    }
+
     /// Makes a peer lead `name`.
     #[allow(clippy::disallowed_methods, reason = "says how long it took")]
     pub(crate) async fn handover(&self, name: &str) -> Result<HandedOver, Refusal> {
@@ -200,7 +232,16 @@ impl Node {
                 bound.as_secs()
             )));
         };
+        let own = configured.priorities.get(&config.node);
+        let returns = own.is_some_and(|own| own.get() > leader.priority);
+        let note = match configured.preempt {
+            Preempt::After(delay) if returns => {
+                Some(format!("the group preempts: this node takes it back after {} s", delay.as_secs_f64()))
+            }
+            Preempt::After(_) | Preempt::Never => None,
+        };
         Ok(HandedOver {
+            note,
             group: name.to_owned(),
             leader: leader.node.map_or_else(|| leader.address.to_string(), |node| node.to_string()),
             took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,

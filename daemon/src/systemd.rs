@@ -1,6 +1,7 @@
 //! What systemd is told: ready, reloading, stopping, and that the loops beat. Without systemd nothing is sent.
 
-use fulcrum_lifecycle::Status;
+use fulcrum_lifecycle::{Alarm, Snapshots};
+use fulcrum_vip_manager::Role;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
@@ -36,14 +37,19 @@ pub(crate) fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().and_then(|interval| interval.checked_div(2))
 }
 
-/// One line for `systemctl status`.
-pub(crate) fn summary(status: &Status) -> String {
-    let leads = status.groups.iter().filter(|group| group.role == "leader").count();
-    let up = status.services.iter().filter(|service| service.up).count();
+/// Says how things are, for `systemctl status`.
+pub(crate) fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
+/// How things are, in one line.
+pub(crate) fn summary(snapshots: &Snapshots, alarms: &[Alarm]) -> String {
+    let groups = &snapshots.vip.groups;
+    let leads = groups.values().filter(|group| group.role == Role::Leader).count();
     format!(
-        "leads {leads} of {} groups; {up} of {} services up; {} alarms",
-        status.groups.len(),
-        status.services.len(),
-        status.alarms.len()
+        "leads {leads} of {} groups; {} services; {} alarms",
+        groups.len(),
+        snapshots.config.services.len(),
+        alarms.len()
     )
 }

@@ -39,6 +39,8 @@ pub(crate) struct HandedOver {
     pub(crate) leader: String,
     /// From the request until that was heard.
     pub(crate) took_ms: f64,
+    /// What will happen next, if anything.
+    pub(crate) note: Option<String>,
 }
 
 /// The answer to whatever was refused.

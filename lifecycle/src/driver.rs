@@ -1,9 +1,10 @@
 //! Carries snapshots between the engines: waits for any to change, asks [`crate::plan`], tells the others.
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock for the pure functions")]
 
+use crate::alarms::alarms;
 use crate::join::{Facts, Snapshots, join};
 use crate::plan;
-use crate::status::Status;
+use crate::status::{Alarm, Status};
 use fulcrum_config::{Config, GroupName};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -164,6 +165,13 @@ impl Handle {
     #[must_use]
     pub fn status(&self, facts: &Facts) -> Status {
         join(facts, &self.snapshots(), Instant::now())
+    }
+
+    /// What someone should look at, worst first, and the snapshots that say so.
+    #[must_use]
+    pub fn alarms(&self, facts: &Facts) -> (Vec<Alarm>, Snapshots) {
+        let snapshots = self.snapshots();
+        (alarms(facts, &snapshots), snapshots)
     }
 
     /// How long ago the driver ran through its loop.

@@ -4,7 +4,7 @@ use crate::admin::caller::{Caller, Role};
 use crate::metrics;
 use crate::node::Node;
 use crate::systemd::{self, STUCK};
-use crate::wire::Refusal;
+use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -24,7 +24,8 @@ enum Route {
     Metrics,
     Health,
     Ready,
-    Reload,
+    /// Whether it may take something from the control plane.
+    Reload(bool),
     Handover(String),
 }
 
@@ -33,7 +34,7 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload | Self::Handover(_) => Method::POST,
+            Self::Reload(_) | Self::Handover(_) => Method::POST,
         }
     }
 
@@ -42,20 +43,22 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload | Self::Handover(_) => Role::Operator,
+            Self::Reload(_) | Self::Handover(_) => Role::Operator,
         }
     }
 
+    /// By the path and query as asked.
     fn find(path: &str) -> Option<Self> {
         match path {
             "/v1/status" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
-            "/v1/reload" => Some(Self::Reload),
+            "/v1/reload" => Some(Self::Reload(false)),
+            "/v1/reload?remove-control-plane" => Some(Self::Reload(true)),
             _ => {
                 let group = path.strip_prefix("/v1/handover/")?;
-                (!group.is_empty() && !group.contains('/')).then(|| Self::Handover(group.to_owned()))
+                (!group.is_empty() && !group.contains(['/', '?'])).then(|| Self::Handover(group.to_owned()))
             }
         }
     }
@@ -86,7 +89,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
         Route::Metrics => off_loop(node, metrics_page).await,
         Route::Health => health(node),
         Route::Ready => off_loop(node, ready).await,
-        Route::Reload => reload(node, caller).await,
+        Route::Reload(unprotected) => reload(node, caller, unprotected).await,
         Route::Handover(group) => handover(node, caller, group).await,
     }
 }
@@ -133,9 +136,9 @@ fn ready(node: &Node) -> Answer {
 }
 
 /// Runs to its end even if the caller hangs up.
-async fn reload(node: &Arc<Node>, caller: &Caller) -> Answer {
+async fn reload(node: &Arc<Node>, caller: &Caller, unprotected: bool) -> Answer {
     let (node, caller) = (Arc::clone(node), caller.clone());
-    let work = tokio::spawn(async move { reload_as(&node, &caller).await });
+    let work = tokio::spawn(async move { reload_as(&node, &caller, unprotected).await });
     match work.await {
         Ok(Ok(reloaded)) => json(StatusCode::OK, &reloaded),
         Ok(Err(refusal)) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
@@ -144,9 +147,9 @@ async fn reload(node: &Arc<Node>, caller: &Caller) -> Answer {
 }
 
 /// Reloads, and leaves a trace of who asked.
-pub(crate) async fn reload_as(node: &Node, caller: &Caller) -> Result<crate::wire::Reloaded, Refusal> {
+pub(crate) async fn reload_as(node: &Node, caller: &Caller, unprotected: bool) -> Result<Reloaded, Refusal> {
     systemd::reloading();
-    let result = node.reload().await;
+    let result = node.reload(unprotected).await;
     match &result {
         Ok(reloaded) => {
             audit(caller, "reload", "applied");

@@ -201,5 +201,6 @@ async fn respond(node: &Arc<Node>, caller: Option<Caller>, request: &Request<Inc
     if request.body().size_hint().lower() > BODY_BYTES {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request needs so large a body");
     }
-    api::answer(node, &caller, request.method(), request.uri().path()).await
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    api::answer(node, &caller, request.method(), path).await
 }

@@ -8,6 +8,7 @@ use crate::lock;
 use crate::logging;
 use crate::node::{Boot, Node, boot};
 use crate::systemd::{self, STUCK};
+use crate::watch::watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::process::ExitCode;
@@ -174,7 +175,9 @@ async fn say_ready(node: Arc<Node>, started: Instant) {
     } else {
         tracing::error!(duration_ms, "not every service listens yet; 'fulcrum status' says which and why");
     }
-    systemd::ready(&systemd::summary(&node.status()));
+    let (alarms, snapshots) = node.alarms();
+    systemd::ready(&systemd::summary(&snapshots, &alarms));
+    watch(node).await;
 }
 
 /// Tells systemd that we live, for as long as the loop that joins the engines does, too.

@@ -8,6 +8,7 @@ fn each_path_has_its_method_and_least_role() {
         ("/healthz", Method::GET, Role::Monitor),
         ("/readyz", Method::GET, Role::Monitor),
         ("/v1/reload", Method::POST, Role::Operator),
+        ("/v1/reload?remove-control-plane", Method::POST, Role::Operator),
         ("/v1/handover/web", Method::POST, Role::Operator),
     ];
     for (path, method, least) in rows {
@@ -18,7 +19,9 @@ fn each_path_has_its_method_and_least_role() {
 
 #[test]
 fn other_paths_are_not_there() {
-    for path in ["", "/", "/v1", "/v1/status/", "/v1/handover/", "/v1/handover/a/b", "/metrics?x"] {
+    for path in
+        ["", "/", "/v1", "/v1/status/", "/v1/handover/", "/v1/handover/a/b", "/metrics?x", "/v1/reload?all"]
+    {
         assert_eq!(Route::find(path), None, "{path}");
     }
 }

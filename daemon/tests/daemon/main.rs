@@ -1,0 +1,175 @@
+//! The real daemon, alone in a network namespace of its own: start, reload, roles, signals, bad days.
+//!
+//! Needs root, `unshare` and `ip`, as all tests of whole nodes do.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends by it")]
+
+mod node;
+
+use node::{Node, config, said};
+use rustix::process::Signal;
+
+#[test]
+fn it_leads_alone_and_stops_in_good_order() {
+    let mut node = Node::start(&config(""));
+    let status = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    assert_eq!(status["ready"], true, "{status}");
+    assert_eq!(status["guard"], true);
+    assert_eq!(status["node"], "lb-1");
+    assert_eq!(status["config"]["state"], "current");
+    assert_eq!(status["groups"][0]["leader"]["node"], "lb-1");
+    assert_eq!(status["groups"][0]["addresses"][0]["state"], "answering");
+    assert_eq!(status["services"][0]["up"], false, "nothing listens on its backend");
+    assert!(node.addresses().contains("10.9.0.100"), "{}", node.addresses());
+
+    let table = node.command(&["status"]);
+    for word in ["leader", "lb-1", "10.9.0.100", "refuses", "connection refused"] {
+        assert!(table.contains(word), "'{word}' is not in:\n{table}");
+    }
+    node.signal(Signal::TERM);
+    assert_eq!(node.wait_for_end(), Some(0), "{}", node.log());
+    assert!(!node.socket().exists());
+    assert!(node.log().contains("every group is resigned"), "{}", node.log());
+}
+
+#[test]
+fn a_second_one_is_refused_and_names_the_first() {
+    let node = Node::start(&config(""));
+    node.wait("it is up", |status| status["ready"] == true);
+    let second = node.second();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains(&format!("process {}", node.pid())), "{}", said(&second));
+    node.wait("the first is unharmed", |status| status["groups"][0]["role"] == "leader");
+}
+
+#[test]
+fn a_reload_applies_the_difference_or_nothing() {
+    let node = Node::start(&config(""));
+    let before = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    assert_eq!(node.command(&["reload"]), "nothing changed\n");
+
+    node.write(&config("").replace("port: 80,", "port: 81,"));
+    let told = node.command(&["reload"]);
+    assert!(told.contains("service web: port") && told.contains("81"), "{told}");
+    let status = node.status();
+    assert_eq!(status["services"][0]["ports"], "81");
+    assert_eq!(status["groups"][0]["transitions"], before["groups"][0]["transitions"], "no VIP moved");
+
+    node.write("groups: [\n");
+    let refused = node.try_command(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1));
+    for word in ["not YAML", "running configuration stays"] {
+        assert!(said(&refused).contains(word), "{}", said(&refused));
+    }
+    let status = node.status();
+    assert_eq!(status["services"][0]["ports"], "81", "the running one stays");
+    assert_eq!(status["config"]["state"], "current");
+    assert!(status["alarms"].to_string().contains("was refused"), "{status}");
+
+    node.write(&config("").replace("node: lb-1", "node: lb-2"));
+    let refused = node.try_command(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("this daemon runs as lb-1"), "{}", said(&refused));
+
+    node.write(&config(""));
+    node.signal(Signal::HUP);
+    let status = node.wait("SIGHUP reloads", |status| status["config"]["generation"] == 4);
+    assert_eq!(status["services"][0]["ports"], "80");
+    assert!(!status["alarms"].to_string().contains("was refused"), "{status}");
+    node.wait_until("it is audited", || node.log().contains("SIGHUP"));
+}
+
+#[test]
+fn a_configuration_that_can_not_work_is_taken_back() {
+    // The plain metrics listener of the daemon itself stands in the new service's way.
+    let taken = config("metrics: '0.0.0.0:9100', ");
+    let node = Node::start(&taken);
+    let before = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    node.write(&taken.replace("port: 80,", "port: 9100,"));
+    let refused = node.try_command(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    for word in ["10.9.0.100:9100", "listeners did not stand", "runs on"] {
+        assert!(said(&refused).contains(word), "'{word}' is not in: {}", said(&refused));
+    }
+    let status = node.wait("the one before serves", |status| status["ready"] == true);
+    assert_eq!(status["services"][0]["ports"], "80");
+    assert_eq!(status["groups"][0]["transitions"], before["groups"][0]["transitions"], "no VIP moved");
+}
+
+#[test]
+fn a_bad_file_at_start_runs_the_last_good_one() {
+    let mut node = Node::start(&config(""));
+    node.wait("it is up", |status| status["ready"] == true);
+    node.signal(Signal::TERM);
+    assert_eq!(node.wait_for_end(), Some(0));
+    let broken = config("").replace("groups:", "gruops:");
+    node.write(&broken);
+    node.restart();
+    let status = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    assert_eq!(status["config"]["state"], "last-good");
+    assert!(status["config"]["refused"].to_string().contains("gruops"), "{status}");
+    assert!(node.log().contains("THE FILE IS BAD"), "{}", node.log());
+    let page = node.get("/metrics");
+    assert!(page.contains("fulcrum_config_stale 1"), "{page}");
+
+    node.write(&config(""));
+    node.command(&["reload"]);
+    assert_eq!(node.status()["config"]["state"], "current");
+}
+
+#[test]
+fn a_viewer_may_look_and_an_operator_may_change() {
+    let node = Node::start(&config("viewer_group: '65534', "));
+    node.wait("it is up", |status| status["ready"] == true);
+    let looked = node.command_as(65_534, &["status", "--json"]);
+    assert_eq!(looked.status.code(), Some(0), "{}", said(&looked));
+    for change in [&["reload"][..], &["handover", "web"]] {
+        let refused = node.command_as(65_534, change);
+        assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+        assert!(said(&refused).contains("viewer"), "{}", said(&refused));
+    }
+    let stranger = node.command_as(65_533, &["status"]);
+    assert_eq!(stranger.status.code(), Some(4), "{}", said(&stranger));
+    assert!(node.log().contains("refused: not an operator"), "it is audited: {}", node.log());
+}
+
+#[test]
+fn the_plain_listener_shows_metrics_and_nothing_else() {
+    let node = Node::start(&config("metrics: '127.0.0.1:9100', "));
+    node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    let ask = |request: &str| node.ask_tcp("127.0.0.1:9100", request);
+    let get = |path: &str| ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    assert!(get("/metrics").contains("fulcrum_vrrp_state{group=\"web\"} 2"), "{}", get("/metrics"));
+    assert!(get("/healthz").ends_with("ok\n"));
+    assert!(get("/readyz").ends_with("ready\n"));
+    assert!(get("/v1/status").starts_with("HTTP/1.1 404"));
+    assert!(ask("POST /v1/reload HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(ask("POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 405"));
+    let large = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert!(ask(&large).starts_with("HTTP/1.1 431"), "{}", ask(&large));
+    assert!(ask("garbage\r\n\r\n").starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn a_handover_that_nobody_takes_is_taken_back() {
+    let node = Node::start(&config(""));
+    node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    let unknown = node.try_command(&["handover", "wbe"]);
+    assert!(said(&unknown).contains("there is no group wbe; there are: web"), "{}", said(&unknown));
+    let refused = node.try_command(&["handover", "web"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("nobody took group web"), "{}", said(&refused));
+    let status = node.wait("it leads again", |status| status["groups"][0]["role"] == "leader");
+    assert_eq!(status["groups"][0]["standing_down"], false);
+}
+
+#[test]
+fn a_killed_daemon_leaves_no_address_and_can_start_again() {
+    let mut node = Node::start(&config(""));
+    node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    let namespace = node.hold_namespace();
+    node.signal(Signal::KILL);
+    node.wait_for_end();
+    node.wait_until("the guard withdraws the address", || !namespace.addresses().contains("10.9.0.100"));
+    node.restart();
+    node.wait("it leads again", |status| status["groups"][0]["role"] == "leader");
+}
