@@ -5,6 +5,8 @@
 
 mod end;
 mod opening;
+#[cfg(test)]
+mod tests;
 
 use crate::balance::Flow as FlowKey;
 use crate::connect;
@@ -141,6 +143,11 @@ impl Connection {
         self.target.as_ref().is_some_and(|target| target.is_condemned())
     }
 
+    /// Whether no backend has accepted it yet.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.phase == Phase::Connecting
+    }
+
     /// The service it belongs to.
     pub(crate) fn service(&self) -> &Arc<ServiceCell> {
         &self.service
@@ -198,6 +205,17 @@ impl Connection {
                 context.wheel.set(self.token.key, deadline);
                 Next::Wait
             }
+        }
+    }
+
+    /// Its backend went down, unless it or its backend is well again by now. A backend that has not accepted
+    /// has had no byte, and so another one may serve the client.
+    pub(crate) fn handle_backend_down(&mut self, context: &mut Context<'_>) -> Next {
+        match self.phase {
+            _ if !self.is_condemned() => Next::Wait,
+            Phase::Header => Next::Wait,
+            Phase::Connecting => self.handle_connect_failed(context),
+            Phase::Open => Next::End(End::BackendDown),
         }
     }
 

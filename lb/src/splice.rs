@@ -4,6 +4,9 @@
 //! costs more than the copy it saves. While a pipe holds data nothing is read into it, since then "not now"
 //! could mean either that the socket is empty or that the pipe is full.
 
+#[cfg(test)]
+mod tests;
+
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use std::os::fd::{AsFd, OwnedFd};

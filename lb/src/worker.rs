@@ -4,7 +4,7 @@
 mod accept;
 
 use crate::connection::{Connection, Context, Next, Token, milliseconds};
-use crate::connection_log::{End, LogQueue};
+use crate::connection_log::LogQueue;
 use crate::copy::Moving;
 use crate::listener::Listener;
 use crate::pacer::Pacer;
@@ -149,10 +149,7 @@ impl Worker {
             }
         }
         while let Some(token) = self.pacer.poll_due(now) {
-            // It may be well again, or its backend may.
-            self.with_connection(token, |connection, _| {
-                if connection.is_condemned() { Next::End(End::BackendDown) } else { Next::Wait }
-            });
+            self.with_connection(token, Connection::handle_backend_down);
         }
         if self.resting.is_some_and(|until| until <= now) {
             self.resting = None;
@@ -222,7 +219,8 @@ impl Worker {
         }
     }
 
-    /// Plans the end of the connections whose backend went down.
+    /// Plans what becomes of the connections whose backend went down: those that still wait for it get another
+    /// one at once, the others end paced. Nothing is done yet: events of their old sockets may be at hand.
     fn condemn(&mut self, service: &Arc<ServiceCell>) {
         let spread = match service.table().service().on_down {
             OnDown::Reset { spread } => spread,
@@ -231,15 +229,14 @@ impl Worker {
         let condemned = |connection: &&Connection| {
             Arc::ptr_eq(connection.service(), service) && connection.is_condemned()
         };
-        let tokens = self
-            .connections
-            .iter()
-            .map(|(_, connection)| connection)
-            .filter(condemned)
-            .map(Connection::token);
-        let tokens = tokens.collect();
-        self.pacer.handle_batch(tokens, spread, self.milliseconds());
-        self.handle_time();
+        let connections = self.connections.iter().map(|(_, connection)| connection);
+        let (waiting, open): (Vec<_>, Vec<_>) =
+            connections.filter(condemned).partition(|connection| connection.is_connecting());
+        let tokens = |connections: Vec<&Connection>| connections.into_iter().map(Connection::token).collect();
+        let (waiting, open) = (tokens(waiting), tokens(open));
+        let now = self.milliseconds();
+        self.pacer.handle_batch(waiting, Duration::ZERO, now);
+        self.pacer.handle_batch(open, spread, now);
     }
 
     fn own(&self) -> Option<&WorkerShared> {

@@ -9,6 +9,7 @@ use common::{
 };
 use fulcrum_config::{Backend, BackendAddress, BackendName, OnDown, PortRange, ServiceName, Weight};
 use fulcrum_lb::{BackendState, BackendUse};
+use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -62,6 +63,44 @@ fn a_dead_backend_s_connections_are_reset_paced() {
     kept.iter_mut().for_each(|(_, _, stream)| ping(stream));
     let observed = proxy.wait_service("paced", |service| service.stats.closed_backend_down == 10);
     assert_eq!(observed.stats.connections, 10);
+}
+
+/// A listener that answers no SYN: its queue is full. It lasts as long as what is returned.
+fn silent() -> (SocketAddr, impl Sized) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from((address(), 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let at = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&at, Duration::from_millis(300)) {
+        queued.push(stream);
+        assert!(queued.len() < 100, "its queue never fills");
+    }
+    (at, (listener, queued))
+}
+
+#[test]
+fn connections_that_wait_for_a_dead_backend_get_another_at_once() {
+    let (waits, _silent) = silent();
+    let well = Server::echo();
+    let mut service = service("waiting", &[waits, well.address]);
+    // Neither helps within the patience of this test.
+    service.on_down = OnDown::Reset { spread: Duration::from_secs(300) };
+    service.timeouts.connect = Duration::from_secs(300);
+    let mut desired = up(service);
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired.clone()]);
+    let mut streams: Vec<TcpStream> = (0..20).map(|_| connect(to)).collect();
+    proxy.wait_service("waiting", |service| {
+        let backend = |name: &str| service.backends.get(&BackendName::new(name)).copied().unwrap_or_default();
+        service.stats.connections == 20 && backend("b0").connections == 10 && backend("b1").connected == 10
+    });
+    desired.backends[0].usage = BackendUse::Down;
+    proxy.change(desired);
+    streams.iter_mut().for_each(ping);
+    let observed = proxy.wait_service("waiting", |service| service.stats.retries == 10);
+    assert_eq!((observed.stats.connections, observed.stats.closed_backend_down), (20, 0));
+    assert_eq!(observed.backends[&BackendName::new("b1")].connections, 20);
 }
 
 #[test]

@@ -34,12 +34,12 @@ fn a_backend_that_never_answers_ends_with_the_idle_timeout() {
 fn traffic_keeps_a_connection_beyond_its_idle_timeout() {
     let server = Server::echo();
     let mut service = service("busy", &[server.address]);
-    service.timeouts.idle = Duration::from_millis(1_500);
+    service.timeouts.idle = Duration::from_millis(2_500);
     let desired = up(service);
     let to = vip(&desired);
     let _proxy = Proxy::start(vec![desired]);
     let mut stream = connect(to);
-    for _ in 0..12 {
+    for _ in 0..16 {
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0]).unwrap();
         std::thread::sleep(Duration::from_millis(200));
