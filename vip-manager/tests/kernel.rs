@@ -350,6 +350,22 @@ fn a_leader_that_does_not_reach_its_gateway_hands_over() {
 }
 
 #[test]
+fn a_reload_adds_and_removes_addresses_and_moves_nothing() {
+    let lab = Lab::new(2);
+    let (mut one, mut two) = pair(&lab, "vips=10.9.0.100,10.9.0.101");
+    let reloaded = Instant::now();
+    for node in [&mut one, &mut two] {
+        node.say("vips=10.9.0.101,10.9.0.102");
+    }
+    wait_until("the new one is there", || lab.holders(2, "10.9.0.102") == [1]);
+    wait_until("the old one is gone", || lab.holders(2, VIP).is_empty());
+    assert_eq!(lab.asks("10.9.0.102"), Some(lab.mac(1)));
+    assert_eq!(lab.asks(VIP), None);
+    only(&lab, 1, "10.9.0.101");
+    assert_eq!(one.became("standby", reloaded), None);
+}
+
+#[test]
 fn a_vip_on_another_interface_is_told() {
     let lab = Lab::new(1);
     let one = lab.start(1, 1, "vips=10.9.0.100");

@@ -148,7 +148,10 @@ impl Engine {
         self.desired = Some(desired);
         for (name, group) in &config.groups {
             match self.groups.get_mut(name) {
-                Some(driver) => driver.reconfigure(&config, Arc::clone(group), now),
+                Some(driver) => {
+                    self.addresses.forget(driver.group.vips.iter().map(|vip| vip.address));
+                    driver.reconfigure(&config, Arc::clone(group), now);
+                }
                 None => {
                     let driver = GroupDriver::new(&config, Arc::clone(group), now);
                     self.groups.insert(name.clone(), driver);
