@@ -29,7 +29,9 @@ impl Process {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         socket2::SockRef::from(&ours).set_nonblocking(true)?;
         // All orders must fit before the new process reads its first.
-        set_int_option(ours.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER_BYTES)?;
+        let buffer = |option| set_int_option(ours.as_fd(), libc::SOL_SOCKET, option, SEND_BUFFER_BYTES);
+        // The root of a user namespace may not go beyond net.core.wmem_max.
+        buffer(libc::SO_SNDBUFFORCE).or_else(|_| buffer(libc::SO_SNDBUF))?;
         #[allow(clippy::disallowed_methods, reason = "this is the driver of the guard's process")]
         let child =
             Command::new(&command.program).args(&command.arguments).stdin(Stdio::from(theirs)).spawn()?;
