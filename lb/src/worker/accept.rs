@@ -99,13 +99,18 @@ impl Worker {
                     taken = taken.saturating_add(1);
                     self.handle_client(socket, client, &listener);
                 }
-                // That client is gone already.
-                Err(Errno::CONNABORTED | Errno::PROTO | Errno::INTR) => taken = taken.saturating_add(1),
                 Err(Errno::AGAIN) => break true,
-                Err(error) => {
-                    self.handle_exhausted(id, &listener, error);
-                    break true;
-                }
+                Err(error) => match Fault::of(error) {
+                    Fault::Connection => taken = taken.saturating_add(1),
+                    Fault::Exhausted => {
+                        self.handle_exhausted(id, &listener, error);
+                        break true;
+                    }
+                    Fault::Listener => {
+                        self.handle_broken(id, &listener, error);
+                        break true;
+                    }
+                },
             }
         };
         if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) {
@@ -175,6 +180,20 @@ impl Worker {
         if refused && self.spare.is_some() {
             return;
         }
+        self.rest(id);
+    }
+
+    /// A listener from which nothing can be accepted would be reported for ever, and so it rests.
+    fn handle_broken(&mut self, id: usize, listener: &Listener, error: Errno) {
+        if self.may_warn() {
+            let Listener { address, service, .. } = listener;
+            tracing::error!(%error, %address, service = %service.load().name, "a listener cannot accept; it is tried again");
+        }
+        self.rest(id);
+    }
+
+    /// Leaves a listener alone for a moment.
+    fn rest(&mut self, id: usize) {
         if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) {
             if !taking.resting && epoll::delete(&self.epoll, &taking.listener.socket).is_ok() {
                 taking.resting = true;
@@ -198,16 +217,45 @@ impl Worker {
         }
     }
 
-    fn warn_exhausted(&mut self, reason: &str) {
+    /// Now and then.
+    fn may_warn(&mut self) -> bool {
         let due = self.warned.is_none_or(|at| self.now.saturating_duration_since(at) >= WARN_EVERY);
         if due {
             self.warned = Some(self.now);
+        }
+        due
+    }
+
+    fn warn_exhausted(&mut self, reason: &str) {
+        if self.may_warn() {
             tracing::warn!(
                 reason,
                 limit = self.shared.descriptors.limit() / DESCRIPTORS,
                 refused = self.shared.descriptors.refused(),
                 "new connections are refused, those that exist go on; raise the limit on open files"
             );
+        }
+    }
+}
+
+/// What an error of `accept` is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The connection that would have come: it is gone, or the network or a filter ended it. Linux reports
+    /// such errors of the new socket here (accept(2)).
+    Connection,
+    /// This process or the system has no descriptor or no memory for it.
+    Exhausted,
+    /// The listener itself.
+    Listener,
+}
+
+impl Fault {
+    fn of(error: Errno) -> Self {
+        match error {
+            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Self::Exhausted,
+            Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT => Self::Listener,
+            _ => Self::Connection,
         }
     }
 }

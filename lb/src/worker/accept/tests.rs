@@ -29,3 +29,24 @@ fn a_small_difference_is_left_alone() {
     assert_eq!(less_busy(0, 300, [300, 100].into_iter()), Some((1, Difference::Large)));
     assert_eq!(less_busy(0, 5, std::iter::once(5)), None, "there is no other worker");
 }
+
+#[test]
+fn only_want_of_files_or_memory_costs_another_client_its_connection() {
+    for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+        assert_eq!(Fault::of(error), Fault::Exhausted, "{error}");
+    }
+    // The list of accept(2), "already-pending network errors", and what filters say.
+    let pending = [
+        Errno::NETDOWN,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::NONET,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+    ];
+    for error in pending.into_iter().chain([Errno::CONNABORTED, Errno::INTR, Errno::PERM, Errno::TIMEDOUT]) {
+        assert_eq!(Fault::of(error), Fault::Connection, "{error}");
+    }
+}
