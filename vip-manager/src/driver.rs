@@ -77,7 +77,7 @@ fn run(
 
 /// Real-time scheduling, or else the best that is permitted.
 fn prioritize() {
-    if let Err(error) = sys::schedule_round_robin() {
+    if let Err(error) = sys::schedule_round_robin(1) {
         let nice = rustix::process::setpriority_process(None, -15);
         let niced = nice.is_ok();
         tracing::info!(%error, niced, "no real-time scheduling (CAP_SYS_NICE); a busy machine may delay adverts");

@@ -43,11 +43,11 @@ pub(crate) fn set_int_option(socket: BorrowedFd<'_>, level: i32, name: i32, valu
     check(result)
 }
 
-/// Gives the calling thread real-time scheduling at the lowest real-time priority. Its children don't inherit.
+/// Gives the calling thread real-time scheduling; 1 is the lowest priority. Its children don't inherit it.
 ///
 /// The kernel bounds what real-time threads take (`kernel.sched_rt_runtime_us`), and the loop bounds itself.
-pub(crate) fn schedule_round_robin() -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: 1 };
+pub(crate) fn schedule_round_robin(priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: the pointer is to a live sched_param; 0 means the calling thread.
     let result = unsafe {
         libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters)

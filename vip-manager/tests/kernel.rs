@@ -366,6 +366,16 @@ fn a_reload_adds_and_removes_addresses_and_moves_nothing() {
 }
 
 #[test]
+fn a_changed_mac_is_announced() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100");
+    wait_until("node 1 leads", || one.leads());
+    assert_eq!(lab.asks(VIP), Some(lab.mac(1)));
+    lab.ip(1, "link set veth0 address 02:00:00:00:00:01");
+    wait_until("the neighbour was told", || lab.believes(VIP).as_deref() == Some("02:00:00:00:00:01"));
+}
+
+#[test]
 fn a_vip_on_another_interface_is_told() {
     let lab = Lab::new(1);
     let one = lab.start(1, 1, "vips=10.9.0.100");

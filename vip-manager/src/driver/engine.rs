@@ -274,6 +274,8 @@ impl Engine {
             });
             let update = driver.update(&config, &self.view, &self.poller);
             if let Update::Opened = update {
+                // The interface may have another MAC now.
+                self.groups.values_mut().for_each(|group| group.announce_on(&link, now));
                 apply_settings(&mut self.settings, &mut self.setting_errors, &link);
                 hand_over_senders(self.guard.as_mut(), driver, now);
             }

@@ -230,6 +230,13 @@ impl GroupDriver {
         self.announcer.handle_announce(now);
     }
 
+    /// Announces the addresses again if this node leads and `link` is one of the group's.
+    pub(super) fn announce_on(&mut self, link: &Link, now: Instant) {
+        if self.leading && self.destinations.contains_key(link) {
+            self.announcer.handle_announce(now);
+        }
+    }
+
     /// Who had an address when it was last probed may have been the leader that is gone now.
     fn probe_suspects(&mut self, now: Instant) {
         let addresses: Vec<IpAddr> = self.group.vips.iter().map(|vip| vip.address).collect();

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Time between the two rounds of resignations: one lost frame must not cost a down interval.
 const SECOND_ROUND_AFTER: Duration = Duration::from_millis(4);
 
+/// Above the daemon's thread, which closes thousands of sockets while it dies.
+const PRIORITY: i32 = 2;
+
 /// The guard's entry: what a program does when it is started as [`super::GuardCommand`] says. Its standard
 /// input is the channel to the daemon. Returns when the daemon is gone and everything is done.
 #[must_use]
@@ -43,7 +46,7 @@ fn prepare() {
     let _ = rustix::process::setsid();
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
     let _ = sys::lock_memory();
-    let _ = sys::schedule_round_robin();
+    let _ = sys::schedule_round_robin(PRIORITY);
 }
 
 struct Group {
@@ -150,7 +153,7 @@ impl<'a> Child<'a> {
     fn watch(&self, memory: OwnedFd) {
         let death = Arc::clone(&self.death);
         let watching = std::thread::Builder::new().name("life".to_owned()).spawn(move || {
-            let _ = sys::schedule_round_robin();
+            let _ = sys::schedule_round_robin(PRIORITY);
             if matches!(sys::wait_for_death(&memory), Ok(true)) {
                 let _ = rustix::io::write(&*death, &1u64.to_ne_bytes());
             }
