@@ -4,7 +4,7 @@
 //! and if wanted `vrid=1`, `interval_ms=100`, `adverts=unicast`, `virtual_mac=yes`, `state=DIR`, `guard=no`,
 //! `gateway=10.9.0.254` (tracked: a node that does not reach it leads only if nobody else does),
 //! `connections=4000` (open to itself on the loopback, as a busy proxy would have).
-//! Standard input takes the commands `stand-down`, `stand-up`, `stop`, and `vips=...` as a new configuration.
+//! Standard input takes the commands `stand-down`, `stand-up`, `stop`, `drop` (nothing is desired any more), and `vips=...` as a new configuration.
 
 use fulcrum_config::{
     Admin, AdvertInterval, Adverts, Class, Config, Group, GroupName, Interface, InterfaceName, Node,
@@ -58,7 +58,7 @@ fn run() -> Result<()> {
     let (sender, desired) = watch::channel(first);
     let mut observed = start(desired, options)?;
     let number = arguments.get("connections").map_or(Ok(0), |number| number.parse())?;
-    std::thread::spawn(move || commands(&sender, &arguments));
+    std::thread::spawn(move || commands(sender, &arguments));
     let _connections = connections(number)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
@@ -98,9 +98,12 @@ fn connections(number: usize) -> Result<Vec<socket2::Socket>> {
     Ok(ends)
 }
 
-fn commands(sender: &watch::Sender<Desired>, arguments: &BTreeMap<String, String>) {
+fn commands(sender: watch::Sender<Desired>, arguments: &BTreeMap<String, String>) {
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return };
+        if line.trim() == "drop" {
+            return drop(sender);
+        }
         sender.send_modify(|desired| match line.trim() {
             "stand-down" => desired.standing_down.extend(desired.config.groups.keys().cloned()),
             "stand-up" => desired.standing_down.clear(),

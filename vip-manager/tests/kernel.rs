@@ -226,6 +226,18 @@ fn an_orderly_stop_resigns_withdraws_and_puts_settings_back() {
 }
 
 #[test]
+fn the_end_of_what_is_desired_is_an_orderly_stop() {
+    let lab = Lab::new(2);
+    let (mut one, two) = pair(&lab, "vips=10.9.0.100");
+    one.say("drop");
+    assert!(one.ended());
+    wait_until("node 2 leads", || two.leads());
+    assert_eq!(two.now()["groups"][0]["reason"], "leader-resigned");
+    assert_eq!(lab.holders(2, VIP), [2]);
+    wait_until("nothing is left behind", || lab.processes(1).is_empty());
+}
+
+#[test]
 fn an_operator_moves_the_group_away_and_it_stays() {
     let lab = Lab::new(2);
     let (mut one, two) = pair(&lab, "vips=10.9.0.100");
