@@ -24,16 +24,16 @@ step() {
 }
 
 lab_tests() {
-    "$cargo" test --locked -p fulcrum-tests -- --test-threads="$threads"
+    "$cargo" test --locked --no-fail-fast -p fulcrum-tests -- --test-threads="$threads"
 }
-
 
 step "packages" scripts/packages.sh test
 step "formatting" "$cargo" fmt --all --check
 step "lints" "$cargo" clippy --quiet --workspace --all-targets --locked -- -D warnings
 step "optimised binary" "$cargo" build --quiet --release --locked -p fulcrum
-step "unit tests" "$cargo" test --quiet --workspace --exclude fulcrum-tests --locked
+step "unit tests" "$cargo" test --quiet --no-fail-fast --workspace --exclude fulcrum-tests --locked
 step "whole nodes, in namespaces" lab_tests
+step "fuzz targets, 5 seconds each" scripts/fuzz.sh 5
 step "documentation" env RUSTDOCFLAGS="-D warnings" "$cargo" doc --quiet --workspace --no-deps --locked
 
 echo

@@ -31,7 +31,7 @@ pub(super) fn prepare() -> Result<()> {
 }
 
 fn prepare_once() -> Result<()> {
-    for owner in owners().into_iter().filter(|owner| !Path::new("/proc").join(owner.to_string()).exists()) {
+    for owner in owners().into_iter().filter(|owner| !is_alive(*owner)) {
         remove(&format!("{MARK}-{owner}"));
     }
     let mut signals =
@@ -46,6 +46,13 @@ fn prepare_once() -> Result<()> {
         })
         .context("start a thread")?;
     Ok(())
+}
+
+/// Whether a process runs; one that was killed and that nobody has waited for does not.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 /// The process ids in the names of all labs that exist.
