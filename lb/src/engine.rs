@@ -1,9 +1,12 @@
 //! The engine's own thread: takes each table, has it served, and tells what is served.
 
+#[cfg(test)]
+mod tests;
+
 use crate::balance::Seed;
 use crate::connection_log::{self, LogQueue};
 use crate::error::StartError;
-use crate::shared::{Descriptors, Message, Shared, WorkerShared};
+use crate::shared::{Message, Shared, WorkerShared};
 use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
 use crate::udp::UdpWorkers;
@@ -35,26 +38,30 @@ pub struct Options {
     pub seed: Seed,
 }
 
-/// Starts the engine. It ends when the sender of `desired` is dropped; clients that are still connected are
-/// then reset.
+/// Starts the engine. It ends when the sender of `desired` is dropped, or when one of its workers cannot go on;
+/// clients that are still connected are then reset.
 ///
 /// # Errors
 /// The system refuses threads or descriptors.
-#[allow(clippy::disallowed_methods)] // The moment that all times of the engine count from.
 pub fn start(
     desired: watch::Receiver<Desired>,
     options: Options,
 ) -> Result<watch::Receiver<Observed>, StartError> {
+    begin(desired, options).map(|(observed, _)| observed)
+}
+
+/// The same, and what its threads share.
+#[allow(clippy::disallowed_methods)] // The moment that all times of the engine count from.
+fn begin(
+    desired: watch::Receiver<Desired>,
+    options: Options,
+) -> Result<(watch::Receiver<Observed>, Arc<Shared>), StartError> {
     let epoch = Instant::now();
     let files = raise_open_files();
     let count = options.workers.unwrap_or_else(cores).max(1);
     let workers: Result<Box<[WorkerShared]>, _> = (0..count).map(|_| WorkerShared::new()).collect();
     let workers = workers.map_err(|error| StartError::Worker(error.into()))?;
-    let shared = Arc::new(Shared {
-        workers,
-        descriptors: Descriptors::default(),
-        applied: tokio::sync::Notify::new(),
-    });
+    let shared = Arc::new(Shared::new(workers));
     let log = LogQueue::start(connection_log::write).map_err(StartError::Thread)?;
     let threads = start_workers(&shared, &log, pipes(files, count), epoch)?;
     let (observed_sender, observed) = watch::channel(Observed::default());
@@ -63,7 +70,7 @@ pub fn start(
         tcp: TcpListeners::new(Arc::clone(&shared), files),
         udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log)),
         errors: BTreeMap::new(),
-        shared,
+        shared: Arc::clone(&shared),
         threads,
         change: 0,
         files,
@@ -74,7 +81,7 @@ pub fn start(
     let runtime = runtime.map_err(StartError::Thread)?;
     let run = move || runtime.block_on(engine.run());
     std::thread::Builder::new().name("lb".into()).spawn(run).map_err(StartError::Thread)?;
-    Ok(observed)
+    Ok((observed, shared))
 }
 
 struct Engine {
@@ -109,6 +116,10 @@ impl Engine {
                     if self.is_applied() {
                         self.tell();
                     }
+                }
+                () = shared.ended.notified() => {
+                    tracing::error!("a worker has ended by itself, and so the engine ends: its clients would hang");
+                    break;
                 }
                 () = tokio::time::sleep_until(next) => {
                     self.retry();
@@ -267,8 +278,7 @@ fn start_workers(
         .map(|index| {
             let worker = Worker::new(index, Arc::clone(shared), log.clone(), pipes, epoch);
             let worker = worker.map_err(|error| StartError::Worker(error.into()))?;
-            let thread = std::thread::Builder::new().name(format!("tcp-{index}"));
-            thread.spawn(move || worker.run()).map_err(StartError::Thread)
+            shared.spawn(format!("tcp-{index}"), move || worker.run()).map_err(StartError::Thread)
         })
         .collect()
 }

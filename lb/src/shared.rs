@@ -4,10 +4,12 @@ use crate::listener::Listener;
 use crate::table::ServiceCell;
 use rustix::event::EventfdFlags;
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 /// One of so many descriptors is kept for services of the control plane.
 const KEPT_PART: u64 = 8;
@@ -182,4 +184,43 @@ pub(crate) struct Shared {
     pub(crate) descriptors: Descriptors,
     /// Told whenever a worker has applied a change.
     pub(crate) applied: tokio::sync::Notify,
+    /// Told when a worker has ended.
+    pub(crate) ended: tokio::sync::Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(workers: Box<[WorkerShared]>) -> Self {
+        Self {
+            workers,
+            descriptors: Descriptors::default(),
+            applied: tokio::sync::Notify::new(),
+            ended: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// Runs a worker on a thread of its own. The engine is told when it ends, in whatever way: its listeners
+    /// would go on taking clients whom nobody serves.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        name: String,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let end = End(Arc::clone(self));
+        std::thread::Builder::new().name(name).spawn(move || {
+            let _end = end;
+            work();
+        })
+    }
+}
+
+/// Tells that a worker has ended, when it is dropped.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.ended.notify_one();
+    }
 }

@@ -184,7 +184,7 @@ impl UdpWorkers {
             let (sender, commands) = channel();
             let shared = Arc::clone(&self.shared);
             let worker = Worker::new(index, shared, Arc::clone(&wake), commands, self.log.clone())?;
-            std::thread::Builder::new().name(format!("udp-{index}")).spawn(move || worker.run())?;
+            self.shared.spawn(format!("udp-{index}"), move || worker.run())?;
             self.workers.push(Handle { commands: Some(sender), wake });
         }
         Ok(())

@@ -2,6 +2,8 @@
 //! others while bytes move.
 
 mod accept;
+#[cfg(test)]
+mod tests;
 
 use crate::connection::{Connection, Context, Next, Token, milliseconds};
 use crate::connection_log::LogQueue;

@@ -3,7 +3,7 @@ use super::token::Token;
 use super::*;
 use crate::balance::Seed;
 use crate::proxy_protocol::{Endpoints, Transport, decode_datagram, encode};
-use crate::shared::{Descriptors, WorkerShared};
+use crate::shared::WorkerShared;
 use crate::table::{Change, Tables};
 use crate::{BackendState, BackendUse, Desired, ServiceDesired, ServiceStats};
 use fulcrum_config::{
@@ -90,11 +90,7 @@ fn service(vip: IpAddr, ports: PortRange) -> Service {
 }
 
 fn shared(workers: usize) -> Arc<Shared> {
-    let shared = Shared {
-        workers: (0..workers).map(|_| WorkerShared::new().unwrap()).collect(),
-        descriptors: Descriptors::default(),
-        applied: tokio::sync::Notify::new(),
-    };
+    let shared = Shared::new((0..workers).map(|_| WorkerShared::new().unwrap()).collect());
     shared.descriptors.set_limit(1000);
     Arc::new(shared)
 }
@@ -814,6 +810,19 @@ fn ended_sessions_are_logged() {
     assert_eq!(record.backend.unwrap().1, server.address);
     assert_eq!((record.bytes_in, record.bytes_out), (1, 3));
     assert_eq!((record.protocol, record.end), (Protocol::Udp, crate::connection_log::End::Closed));
+}
+
+/// Fails as the system might: the descriptor is none that can be waited on.
+#[test]
+fn a_worker_that_cannot_wait_for_datagrams_tells_that_it_has_ended() {
+    let shared = shared(1);
+    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap());
+    let (_commands, receiver) = channel();
+    let mut worker = Worker::new(0, Arc::clone(&shared), wake, receiver, None).unwrap();
+    worker.epoll = std::fs::File::open("/dev/null").unwrap().into();
+    shared.spawn("udp-0".to_owned(), move || worker.run()).unwrap().join().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(shared.ended.notified());
 }
 
 #[test]
