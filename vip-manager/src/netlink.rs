@@ -15,7 +15,7 @@ pub(crate) use view::{InterfaceState, View};
 
 use crate::sys::set_int_option;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -87,11 +87,15 @@ impl Netlink {
     }
 
     /// All answers to a dump.
+    ///
+    /// # Errors
+    /// What it shows changed meanwhile (`NLM_F_DUMP_INTR`), among others: it may lack something.
     pub(crate) fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         let bytes = self.serialize(request, NLM_F_DUMP);
         let sequence = self.sequence;
         self.socket.send(&bytes, 0)?;
         let mut answers = Vec::new();
+        let mut interrupted = false;
         loop {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0)?;
@@ -99,8 +103,12 @@ impl Netlink {
                 if message.header.sequence_number != sequence {
                     continue;
                 }
+                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
                     NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                    NetlinkPayload::Done(_) if interrupted => {
+                        return Err(io::Error::other("it changed while it was read"));
+                    }
                     NetlinkPayload::Done(_) => return Ok(answers),
                     NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
                     NetlinkPayload::Error(_) | NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {}

@@ -415,6 +415,27 @@ fn lost_netlink_messages_are_made_up_for() {
 }
 
 #[test]
+fn messages_from_before_a_loss_are_not_believed() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100");
+    wait_until("node 1 leads", || one.leads());
+    one.signal(Signal::STOP);
+    // The link's end is among the messages that wait, and its return among those that are lost.
+    lab.ip(1, "link set veth0 down");
+    let changes = |verb: &str| -> String {
+        let address = |number: u32| format!("addr {verb} 10.8.{}.{}/32 dev lo\n", number / 250, number % 250);
+        (0..12_000).map(address).collect()
+    };
+    lab.ip_batch(1, &changes("add"));
+    lab.ip(1, "link set veth0 up");
+    lab.ip_batch(1, &changes("del"));
+    one.signal(Signal::CONT);
+    wait_until("the loss was noticed", || one.now()["events"]["netlink_overflows"].as_u64() > Some(0));
+    wait_until("node 1 leads with its VIP", || one.leads() && lab.holders(1, VIP) == [1]);
+    wait_until("it is reached", || lab.asks(VIP) == Some(lab.mac(1)));
+}
+
+#[test]
 fn a_missing_capability_is_named() {
     let lab = Lab::new(1);
     for capability in ["net_raw", "net_admin"] {

@@ -38,6 +38,12 @@ pub(super) fn token(number: u64, kind: u64) -> u64 {
 
 /// Time between attempts to open what could not be opened.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time between readings of all interfaces and addresses, should the kernel's messages ever tell too little.
+const RESYNCHRONIZE: Duration = Duration::from_secs(15);
+/// Time before a reading that failed, or that changes interrupted, is tried again.
+const RESYNCHRONIZE_SOON: Duration = Duration::from_millis(100);
+/// Attempts at start.
+const FIRST_READINGS: u32 = 20;
 /// Larger than any frame of an Ethernet with jumbo frames.
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -58,6 +64,7 @@ pub(super) struct Engine {
     pub(super) setting_errors: BTreeMap<String, String>,
     next_number: u64,
     retry_at: Option<Instant>,
+    resynchronize_at: Option<Instant>,
     last_run: Instant,
     busy_turns: u32,
     tokens: Vec<u64>,
@@ -100,6 +107,7 @@ impl Engine {
             setting_errors: BTreeMap::new(),
             next_number: 1,
             retry_at: None,
+            resynchronize_at: now.checked_add(RESYNCHRONIZE),
             last_run: now,
             busy_turns: 0,
             tokens: Vec::new(),
@@ -108,7 +116,7 @@ impl Engine {
             stopped: false,
             show: super::show::Show::new(observed, now).map_err(StartError::Thread)?,
         };
-        engine.resynchronize().map_err(|error| StartError::of("reading interfaces and addresses", error))?;
+        engine.read_first().map_err(|error| StartError::of("reading interfaces and addresses", error))?;
         Ok(engine)
     }
 
@@ -221,6 +229,7 @@ impl Engine {
             beat,
             guard,
             self.retry_at,
+            self.resynchronize_at,
             self.addresses.poll_timeout(),
             self.devices.poll_timeout(),
             self.show.poll_timeout(),
@@ -244,8 +253,31 @@ impl Engine {
         self.act(now);
     }
 
-    /// Reads all links and addresses anew.
-    fn resynchronize(&mut self) -> io::Result<()> {
+    /// Reads all links and addresses for the first time.
+    fn read_first(&mut self) -> io::Result<()> {
+        for _ in 1..FIRST_READINGS {
+            if self.read_all().is_ok() {
+                return Ok(());
+            }
+            super::pause();
+        }
+        self.read_all()
+    }
+
+    /// Reads all links and addresses anew, now or, if that fails, soon.
+    fn resynchronize(&mut self, now: Instant) {
+        let read = self.read_all();
+        let wait = if read.is_ok() { RESYNCHRONIZE } else { RESYNCHRONIZE_SOON };
+        self.resynchronize_at = now.checked_add(wait);
+        if let Err(error) = read {
+            count(&mut self.counters, "netlink_dumps_failed");
+            tracing::debug!(%error, "interfaces and addresses could not be read; trying again");
+        }
+    }
+
+    fn read_all(&mut self) -> io::Result<()> {
+        // Messages from before the dump are not to be applied over it.
+        self.monitor.discard();
         let mut view = View::default();
         for message in dump_all(&mut self.netlink)? {
             view.handle_message(&message);
@@ -327,6 +359,10 @@ impl Engine {
     }
 
     fn handle_retry(&mut self, now: Instant) {
+        if self.resynchronize_at.is_some_and(|at| at <= now) {
+            self.resynchronize(now);
+            self.update_links(now);
+        }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.update_links(now);

@@ -12,6 +12,9 @@ const GROUPS: [u32; 3] = [1, 5, 9];
 /// The kernel's messages of this kind are far smaller.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 
+/// The most datagrams that [`Monitor::discard`] throws away; far more than the receive buffer holds.
+const DISCARDED_AT_ONCE: u32 = 100_000;
+
 /// What a read of the monitor gave.
 pub(crate) enum Change {
     /// Messages, in order.
@@ -38,6 +41,19 @@ impl Monitor {
         socket.set_non_blocking(true)?;
         enlarge(&socket);
         Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES) })
+    }
+
+    /// Throws away everything that waits: a dump that is made afterwards knows better.
+    pub(crate) fn discard(&mut self) {
+        for _ in 0..DISCARDED_AT_ONCE {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(_) => {}
+                // What was lost once more is in the dump as well.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     pub(crate) fn read(&mut self) -> Change {

@@ -103,16 +103,18 @@ impl Engine {
     }
 
     fn read_monitor(&mut self, now: Instant) -> u32 {
-        let mut read: u32 = 0;
-        loop {
+        let mut read = 0;
+        while read < SOCKET_PACKETS {
             read = read.saturating_add(1);
             match self.monitor.read() {
                 Change::Messages(messages) => messages.iter().for_each(|m| self.view.handle_message(m)),
                 Change::Overflow => {
                     count(&mut self.counters, "netlink_overflows");
-                    if let Err(error) = self.resynchronize() {
-                        tracing::error!(%error, "interfaces and addresses could not be read");
-                    }
+                    tracing::warn!(
+                        "the kernel told of more changes than could be read; reading everything anew"
+                    );
+                    self.resynchronize(now);
+                    break;
                 }
                 Change::Nothing => break,
             }
