@@ -1,4 +1,4 @@
-//! What happens to a whole process that is killed, or runs out of file descriptors.
+//! What happens to a whole process that is killed, runs out of file descriptors, or whose peers do not read.
 //!
 //! Each case starts this program again as the process to be harmed, and so this file has a `main` of its own.
 #![allow(missing_docs, clippy::disallowed_methods)] // Tests wait for real sockets.
@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -23,7 +24,8 @@ fn main() {
             a_killed_process_leaves_resets();
             new_connections_are_refused_and_old_ones_kept_without_descriptors();
             a_flood_of_a_workload_leaves_the_control_plane_its_connections();
-            println!("3 cases passed");
+            peers_that_never_read_cost_little_memory();
+            println!("4 cases passed");
         }
     }
 }
@@ -65,6 +67,13 @@ fn cpu_ticks(process: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Kilobytes of memory that are a process's own.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 struct Process {
@@ -189,6 +198,46 @@ fn a_flood_of_a_workload_leaves_the_control_plane_its_connections() {
     for _ in 0..10 {
         assert_eq!(exchange(control, b"hello"), b"hello");
     }
+}
+
+/// Both ends of each connection send for ever, and neither reads: what the proxy keeps is bounded.
+fn peers_that_never_read_cost_little_memory() {
+    /// Few: the kernel's own buffers are full, too, and those hold megabytes.
+    const CONNECTIONS: u64 = 20;
+    /// In kilobytes: a remainder of at most 64 KiB each way.
+    const EACH: u64 = 128;
+    /// Everything else.
+    const SLACK: u64 = 4 * 1024;
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    let server = Server::start(move |mut stream| {
+        while let Ok(written @ 1..) = stream.write(&[b's'; 65_536]) {
+            count.fetch_add(written as u64, Ordering::Relaxed);
+        }
+    });
+    let mut process = Process::start(server.address, 0, 0);
+    let before = resident(process.child.id());
+    let mut streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(process.vip)).collect();
+    streams.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
+    // Until nobody could send anything for half a second.
+    let (start, mut moved, mut quiet) = (Instant::now(), 0, 0);
+    while quiet < 25 {
+        for stream in &mut streams {
+            while let Ok(written @ 1..) = stream.write(&[b'c'; 65_536]) {
+                sent.fetch_add(written as u64, Ordering::Relaxed);
+            }
+        }
+        let now = sent.load(Ordering::Relaxed);
+        quiet = if now == moved { quiet + 1 } else { 0 };
+        moved = now;
+        assert!(start.elapsed() < 3 * PATIENCE, "it takes and takes: {moved} bytes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let grown = resident(process.child.id()).saturating_sub(before);
+    assert!(grown <= CONNECTIONS * EACH + SLACK, "{grown} KiB for {moved} bytes");
+    process.wait(|counts| counts.connections == CONNECTIONS);
+    drop(streams);
+    process.wait(|counts| counts.connections == 0);
 }
 
 /// More connections than there is room for: those that are served, and how many were refused.
