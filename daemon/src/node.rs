@@ -3,7 +3,7 @@
 use crate::last_good;
 use crate::wire::{HandedOver, Refusal, Reloaded};
 use fulcrum_config::{Config, Diagnostics, GroupName, Parsed, Preempt, difference};
-use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Snapshots, Status};
+use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -130,9 +130,13 @@ impl Node {
         }
         let lb = self.handle.lb();
         let changed = trial::changed(&old, &new, &lb.borrow());
-        self.handle.apply(Arc::clone(&new));
-        if let Err(errors) = trial::listens(lb, &changed).await {
-            self.handle.apply(old);
+        // The groups and checks hear of it only when its listeners stand.
+        let table = (!changed.is_empty()).then(|| Arc::new(trial::table(&old, &new)));
+        self.handle.try_out(table.map(|table| Trial { table: Some(table), services: changed.clone() }));
+        if let Err(errors) = trial::listens(lb.clone(), &changed).await {
+            self.handle.try_out(Some(Trial { table: None, services: changed.clone() }));
+            trial::settles(lb, &changed).await;
+            self.handle.try_out(None);
             return Err(Refusal {
                 error: format!(
                     "{} can't work here: listeners did not stand; the configuration that ran before runs on",
@@ -141,6 +145,7 @@ impl Node {
                 diagnostics: errors,
             });
         }
+        self.handle.apply(Arc::clone(&new));
         let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
         self.set_loaded(|loaded| {
             *loaded = Loaded {

@@ -5,7 +5,7 @@ use crate::alarms::alarms;
 use crate::join::{Facts, Snapshots, join};
 use crate::plan;
 use crate::status::{Alarm, Status};
-use fulcrum_config::{Config, GroupName};
+use fulcrum_config::{Config, GroupName, ServiceName};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,12 +25,23 @@ const LIMIT_ALARM: Duration = Duration::from_secs(60);
 pub struct Asked {
     /// The configuration to run.
     pub config: Arc<Config>,
+    /// A configuration whose listeners are tried out.
+    pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave.
     pub standing_down: BTreeSet<GroupName>,
     /// Resign everything.
     pub stopping: bool,
     /// End the engines.
     pub ending: bool,
+}
+
+/// Listeners that are tried out while the configuration that runs stays in force for all else.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// What `lb` serves meanwhile; `None` once the trial has failed, until what it disturbed stands again.
+    pub table: Option<Arc<Config>>,
+    /// The services that it changes: their errors are the trial's, and no reason to give up a group.
+    pub services: BTreeSet<ServiceName>,
 }
 
 /// How one engine is told and heard.
@@ -86,8 +97,13 @@ struct Marks {
 /// The thread can't be started.
 pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let (asked, asked_seen) =
-        watch::channel(Asked { config, standing_down: BTreeSet::new(), stopping: false, ending: false });
+    let (asked, asked_seen) = watch::channel(Asked {
+        config,
+        trial: None,
+        standing_down: BTreeSet::new(),
+        stopping: false,
+        ending: false,
+    });
     let (ended, ended_seen) = watch::channel(None);
     let marks = Arc::new(Mutex::new(Marks {
         beat: Instant::now(),
@@ -110,9 +126,17 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
 }
 
 impl Handle {
-    /// Runs `config` from now on.
+    /// Runs `config` from now on; a trial ends by it.
     pub fn apply(&self, config: Arc<Config>) {
-        self.asked.send_modify(|asked| asked.config = config);
+        self.asked.send_modify(|asked| {
+            asked.config = config;
+            asked.trial = None;
+        });
+    }
+
+    /// Tries listeners out, or ends that (`None`). Only `lb` is told.
+    pub fn try_out(&self, trial: Option<Trial>) {
+        self.asked.send_modify(|asked| asked.trial = trial);
     }
 
     /// Leaves `group`, or stops leaving it.
@@ -268,10 +292,12 @@ impl Driver {
     }
 
     fn tell_lb(&mut self) {
-        let config = Arc::clone(&self.asked.borrow().config);
+        let asked = self.asked.borrow().clone();
+        let config = asked.config;
+        let table = asked.trial.and_then(|trial| trial.table).unwrap_or_else(|| Arc::clone(&config));
         let health = self.engines.health.observed.borrow_and_update();
         let lb = &self.engines.lb.desired;
-        let planned = plan::lb_desired(&config, &health, &lb.borrow());
+        let planned = plan::lb_desired(&table, &health, &lb.borrow());
         if let Some(planned) = planned {
             lb.send_replace(planned);
         }
@@ -294,7 +320,9 @@ impl Driver {
             }
             marks.served_once
         };
-        let missing = plan::data_plane_missing(&asked.config, &lb, served_once);
+        let nothing = BTreeSet::new();
+        let on_trial = asked.trial.as_ref().map_or(&nothing, |trial| &trial.services);
+        let missing = plan::data_plane_missing(&asked.config, &lb, served_once, on_trial);
         let planned = plan::vip_desired(&asked.config, &asked.standing_down, asked.stopping, missing);
         self.engines.vip.desired.send_if_modified(|desired| {
             let changed = !Arc::ptr_eq(&desired.config, &planned.config)

@@ -11,7 +11,7 @@ mod join;
 mod plan;
 mod status;
 
-pub use driver::{Asked, Engine, Engines, Handle, StartError, start};
+pub use driver::{Asked, Engine, Engines, Handle, StartError, Trial, start};
 pub use join::{Facts, Snapshots, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, vip_desired};
 pub use status::{

@@ -1,6 +1,6 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
-use fulcrum_config::{Backend, Class, Config, GroupName, Service};
+use fulcrum_config::{Backend, Class, Config, GroupName, Service, ServiceName};
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
 use std::collections::BTreeSet;
@@ -128,15 +128,17 @@ pub fn vip_desired(
 /// The groups whose services the local data plane does not serve.
 ///
 /// A service that `lb` has not reached yet counts as missing only until the first table stood
-/// (`served_once`): a reload that adds a service to a group must not make its leader resign.
+/// (`served_once`): a reload that adds a service to a group must not make its leader resign. Nor must one that
+/// is `on_trial`.
 #[must_use]
 pub fn data_plane_missing(
     config: &Config,
     lb: &fulcrum_lb::Observed,
     served_once: bool,
+    on_trial: &BTreeSet<ServiceName>,
 ) -> BTreeSet<GroupName> {
     let is_missing = |service: &Service| match lb.services.get(&service.name) {
-        Some(observed) => !observed.errors.is_empty(),
+        Some(observed) => !observed.errors.is_empty() && !on_trial.contains(&service.name),
         None => !served_once,
     };
     config.services.values().filter(|service| is_missing(service)).map(|s| s.group.clone()).collect()

@@ -1,8 +1,9 @@
 //! A new configuration on trial: do the listeners of what it changes stand?
 
-use fulcrum_config::{Class, Config, ServiceName};
+use fulcrum_config::{Class, Config, Service, ServiceName};
 use fulcrum_lb::Observed;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -11,6 +12,8 @@ mod tests;
 
 /// How long the data plane may take to find that a listener can't stand; errors that come later are alarms.
 const TRIAL: Duration = Duration::from_millis(250);
+/// How long listeners that a failed trial disturbed may take to stand again.
+const SETTLE: Duration = Duration::from_secs(2);
 /// For each service that changes, besides.
 const TRIAL_OF_EACH: Duration = Duration::from_micros(500);
 
@@ -39,6 +42,34 @@ pub(crate) fn changed(old: &Config, new: &Config, lb: &Observed) -> BTreeSet<Ser
     let failed = |name| lb.services.get(name).is_some_and(|observed| !observed.errors.is_empty());
     let is_new = |name| old.services.get(name) != new.services.get(name) && !failed(name);
     new.services.keys().filter(|name| is_new(*name)).cloned().collect()
+}
+
+/// What `lb` serves while the listeners of `new` are tried out: those of both. A listener of `old` that is in the
+/// way of one of `new` makes room for it.
+pub(crate) fn table(old: &Config, new: &Config) -> Config {
+    let mut table = new.clone();
+    let is_in_the_way = |kept: &Service| new.services.values().any(|service| overlap(kept, service));
+    let kept = old.services.iter().filter(|(name, _)| !new.services.contains_key(*name));
+    let kept = kept.filter(|(_, service)| !is_in_the_way(service));
+    table.services.extend(kept.map(|(name, service)| (name.clone(), Arc::clone(service))));
+    for (name, group) in &old.groups {
+        table.groups.entry(name.clone()).or_insert_with(|| Arc::clone(group));
+    }
+    table
+}
+
+fn overlap(one: &Service, other: &Service) -> bool {
+    one.protocol == other.protocol
+        && one.ports.first <= other.ports.last
+        && other.ports.first <= one.ports.last
+        && one.vips.iter().any(|vip| other.vips.contains(vip))
+}
+
+/// Waits until no service of `old` that was `changed` for a trial has an error, but not for long: what stays is an
+/// error of its own.
+pub(crate) async fn settles(mut lb: watch::Receiver<Observed>, changed: &BTreeSet<ServiceName>) {
+    // The first snapshot after the trial may still be of it.
+    let _ = tokio::time::timeout(SETTLE, lb.wait_for(|lb| errors(lb, changed).is_empty())).await;
 }
 
 /// Waits for errors of the `changed` services.

@@ -96,6 +96,33 @@ fn a_configuration_that_can_not_work_is_taken_back() {
 }
 
 #[test]
+fn a_refused_reload_moves_no_address() {
+    let small = config("metrics: '0.0.0.0:9100', ");
+    let group = "  web: {vrid: 60, vips: [10.9.0.100]}\n";
+    let both = small.replace(group, &format!("{group}  api: {{vrid: 61, vips: [10.9.0.101]}}\n"));
+    let node = Node::start(&both);
+    let leads = |status: &serde_json::Value| {
+        status["groups"].as_array().is_some_and(|groups| groups.iter().all(|group| group["role"] == "leader"))
+    };
+    let before = node.wait("it leads both", |status| status["ready"] == true && leads(status));
+    // Drops a group, and adds a service where the metrics are.
+    let service = "  more: {vip: 10.9.0.100, port: 9100, backends: [10.9.0.11:8081]}\nadmin:";
+    node.write(&small.replace("admin:", service));
+    let refused = node.try_command(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("10.9.0.100:9100"), "{}", said(&refused));
+    assert!(node.addresses().contains("10.9.0.101"), "{}", node.addresses());
+    let after = node.status();
+    assert!(leads(&after), "{after}");
+    assert_eq!(after["groups"].as_array().map(Vec::len), Some(2));
+    for index in [0, 1] {
+        for what in ["name", "role", "transitions", "epoch", "reason"] {
+            assert_eq!(after["groups"][index][what], before["groups"][index][what], "{what}: {after}");
+        }
+    }
+}
+
+#[test]
 fn a_bad_file_at_start_runs_the_last_good_one() {
     let mut node = Node::start(&config(""));
     node.wait("it is up", |status| status["ready"] == true);

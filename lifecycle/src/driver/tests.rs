@@ -68,6 +68,29 @@ async fn the_data_plane_is_missing_until_it_stands() {
 }
 
 #[tokio::test]
+async fn a_trial_is_told_to_the_data_plane_alone() {
+    let (handle, mut played) = play();
+    let web = ServiceName::new("web");
+    let services = [(web.clone(), ServiceObserved::default())].into();
+    played.lb.send_replace(fulcrum_lb::Observed { services, ready: true, ..Default::default() });
+    until(&mut played.vip_desired, |desired| desired.data_plane_missing.is_empty()).await;
+    played.health_desired.borrow_and_update();
+    played.vip_desired.borrow_and_update();
+    let bigger = Arc::new(config([service("web", [backend("a")]), service("api", [backend("a")])]));
+    let on_trial = BTreeSet::from([web.clone()]);
+    handle.try_out(Some(Trial { table: Some(bigger), services: on_trial.clone() }));
+    until(&mut played.lb_desired, |desired| desired.services.len() == 2).await;
+    let broken = ServiceObserved { errors: vec!["address in use".to_owned()], ..Default::default() };
+    played.lb.send_modify(|lb| drop(lb.services.insert(web.clone(), broken)));
+    handle.try_out(Some(Trial { table: None, services: on_trial }));
+    until(&mut played.lb_desired, |desired| desired.services.len() == 1).await;
+    assert!(!played.vip_desired.has_changed().expect("alive"), "no group is given up by a trial");
+    assert!(!played.health_desired.has_changed().expect("alive"));
+    handle.try_out(None);
+    until(&mut played.vip_desired, |desired| desired.data_plane_missing.len() == 1).await;
+}
+
+#[tokio::test]
 async fn standing_down_is_told_and_taken_back() {
     let (handle, mut played) = play();
     let group = GroupName::new("main");
