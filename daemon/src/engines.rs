@@ -37,7 +37,7 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let observed = fulcrum_health::start(seen, fulcrum_health::Options::default()).map_err(refused)?;
     let health = Engine { desired: health_desired, observed };
 
-    let missing = data_plane_missing(config, &lb.observed.borrow(), false, &BTreeSet::new());
+    let missing = data_plane_missing(config, &lb.observed.borrow(), &BTreeSet::new(), &BTreeSet::new());
     let (vip_desired, seen) = watch::channel(vip_desired(config, &BTreeSet::new(), false, missing));
     let options = fulcrum_vip_manager::Options {
         guard: Some(guard()),

@@ -81,10 +81,11 @@ pub struct Handle {
 }
 
 /// What was seen once and is not in any snapshot.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Marks {
     beat: Instant,
-    served_once: bool,
+    /// The groups that were served whole.
+    served_once: BTreeSet<GroupName>,
     first_round_done: bool,
     refused_at_limit: u64,
     limit_reached: Option<Instant>,
@@ -107,7 +108,7 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
     let (ended, ended_seen) = watch::channel(None);
     let marks = Arc::new(Mutex::new(Marks {
         beat: Instant::now(),
-        served_once: false,
+        served_once: BTreeSet::new(),
         first_round_done: false,
         refused_at_limit: 0,
         limit_reached: None,
@@ -172,7 +173,7 @@ impl Handle {
     #[must_use]
     pub fn snapshots(&self) -> Snapshots {
         let asked = self.asked.borrow().clone();
-        let marks = *self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lately = |reached: Instant| reached.elapsed() < LIMIT_ALARM;
         Snapshots {
             config: asked.config,
@@ -312,17 +313,17 @@ impl Driver {
         let lb = self.engines.lb.observed.borrow_and_update();
         let served_once = {
             let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-            marks.served_once |=
-                lb.ready && asked.config.services.keys().all(|s| lb.services.contains_key(s));
+            marks.served_once.retain(|group| asked.config.groups.contains_key(group));
+            marks.served_once.extend(plan::served(&asked.config, &lb));
             if lb.refused_at_limit > marks.refused_at_limit {
                 marks.refused_at_limit = lb.refused_at_limit;
                 marks.limit_reached = Some(Instant::now());
             }
-            marks.served_once
+            marks.served_once.clone()
         };
         let nothing = BTreeSet::new();
         let on_trial = asked.trial.as_ref().map_or(&nothing, |trial| &trial.services);
-        let missing = plan::data_plane_missing(&asked.config, &lb, served_once, on_trial);
+        let missing = plan::data_plane_missing(&asked.config, &lb, &served_once, on_trial);
         let planned = plan::vip_desired(&asked.config, &asked.standing_down, asked.stopping, missing);
         self.engines.vip.desired.send_if_modified(|desired| {
             let changed = !Arc::ptr_eq(&desired.config, &planned.config)

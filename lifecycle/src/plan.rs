@@ -127,21 +127,28 @@ pub fn vip_desired(
 
 /// The groups whose services the local data plane does not serve.
 ///
-/// A service that `lb` has not reached yet counts as missing only until the first table stood
+/// A service that `lb` has not reached yet counts as missing only until its group was served whole
 /// (`served_once`): a reload that adds a service to a group must not make its leader resign. Nor must one that
 /// is `on_trial`.
 #[must_use]
 pub fn data_plane_missing(
     config: &Config,
     lb: &fulcrum_lb::Observed,
-    served_once: bool,
+    served_once: &BTreeSet<GroupName>,
     on_trial: &BTreeSet<ServiceName>,
 ) -> BTreeSet<GroupName> {
     let is_missing = |service: &Service| match lb.services.get(&service.name) {
         Some(observed) => !observed.errors.is_empty() && !on_trial.contains(&service.name),
-        None => !served_once,
+        None => !served_once.contains(&service.group),
     };
     config.services.values().filter(|service| is_missing(service)).map(|s| s.group.clone()).collect()
+}
+
+/// The groups that the local data plane serves whole: `lb` has reached each of their services, without an error.
+#[must_use]
+pub(crate) fn served(config: &Config, lb: &fulcrum_lb::Observed) -> BTreeSet<GroupName> {
+    let missing = data_plane_missing(config, lb, &BTreeSet::new(), &BTreeSet::new());
+    config.groups.keys().filter(|name| !missing.contains(*name)).cloned().collect()
 }
 
 /// Whether every backend that is checked has its first verdict.

@@ -91,6 +91,37 @@ async fn a_trial_is_told_to_the_data_plane_alone() {
 }
 
 #[tokio::test]
+async fn a_service_that_never_listened_does_not_demote_another_group() {
+    let (handle, mut played) = play();
+    let in_group = |name: &str| fulcrum_config::Service {
+        group: GroupName::new("other"),
+        ..service(name, [backend("a")])
+    };
+    let with_other = |services: Vec<fulcrum_config::Service>| {
+        let mut config = config([service("web", [backend("a")])]);
+        let main = &config.groups[&GroupName::new("main")];
+        let other = fulcrum_config::Group { name: GroupName::new("other"), ..(**main).clone() };
+        config.groups.insert(other.name.clone(), Arc::new(other));
+        config.services.extend(services.into_iter().map(|s| (s.name.clone(), Arc::new(s))));
+        Arc::new(config)
+    };
+    handle.apply(with_other(vec![in_group("api")]));
+    let broken = ServiceObserved { errors: vec!["address in use".to_owned()], ..Default::default() };
+    let services =
+        [(ServiceName::new("web"), broken), (ServiceName::new("api"), ServiceObserved::default())].into();
+    // Not ready, for one service never listened.
+    played.lb.send_replace(fulcrum_lb::Observed { services, ready: false, ..Default::default() });
+    let only_main = BTreeSet::from([GroupName::new("main")]);
+    until(&mut played.vip_desired, |desired| {
+        desired.config.groups.len() == 2 && desired.data_plane_missing == only_main
+    })
+    .await;
+    handle.apply(with_other(vec![in_group("api"), in_group("more")]));
+    let desired = until(&mut played.vip_desired, |desired| desired.config.services.len() == 3).await;
+    assert_eq!(desired.data_plane_missing, only_main, "a reload that adds a service does not demote");
+}
+
+#[tokio::test]
 async fn standing_down_is_told_and_taken_back() {
     let (handle, mut played) = play();
     let group = GroupName::new("main");

@@ -89,19 +89,19 @@ fn the_data_plane_is_missing_until_the_first_table_stands_and_when_listeners_fai
     let config = config([service("web", [backend("a")]), service("api", [backend("a")])]);
     let group = BTreeSet::from([GroupName::new("main")]);
     let nothing = fulcrum_lb::Observed::default();
-    let none = BTreeSet::new();
-    assert_eq!(data_plane_missing(&config, &nothing, false, &none), group);
-    assert!(data_plane_missing(&config, &nothing, true, &none).is_empty(), "a reload adds services");
+    let (none, no_trial) = (BTreeSet::new(), BTreeSet::new());
+    assert_eq!(data_plane_missing(&config, &nothing, &none, &no_trial), group);
+    assert!(data_plane_missing(&config, &nothing, &group, &no_trial).is_empty(), "a reload adds services");
     let mut served = fulcrum_lb::Observed::default();
     for name in ["web", "api"] {
         served.services.insert(ServiceName::new(name), ServiceObserved::default());
     }
-    assert!(data_plane_missing(&config, &served, false, &none).is_empty());
+    assert!(data_plane_missing(&config, &served, &none, &no_trial).is_empty());
     let broken = ServiceObserved { errors: vec!["address in use".to_owned()], ..ServiceObserved::default() };
     served.services.insert(ServiceName::new("web"), broken);
-    assert_eq!(data_plane_missing(&config, &served, true, &none), group);
+    assert_eq!(data_plane_missing(&config, &served, &group, &no_trial), group);
     let on_trial = BTreeSet::from([ServiceName::new("web")]);
-    assert!(data_plane_missing(&config, &served, true, &on_trial).is_empty(), "a trial's error");
+    assert!(data_plane_missing(&config, &served, &group, &on_trial).is_empty(), "a trial's error");
 }
 
 #[test]
