@@ -84,6 +84,8 @@ pub struct Handle {
 #[derive(Debug, Clone)]
 struct Marks {
     beat: Instant,
+    /// When `vip-manager` told anything last; it does so twice a second at least.
+    vip_told: Instant,
     /// The groups that were served whole.
     served_once: BTreeSet<GroupName>,
     first_round_done: bool,
@@ -108,6 +110,7 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
     let (ended, ended_seen) = watch::channel(None);
     let marks = Arc::new(Mutex::new(Marks {
         beat: Instant::now(),
+        vip_told: Instant::now(),
         served_once: BTreeSet::new(),
         first_round_done: false,
         refused_at_limit: 0,
@@ -199,10 +202,12 @@ impl Handle {
         (alarms(facts, &snapshots), snapshots)
     }
 
-    /// How long ago the driver ran through its loop.
+    /// How long ago the driver ran through its loop, or `vip-manager` told anything: the one of them that hangs
+    /// longer.
     #[must_use]
     pub fn since_beat(&self) -> Duration {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).beat.elapsed()
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.beat.min(marks.vip_told).elapsed()
     }
 
     /// Waits until an engine has ended without having been asked to, and says which.
@@ -265,7 +270,10 @@ impl Driver {
                     self.tell_vip();
                     alive.err().map(|_| "lb")
                 }
-                alive = engines.vip.observed.changed() => alive.err().map(|_| "vip-manager"),
+                alive = engines.vip.observed.changed() => {
+                    self.marks.lock().unwrap_or_else(PoisonError::into_inner).vip_told = Instant::now();
+                    alive.err().map(|_| "vip-manager")
+                }
                 _ = beat.tick() => None,
             };
             self.marks.lock().unwrap_or_else(PoisonError::into_inner).beat = Instant::now();

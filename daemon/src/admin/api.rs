@@ -120,7 +120,10 @@ fn health(node: &Node) -> Answer {
     if since < STUCK {
         text(StatusCode::OK, "text/plain", "ok\n".to_owned())
     } else {
-        let what = format!("the loop that joins the engines has not run for {} ms\n", since.as_millis());
+        let what = format!(
+            "the loop that joins the engines, or vip-manager, has not run for {} ms\n",
+            since.as_millis()
+        );
         text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", what)
     }
 }

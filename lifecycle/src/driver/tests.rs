@@ -145,6 +145,24 @@ async fn stopping_resigns_first_and_then_ends_the_engines() {
 }
 
 #[tokio::test]
+async fn a_vip_manager_that_hangs_is_seen() {
+    let (handle, played) = play();
+    let reached = async |is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // The driver itself beats all the while.
+    let hangs = || handle.since_beat() > BEAT.saturating_mul(6);
+    tokio::time::timeout(PATIENCE, reached(&hangs)).await.expect("it shows");
+    let lives = || {
+        played.vip.send_modify(|_| ());
+        handle.since_beat() < BEAT.saturating_mul(6)
+    };
+    tokio::time::timeout(PATIENCE, reached(&lives)).await.expect("it shows");
+}
+
+#[tokio::test]
 async fn an_engine_that_ends_is_named() {
     let (handle, played) = play();
     drop(played.lb);
