@@ -3,7 +3,7 @@
 use crate::last_good;
 use crate::wire::{HandedOver, Refusal, Reloaded};
 use fulcrum_config::{Config, Diagnostics, GroupName, Parsed, Preempt, difference};
-use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Snapshots, Status, Trial};
+use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub(crate) struct Node {
     file: PathBuf,
     state_dir: PathBuf,
     loaded: Mutex<Loaded>,
+    /// Listeners of `admin` that do not stand, and why.
+    closed: Mutex<BTreeMap<&'static str, String>>,
     /// Held through a change of the configuration: they come one after the other.
     changing: tokio::sync::Mutex<()>,
 }
@@ -57,6 +59,7 @@ impl Node {
             file,
             state_dir: boot.config.admin.state_dir.clone(),
             loaded: Mutex::new(loaded),
+            closed: Mutex::new(BTreeMap::new()),
             changing: tokio::sync::Mutex::new(()),
         }
     }
@@ -96,8 +99,29 @@ impl Node {
             generation: loaded.generation,
             warnings: loaded.warnings,
             refused: loaded.refused,
+            alarms: self.troubles(),
             limits: BTreeMap::new(),
         }
+    }
+
+    /// Notes whether a listener of `admin` stands, or why it does not. Says whether that is news.
+    pub(crate) fn set_listener(&self, name: &'static str, result: Result<(), String>) -> bool {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) => closed.remove(name).is_some(),
+            Err(error) => closed.insert(name, error.clone()) != Some(error),
+        }
+    }
+
+    fn troubles(&self) -> Vec<Alarm> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarm = |(name, error): (&&str, &String)| Alarm {
+            severity: Severity::Warning,
+            what: error.clone(),
+            affected: format!("whoever asks the daemon through {name}; traffic and VIPs do not need it"),
+            remedy: "remove the cause that is named; it is tried again by itself".to_owned(),
+        };
+        closed.iter().map(alarm).collect()
     }
 
     /// Reads the file again and applies the difference. Groups of class control-plane go, or lose an address,

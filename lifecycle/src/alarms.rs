@@ -16,6 +16,7 @@ const LISTED: usize = 20;
 pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     let mut alarms = Vec::new();
     alarms.extend(config(facts));
+    alarms.extend(facts.alarms.iter().cloned());
     alarms.extend(bounded(wrong_settings(snapshots)));
     alarms.extend(guard(snapshots));
     alarms.extend(snapshots.vip.errors.iter().map(|error| Alarm {

@@ -2,8 +2,8 @@
 
 use crate::alarms::alarms;
 use crate::status::{
-    Address, Backend, Config as ConfigStatus, ConfigState, Group, Leader, Limit, Link, Service, Setting,
-    Status, Track,
+    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Group, Leader, Limit, Link, Service,
+    Setting, Status, Track,
 };
 use fulcrum_config::{Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
@@ -35,6 +35,8 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// Why the file was refused when it was read last.
     pub refused: Vec<String>,
+    /// What the daemon itself found.
+    pub alarms: Vec<Alarm>,
     /// Further limits.
     pub limits: BTreeMap<String, Limit>,
 }

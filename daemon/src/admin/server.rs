@@ -6,11 +6,12 @@ use crate::admin::caller::{self, Caller, Role};
 use crate::admin::tls::Tls;
 use crate::error::Failure;
 use crate::node::Node;
-use fulcrum_config::Admin;
+use fulcrum_config::{Admin, TcpAdmin};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 /// Connections of one listener at a time; further ones wait in its queue.
@@ -34,6 +35,10 @@ const BODY_BYTES: u64 = 4 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A whole connection takes at most so long: longer than the longest handover.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(240);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+/// Time between two attempts to open a listener.
+const RETRY: Duration = Duration::from_secs(3);
 /// Wait after an error of accept that does not go away by itself at once (no files left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,12 +47,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Bound {
     unix: UnixListener,
     viewers: Option<u32>,
-    tls: Option<(TcpListener, Arc<Tls>)>,
-    metrics: Option<TcpListener>,
+    tls: Option<TcpAdmin>,
+    metrics: Option<SocketAddr>,
 }
 
-/// Opens the listeners. The caller holds the lock of the socket's path, so one that is there is a dead one's.
-pub(crate) async fn bind(admin: &Admin) -> Result<Bound, Failure> {
+/// Opens the Unix socket. The others follow once the node runs: it does not need them. The caller holds the lock of the socket's path, so one that is there is a dead one's.
+pub(crate) fn bind(admin: &Admin) -> Result<Bound, Failure> {
     let viewers = match &admin.viewer_group {
         Some(name) => Some(caller::group_id(name).map_err(|error| io_failure("admin.viewer_group", error))?),
         None => None,
@@ -55,30 +60,54 @@ pub(crate) async fn bind(admin: &Admin) -> Result<Bound, Failure> {
     let socket = admin.socket.display().to_string();
     let unix = bind_unix(&admin.socket, viewers)
         .map_err(|error| io_failure(&format!("{socket}: the admin socket can't be opened"), error))?;
-    let mut tls = None;
-    if let Some(tcp) = &admin.tcp {
-        let listener = bind_tcp("admin.tcp", tcp.listen).await?;
-        let acceptor = Tls::new(tcp.clone()).map_err(Failure::Refused)?;
-        tls = Some((listener, Arc::new(acceptor)));
-    }
-    let metrics = match admin.metrics {
-        Some(address) => Some(bind_tcp("admin.metrics", address).await?),
-        None => None,
-    };
-    Ok(Bound { unix, viewers, tls, metrics })
+    Ok(Bound { unix, viewers, tls: admin.tcp.clone(), metrics: admin.metrics })
 }
 
 fn io_failure(what: &str, error: io::Error) -> Failure {
     Failure::Io { what: what.to_owned(), error }
 }
 
-async fn bind_tcp(what: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        io_failure(
-            &format!("{what}: {address} can't be listened on; is it taken ('ss -ltnp'), or not local?"),
-            error,
-        )
+/// The address need not be there yet.
+fn bind_tcp(what: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    let listen = || -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        if address.is_ipv4() {
+            set_ip_freebind(&socket, true)?;
+        } else {
+            set_ipv6_freebind(&socket, true)?;
+        }
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| {
+        format!("{what}: {address} can't be listened on: {error}; is it taken ('ss -ltnp' says by whom)?")
     })
+}
+
+fn open_tls(files: &TcpAdmin) -> Result<(TcpListener, Arc<Tls>), String> {
+    let tls = Arc::new(Tls::new(files.clone())?);
+    Ok((bind_tcp("admin.tcp", files.listen)?, tls))
+}
+
+/// Opens a listener, however long that takes; until then it is an alarm.
+async fn opened<T>(name: &'static str, node: &Node, open: impl Fn() -> Result<T, String>) -> T {
+    loop {
+        match open() {
+            Ok(listener) => {
+                if node.set_listener(name, Ok(())) {
+                    tracing::info!("{name} listens now");
+                }
+                return listener;
+            }
+            Err(error) => {
+                if node.set_listener(name, Err(error.clone())) {
+                    tracing::error!("{error}; it is tried again every {} s", RETRY.as_secs());
+                }
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 /// The socket gets its mode while nobody can reach it: in a new directory of ours, then it is moved.
@@ -99,13 +128,13 @@ fn bind_unix(path: &Path, viewers: Option<u32>) -> io::Result<UnixListener> {
 /// Serves the listeners for as long as the runtime lives.
 pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
     let (unix, viewers) = (bound.unix, bound.viewers);
+    if let Some(files) = bound.tls {
+        tokio::spawn(serve_tls(files, Arc::clone(node)));
+    }
+    if let Some(address) = bound.metrics {
+        tokio::spawn(serve_metrics(address, Arc::clone(node)));
+    }
     tokio::spawn(serve_unix(unix, viewers, Arc::clone(node)));
-    if let Some((listener, tls)) = bound.tls {
-        tokio::spawn(serve_tls(listener, tls, Arc::clone(node)));
-    }
-    if let Some(listener) = bound.metrics {
-        tokio::spawn(serve_metrics(listener, Arc::clone(node)));
-    }
 }
 
 /// Accepts one connection after the other, no more than [`CONNECTIONS`] at a time.
@@ -150,7 +179,8 @@ async fn serve_unix(listener: UnixListener, viewers: Option<u32>, node: Arc<Node
     .await;
 }
 
-async fn serve_tls(listener: TcpListener, tls: Arc<Tls>, node: Arc<Node>) {
+async fn serve_tls(files: TcpAdmin, node: Arc<Node>) {
+    let (listener, tls) = opened("admin.tcp", &node, || open_tls(&files)).await;
     let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
     accept("admin.tcp", next, |(stream, from): (TcpStream, SocketAddr)| {
         let (tls, node) = (Arc::clone(&tls), Arc::clone(&node));
@@ -167,7 +197,8 @@ async fn serve_tls(listener: TcpListener, tls: Arc<Tls>, node: Arc<Node>) {
     .await;
 }
 
-async fn serve_metrics(listener: TcpListener, node: Arc<Node>) {
+async fn serve_metrics(address: SocketAddr, node: Arc<Node>) {
+    let listener = opened("admin.metrics", &node, || bind_tcp("admin.metrics", address)).await;
     let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
     accept("admin.metrics", next, |(stream, from): (TcpStream, SocketAddr)| {
         let caller = Caller { role: Role::Monitor, who: from.to_string() };

@@ -49,8 +49,8 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode, Failure> {
 /// Everything that can fail for want of rights or addresses comes before the engines; they start outside of
 /// the runtime, for they wait for their threads.
 fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Result<ExitCode, Failure> {
-    let (signals, bound) = runtime
-        .block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin).await?)) })?;
+    let (signals, bound) =
+        runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
     let engines = engines::start(&boot.config)?;
     let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;

@@ -123,6 +123,25 @@ fn a_refused_reload_moves_no_address() {
 }
 
 #[test]
+fn a_listener_that_nobody_needs_does_not_keep_the_node_down() {
+    // The service is in the way of the metrics, and the files of the TLS listener are not there.
+    let tls = "tcp: {listen: '127.0.0.1:9443', certificate: /nowhere/c.pem, key: /nowhere/k.pem, \
+               viewer_ca: /nowhere/v.pem, operator_ca: /nowhere/o.pem}, ";
+    let taken = config(&format!("metrics: '0.0.0.0:80', {tls}"));
+    let node = Node::start(&taken);
+    let status = node.wait("it leads", |status| {
+        status["groups"][0]["role"] == "leader" && status["alarms"].to_string().contains("admin.metrics")
+    });
+    for word in ["0.0.0.0:80", "in use", "/nowhere/"] {
+        assert!(status["alarms"].to_string().contains(word), "'{word}' is not in {status}");
+    }
+    node.write(&taken.replace("port: 80,", "port: 81,"));
+    node.command(&["reload"]);
+    node.wait("it is tried again", |status| !status["alarms"].to_string().contains("admin.metrics"));
+    assert!(node.ask_tcp("127.0.0.1:80", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").ends_with("ok\n"));
+}
+
+#[test]
 fn a_bad_file_at_start_runs_the_last_good_one() {
     let mut node = Node::start(&config(""));
     node.wait("it is up", |status| status["ready"] == true);

@@ -36,6 +36,7 @@ pub(crate) fn facts() -> Facts {
         generation: 1,
         warnings: Vec::new(),
         refused: Vec::new(),
+        alarms: Vec::new(),
         limits: BTreeMap::new(),
     }
 }
