@@ -29,6 +29,8 @@ pub(crate) struct Node {
     loaded: Mutex<Loaded>,
     /// Listeners of `admin` that do not stand, and why.
     closed: Mutex<BTreeMap<&'static str, String>>,
+    /// The text that was read at start, until it has proved to work.
+    unproven: Mutex<Option<String>>,
     /// Held through a change of the configuration: they come one after the other.
     changing: tokio::sync::Mutex<()>,
 }
@@ -59,6 +61,7 @@ impl Node {
             file,
             state_dir: boot.config.admin.state_dir.clone(),
             loaded: Mutex::new(loaded),
+            unproven: Mutex::new(boot.text.clone()),
             closed: Mutex::new(BTreeMap::new()),
             changing: tokio::sync::Mutex::new(()),
         }
@@ -124,6 +127,21 @@ impl Node {
         closed.iter().map(alarm).collect()
     }
 
+    fn take_unproven(&self) -> Option<String> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps what was read at start as the last good configuration once its listeners stand: a file that parses
+    /// but can't work must not replace one that did.
+    pub(crate) async fn keep_proven(&self) {
+        let mut lb = self.handle.lb();
+        if lb.wait_for(|lb| lb.ready).await.is_ok()
+            && let Some(text) = self.take_unproven()
+        {
+            keep(&self.state_dir, &self.file, &text);
+        }
+    }
+
     /// Reads the file again and applies the difference. Groups of class control-plane go, or lose an address,
     /// only if `unprotected`.
     pub(crate) async fn reload(&self, unprotected: bool) -> Result<Reloaded, Refusal> {
@@ -180,6 +198,7 @@ impl Node {
                 refused: Vec::new(),
             };
         });
+        drop(self.take_unproven());
         keep(&self.state_dir, &self.file, &text);
         let needs_restart = old.admin != new.admin;
         Ok(Reloaded { changes: difference(&old, &new), needs_restart, warnings })

@@ -160,6 +160,8 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
         "fulcrum runs"
     );
     tokio::spawn(say_ready(Arc::clone(node), started));
+    let unproven = Arc::clone(node);
+    tokio::spawn(async move { unproven.keep_proven().await });
     if let Some(interval) = systemd::watchdog_interval() {
         tokio::spawn(watchdog(Arc::clone(node), interval));
     }

@@ -2,11 +2,14 @@
 
 use crate::error::Failure;
 use crate::last_good;
-use crate::node::{host_name, keep, read};
+use crate::node::{host_name, read};
 use fulcrum_config::{Config, Diagnostics};
 use fulcrum_lifecycle::ConfigState;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 /// What a node starts with.
 #[derive(Debug)]
@@ -15,12 +18,12 @@ pub(crate) struct Boot {
     pub(crate) state: ConfigState,
     pub(crate) warnings: Vec<String>,
     pub(crate) refused: Vec<String>,
-    /// What to keep as the last good configuration.
-    text: Option<String>,
+    /// What to keep as the last good configuration once it has proved to work.
+    pub(crate) text: Option<String>,
 }
 
 impl Boot {
-    /// Says loudly what was found, and keeps a good file. Called when there is a log.
+    /// Says loudly what was found. Called when there is a log.
     pub(crate) fn announce(&self, file: &Path) {
         for warning in &self.warnings {
             tracing::warn!(target: "config", "{warning}");
@@ -28,13 +31,12 @@ impl Boot {
         for mistake in &self.refused {
             tracing::error!(target: "config", "{mistake}");
         }
-        match &self.text {
-            Some(text) => keep(&self.config.admin.state_dir, file, text),
-            None => tracing::error!(
+        if self.state == ConfigState::LastGood {
+            tracing::error!(
                 target: "config",
                 file = %file.display(),
                 "THE FILE IS BAD: the last good configuration runs. Correct it, then 'fulcrum reload'"
-            ),
+            );
         }
     }
 }
@@ -55,11 +57,14 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
 
 fn last_good(file: &Path, diagnostics: &Diagnostics) -> Result<Boot, Failure> {
     let from_systemd = std::env::var("STATE_DIRECTORY").ok();
-    let refused =
-        |why: String| Failure::Refused(format!("\n{diagnostics}\n{} is refused, and {why}", file.display()));
+    first_usable(file, diagnostics, &last_good::candidates(file, from_systemd.as_deref()))
+}
+
+fn first_usable(file: &Path, diagnostics: &Diagnostics, candidates: &[PathBuf]) -> Result<Boot, Failure> {
     let mut why = "there is no last good copy of it to run".to_owned();
-    for directory in last_good::candidates(file, from_systemd.as_deref()) {
-        let path = last_good::path(&directory, file);
+    // One that can't be used does not keep us from the next.
+    for directory in candidates {
+        let path = last_good::path(directory, file);
         let text = match fulcrum_config::last_good::recall(&path) {
             Ok(Some(text)) => text,
             Ok(None) => continue,
@@ -69,9 +74,13 @@ fn last_good(file: &Path, diagnostics: &Diagnostics) -> Result<Boot, Failure> {
             }
         };
         let name = path.display().to_string();
-        let parsed = fulcrum_config::parse(&text, &name, &host_name()).map_err(|mistakes| {
-            refused(format!("its last good copy can't be used by this version:\n{mistakes}"))
-        })?;
+        let parsed = match fulcrum_config::parse(&text, &name, &host_name()) {
+            Ok(parsed) => parsed,
+            Err(mistakes) => {
+                why = format!("its last good copy can't be used by this version:\n{mistakes}");
+                continue;
+            }
+        };
         return Ok(Boot {
             config: Arc::new(parsed.config),
             state: ConfigState::LastGood,
@@ -80,7 +89,7 @@ fn last_good(file: &Path, diagnostics: &Diagnostics) -> Result<Boot, Failure> {
             text: None,
         });
     }
-    Err(refused(why))
+    Err(Failure::Refused(format!("\n{diagnostics}\n{} is refused, and {why}", file.display())))
 }
 
 fn lines(diagnostics: &Diagnostics) -> Vec<String> {

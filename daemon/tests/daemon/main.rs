@@ -142,9 +142,25 @@ fn a_listener_that_nobody_needs_does_not_keep_the_node_down() {
 }
 
 #[test]
+fn a_file_that_never_listened_is_not_the_last_good_one() {
+    let metrics = config("metrics: '0.0.0.0:9100', ");
+    let mut node = Node::start(&metrics);
+    node.wait("it is up", |status| status["ready"] == true);
+    node.wait_until("it is kept", || node.last_good().is_some());
+    let good = node.last_good();
+    // Someone else has the service's port.
+    node.write(&metrics.replace("port: 80,", "port: 9200,"));
+    node.restart_where_taken(9200);
+    let status = node.wait("it is up", |status| status["alarms"].to_string().contains("does not listen"));
+    assert_eq!(status["ready"], false);
+    assert_eq!(node.last_good(), good, "the one that worked is still kept");
+}
+
+#[test]
 fn a_bad_file_at_start_runs_the_last_good_one() {
     let mut node = Node::start(&config(""));
     node.wait("it is up", |status| status["ready"] == true);
+    node.wait_until("it is kept", || node.last_good().is_some());
     node.signal(Signal::TERM);
     assert_eq!(node.wait_for_end(), Some(0));
     let broken = config("").replace("groups:", "gruops:");

@@ -5,7 +5,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -51,6 +51,8 @@ pub(crate) struct Node {
     directory: tempfile::TempDir,
     file: String,
     daemon: Child,
+    /// A listener in its way.
+    taken: Option<TcpListener>,
 }
 
 impl Drop for Node {
@@ -71,11 +73,31 @@ impl Node {
         let file = directory.path().join("fulcrum.yaml").display().to_string();
         write(directory.path(), &file, config);
         let daemon = daemon(&file, &directory.path().join("log"));
-        Self { directory, file, daemon }
+        Self { directory, file, daemon, taken: None }
     }
 
     pub(crate) fn restart(&mut self) {
         self.daemon = daemon(&self.file, &self.directory.path().join("log"));
+    }
+
+    /// Stops it and starts it again in the same namespace, where another process now listens on `port`.
+    pub(crate) fn restart_where_taken(&mut self, port: u16) {
+        let namespace = self.hold_namespace();
+        self.signal(Signal::TERM);
+        assert_eq!(self.wait_for_end(), Some(0));
+        let taken = namespace.enter(|| TcpListener::bind(("0.0.0.0", port)).expect("it is free"));
+        let log = self.directory.path().join("log");
+        let file = self.file.clone();
+        self.daemon = namespace.enter(|| daemon_in(program("sh"), "true", &file, &log));
+        self.taken = Some(taken);
+    }
+
+    /// The configuration that is kept.
+    pub(crate) fn last_good(&self) -> Option<String> {
+        let entries = std::fs::read_dir(self.directory.path().join("state")).ok()?;
+        let mut paths = entries.flatten().map(|entry| entry.path());
+        let kept = paths.find(|path| path.to_string_lossy().contains("last-good"))?;
+        std::fs::read_to_string(kept).ok()
     }
 
     /// What a second daemon with the same file says, in a namespace without any interface.
@@ -219,15 +241,21 @@ fn write(directory: &Path, file: &str, config: &str) {
 fn daemon(file: &str, log: &Path) -> Child {
     let network = "ip link set lo up && ip link add eth0 type veth peer name other \
                    && ip link set eth0 up && ip link set other up && ip address add 10.9.0.11/24 dev eth0";
+    let mut unshare = program("unshare");
+    unshare.args(["--net", "sh"]);
+    daemon_in(unshare, network, file, log)
+}
+
+fn daemon_in(mut shell: Command, before: &str, file: &str, log: &Path) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("room on the disk");
-    program("unshare")
-        .args(["--net", "sh", "-c", &format!("{network} && exec \"$0\" run \"$1\"")])
+    shell
+        .args(["-c", &format!("{before} && exec \"$0\" run \"$1\"")])
         .args([env!("CARGO_BIN_EXE_fulcrum"), file])
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file"))
         .stderr(log)
         .spawn()
-        .expect("unshare")
+        .expect("it starts")
 }
 
 fn exchange(mut stream: impl Read + Write, request: &str) -> String {
