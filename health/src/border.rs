@@ -87,6 +87,10 @@ pub struct TargetHealth {
     pub failures: u64,
     /// How long the last probe took.
     pub last_duration: std::time::Duration,
+    /// Probes in a row that this node could not make, up to now; 0 once one is made.
+    pub not_made: u32,
+    /// Why the last of them could not be made, for people.
+    pub not_made_reason: Arc<str>,
 }
 
 /// Whether a backend can take traffic.

@@ -60,6 +60,8 @@ impl Checker {
             probes: 0,
             failures: 0,
             last_duration: Duration::ZERO,
+            not_made: 0,
+            not_made_reason: "".into(),
         };
         Self { check, health, against: 0, phase: Phase::Waiting { due: first } }
     }
@@ -104,6 +106,7 @@ impl Checker {
     }
 
     fn count(&mut self, passed: bool, reason: &str, started: Instant, now: Instant) -> bool {
+        self.health.not_made = 0;
         let is_first = self.health.probes == 0;
         self.health.probes = self.health.probes.saturating_add(1);
         self.health.failures = self.health.failures.saturating_add(u64::from(!passed));
@@ -132,6 +135,10 @@ impl Checker {
 
     /// Without a verdict, the reason says why there is none; a verdict stands with its own reason.
     fn note(&mut self, reason: &str) -> bool {
+        self.health.not_made = self.health.not_made.saturating_add(1);
+        if *self.health.not_made_reason != *reason {
+            self.health.not_made_reason = reason.into();
+        }
         self.health.verdict == Verdict::Unchecked && self.explain(&format!("not checked: {reason}"))
     }
 

@@ -1,6 +1,7 @@
 //! What someone should look at.
 
 use crate::join::{Facts, Snapshots, settings};
+use crate::plan::not_made;
 use crate::status::{Alarm, ConfigState, Severity};
 use fulcrum_config::Class;
 use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
@@ -10,6 +11,9 @@ pub(crate) mod tests;
 
 /// Alarms of one kind that are listed one by one; the rest are one alarm that counts them.
 const LISTED: usize = 20;
+
+/// Probes in a row that could not be made before that is an alarm.
+const NOT_MADE: u32 = 3;
 
 /// All alarms, worst first.
 #[must_use]
@@ -28,6 +32,7 @@ pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     alarms.extend(bounded(groups(snapshots)));
     alarms.extend(bounded(listeners(snapshots)));
     alarms.extend(bounded(services_down(snapshots)));
+    alarms.extend(bounded(checks_not_made(snapshots)));
     alarms.extend(limit(snapshots));
     alarms.sort();
     alarms
@@ -169,6 +174,26 @@ fn services_down(snapshots: &Snapshots) -> Vec<Alarm> {
         }
     })
     .collect()
+}
+
+fn checks_not_made(snapshots: &Snapshots) -> Vec<Alarm> {
+    let mut alarms = Vec::new();
+    for (name, service) in &snapshots.config.services {
+        for backend in &service.backends {
+            let target = not_made(service, backend, &snapshots.health);
+            let Some(target) = target.filter(|target| target.not_made >= NOT_MADE) else { continue };
+            alarms.push(Alarm {
+                severity: severity_of(snapshots, name),
+                what: format!(
+                    "service {name}: backend {} can't be checked from this node: {}",
+                    backend.name, target.not_made_reason
+                ),
+                affected: format!("clients of service {name}, if the backend dies unseen"),
+                remedy: "remove the cause that is named; it is tried again by itself".to_owned(),
+            });
+        }
+    }
+    alarms
 }
 
 fn severity_of(snapshots: &Snapshots, service: &fulcrum_config::ServiceName) -> Severity {

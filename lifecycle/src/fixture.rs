@@ -6,8 +6,8 @@ use fulcrum_config::{
     PortRange, Preempt, Priority, Protocol, ProxyProtocol, Quorum, Service, ServiceName, Timeouts, Timing,
     UdpOptions, Vip, Vrid, Weight,
 };
-use fulcrum_health::{BackendHealth, Observed, ServiceHealth, Verdict};
-use std::collections::BTreeMap;
+use fulcrum_health::{BackendHealth, Observed, ServiceHealth, TargetHealth, Verdict};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,4 +109,28 @@ pub(crate) fn health<const N: usize>(services: [Found; N]) -> Observed {
         (ServiceName::new(name), ServiceHealth { up, backends: backends.into_iter().map(backend).collect() })
     });
     Observed { services: services.collect(), ..Observed::default() }
+}
+
+/// The targets of `config`, each of whose last probes could not be made `times`.
+pub(crate) fn cannot_check(
+    config: &Config,
+    times: u32,
+) -> Arc<HashMap<fulcrum_config::Target, Arc<TargetHealth>>> {
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    let since = Instant::now();
+    let health = Arc::new(TargetHealth {
+        verdict: Verdict::Up,
+        reason: "passes its check".into(),
+        since,
+        probes: 1,
+        failures: 0,
+        last_duration: Duration::ZERO,
+        not_made: times,
+        not_made_reason: "/nowhere/check can't be started".into(),
+    });
+    let targets = config
+        .services
+        .values()
+        .flat_map(|service| service.backends.iter().filter_map(|backend| service.target(backend)));
+    Arc::new(targets.map(|target| (target, Arc::clone(&health))).collect())
 }

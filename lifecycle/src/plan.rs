@@ -151,16 +151,27 @@ pub(crate) fn served(config: &Config, lb: &fulcrum_lb::Observed) -> BTreeSet<Gro
     config.groups.keys().filter(|name| !missing.contains(*name)).cloned().collect()
 }
 
-/// Whether every backend that is checked has its first verdict.
+/// Whether every backend that is checked has its first verdict, or was tried and can't be checked by this node.
 #[must_use]
-pub fn first_round_done(config: &Config, health: &fulcrum_health::Observed) -> bool {
+pub fn first_round_done(config: &Config, observed: &fulcrum_health::Observed) -> bool {
     config.services.values().filter(|service| service.check.is_some()).all(|service| {
-        let Some(health) = health.services.get(&service.name) else { return false };
+        let Some(health) = observed.services.get(&service.name) else { return false };
         service.backends.iter().all(|backend| {
-            health
+            let is_known = health
                 .backends
                 .get(&backend.name)
-                .is_some_and(|health| health.verdict != fulcrum_health::Verdict::Unchecked)
+                .is_some_and(|health| health.verdict != fulcrum_health::Verdict::Unchecked);
+            is_known || not_made(service, backend, observed).is_some()
         })
     })
+}
+
+/// What is known of a backend's target, if the last probes of it could not be made by this node.
+pub(crate) fn not_made<'a>(
+    service: &Service,
+    backend: &Backend,
+    observed: &'a fulcrum_health::Observed,
+) -> Option<&'a fulcrum_health::TargetHealth> {
+    let target = observed.targets.get(&service.target(backend)?)?;
+    (target.not_made > 0).then_some(target)
 }

@@ -16,6 +16,8 @@ fn known(verdict: Verdict, since: Instant) -> TargetHealth {
         probes: 1,
         failures: 0,
         last_duration: Duration::ZERO,
+        not_made: 0,
+        not_made_reason: "".into(),
     }
 }
 

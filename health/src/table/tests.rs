@@ -218,6 +218,11 @@ fn local_errors_change_no_verdict() {
     let observed = table.poll_observed(now + SECOND).unwrap();
     assert_eq!(verdicts(&observed, "web"), [Verdict::Up]);
     assert_eq!((observed.counters.local_errors, observed.counters.probes), (1, 1));
+    let target = observed.targets.values().next().expect("one");
+    assert_eq!((target.not_made, &*target.not_made_reason), (1, "too many open files"));
+    let now = round(&mut table, &Outcome::Passed, now + SECOND);
+    let observed = table.poll_observed(now + SECOND).unwrap();
+    assert_eq!(observed.targets.values().next().expect("one").not_made, 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::{backend, config, health, service, vip};
+use crate::fixture::{backend, cannot_check, config, health, service, vip};
 use fulcrum_config::GroupName;
 use fulcrum_health::Verdict;
 use fulcrum_lb::ServiceObserved;
@@ -165,4 +165,16 @@ fn thousands_of_one_kind_are_listed_in_part() {
     let alarms = alarms(&facts(), &snapshots);
     assert_eq!(alarms.len(), LISTED + 1);
     assert!(alarms.iter().any(|alarm| alarm.what.starts_with("980 more like")));
+}
+
+#[test]
+fn a_check_that_can_not_be_made_is_an_alarm_whatever_the_verdict() {
+    let mut snapshots = good();
+    snapshots.health.targets = cannot_check(&snapshots.config, 2);
+    assert!(alarms(&facts(), &snapshots).is_empty(), "it may pass");
+    snapshots.health.targets = cannot_check(&snapshots.config, 3);
+    let [alarm] = &alarms(&facts(), &snapshots)[..] else { panic!("one alarm") };
+    for word in ["service web", "backend a", "/nowhere/check"] {
+        assert!(alarm.what.contains(word), "{}", alarm.what);
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::{backend, config, health, service};
+use crate::fixture::{backend, cannot_check, config, health, service};
 use fulcrum_config::{GroupName, ServiceName, Weight};
 use fulcrum_health::Verdict::{Down, Unchecked, Up};
 use fulcrum_lb::{Desired, ServiceObserved};
@@ -112,6 +112,9 @@ fn the_first_round_is_done_when_every_checked_backend_has_a_verdict() {
     assert!(!first_round_done(&config, &half));
     let whole = health([("web", true, vec![("a", Up, 100), ("b", Down, 100)])]);
     assert!(first_round_done(&config, &whole));
+    let mut tried = half;
+    tried.targets = cannot_check(&config, 1);
+    assert!(first_round_done(&config, &tried), "a check that can't be made is not waited for");
 }
 
 #[test]
