@@ -2,6 +2,7 @@
 
 use crate::cli::Connect;
 use crate::error::Failure;
+use crate::last_good;
 use crate::wire::Refusal;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -9,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
@@ -31,18 +32,34 @@ pub(crate) enum Reply<T> {
     Refused(Refusal),
 }
 
+/// Where the daemon of `file` listens. It runs whatever became of its file: a bad one is no reason not to ask.
+fn socket_of(file: &Path) -> PathBuf {
+    let mistakes = match crate::node::read(file) {
+        Ok((_, parsed)) => return parsed.config.admin.socket,
+        Err(mistakes) => mistakes,
+    };
+    let text = fulcrum_config::read(file).unwrap_or_default();
+    if let Some(socket) = last_good::said(&text, "socket") {
+        return PathBuf::from(socket);
+    }
+    let socket = fulcrum_config::Admin::default().socket;
+    eprintln!(
+        "{mistakes}\nnote: {} is bad and names no socket; asking at {}",
+        file.display(),
+        socket.display()
+    );
+    socket
+}
+
 impl Client {
     /// The daemon at `socket`, or where the configuration file says, or at the default place.
-    pub(crate) fn new(connect: &Connect) -> Result<Self, Failure> {
+    pub(crate) fn new(connect: &Connect) -> Self {
         let socket = match (&connect.socket, &connect.config) {
             (Some(socket), _) => socket.clone(),
-            (None, Some(file)) => {
-                let read = crate::node::read(file);
-                read.map_err(|mistakes| Failure::Refused(mistakes.to_string()))?.1.config.admin.socket
-            }
+            (None, Some(file)) => socket_of(file),
             (None, None) => fulcrum_config::Admin::default().socket,
         };
-        Ok(Self { socket })
+        Self { socket }
     }
 
     /// Asks.

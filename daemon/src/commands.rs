@@ -62,7 +62,7 @@ fn refused(refusal: &Refusal) -> Failure {
 }
 
 fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
-    let client = Client::new(&options.connect)?;
+    let client = Client::new(&options.connect);
     let path = if options.remove_control_plane { "/v1/reload?remove-control-plane" } else { "/v1/reload" };
     match client.ask::<Reloaded>(Method::POST, path)? {
         Reply::Done(reloaded) => {
@@ -76,7 +76,7 @@ fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
 }
 
 fn handover(options: &HandoverOptions) -> Result<ExitCode, Failure> {
-    let client = Client::new(&options.connect)?;
+    let client = Client::new(&options.connect);
     match client.ask::<HandedOver>(Method::POST, &format!("/v1/handover/{}", options.group))? {
         Reply::Done(done) => {
             let note = done.note.map(|note| format!("{note}\n")).unwrap_or_default();

@@ -17,11 +17,7 @@ pub(crate) fn path(state_dir: &Path, config_file: &Path) -> PathBuf {
 /// what the file's line `state_dir:` says, the default.
 pub(crate) fn candidates(config_file: &Path, from_systemd: Option<&str>) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(config_file).unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let said =
-        lines.filter_map(|line| line.split_once("state_dir:")).map(|(_, value)| value.trim_start()).next();
-    let said = said.map(|value| value.trim_start_matches(['"', '\'']));
-    let said = said.and_then(|value| value.split(['"', '\'', ',', '}', ' ']).next());
+    let said = said(&text, "state_dir");
     let default = fulcrum_config::Admin::default().state_dir;
     said.into_iter()
         .chain(from_systemd)
@@ -29,4 +25,18 @@ pub(crate) fn candidates(config_file: &Path, from_systemd: Option<&str>) -> Vec<
         .map(PathBuf::from)
         .chain([default])
         .collect()
+}
+
+/// The path that the first line `key: /...` of a file names, even if the file as a whole makes no sense.
+pub(crate) fn said<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let value = |line: &'a str, at: usize| {
+        let (before, rest) = line.split_at_checked(at)?;
+        let is_whole = before.chars().next_back().is_none_or(|last| " \t{,".contains(last));
+        let value = rest.strip_prefix(key)?.strip_prefix(':').filter(|_| is_whole)?;
+        value.trim_start().trim_start_matches(['"', '\'']).split(['"', '\'', ',', '}', ' ']).next()
+    };
+    let mut values =
+        lines.flat_map(|line| line.match_indices(key).filter_map(move |(at, _)| value(line, at)));
+    values.find(|value| value.starts_with('/'))
 }

@@ -112,6 +112,22 @@ fn without_a_daemon_it_says_what_to_do() {
 }
 
 #[test]
+fn a_bad_file_still_says_where_the_daemon_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("admin.sock").display().to_string();
+    let file =
+        written(&directory, &format!("admin: {{websocket: /no, socket: {socket}}}\nadmin2:\n  socket: /x\n"));
+    for command in ["status", "reload"] {
+        assert_refused(&fulcrum(&[command, "--config", &file]), 3, &[&socket, "no daemon answers"]);
+    }
+    let file = written(&directory, "nonsense: [\n");
+    let output = fulcrum(&["status", "--config", &file]);
+    for word in ["nonsense", "names no socket", "/run/fulcrum/"] {
+        assert!(said(&output).contains(word), "'{word}' is not in: {}", said(&output));
+    }
+}
+
+#[test]
 fn the_schema_is_json() {
     let output = fulcrum(&["schema"]);
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -18,7 +18,7 @@ const WATCH: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(crate) fn status(options: &StatusOptions) -> Result<ExitCode, Failure> {
-    let client = Client::new(&options.connect)?;
+    let client = Client::new(&options.connect);
     if options.json {
         let status = ask::<serde_json::Value>(&client)?;
         return print(&format!("{status:#}\n"));
