@@ -2,7 +2,7 @@
 
 use crate::last_good;
 use crate::wire::{HandedOver, Refusal, Reloaded};
-use fulcrum_config::{Config, Diagnostics, GroupName, Parsed, Preempt, difference};
+use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, difference};
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(crate) struct Node {
     started: Instant,
     file: PathBuf,
     state_dir: PathBuf,
+    /// As it was at start: it stays in force until the next one.
+    admin: Admin,
     loaded: Mutex<Loaded>,
     /// Listeners of `admin` that do not stand, and why.
     closed: Mutex<BTreeMap<&'static str, String>>,
@@ -59,6 +61,7 @@ impl Node {
             handle,
             started,
             file,
+            admin: boot.config.admin.clone(),
             state_dir: boot.config.admin.state_dir.clone(),
             loaded: Mutex::new(loaded),
             unproven: Mutex::new(boot.text.clone()),
@@ -200,7 +203,7 @@ impl Node {
         });
         drop(self.take_unproven());
         keep(&self.state_dir, &self.file, &text);
-        let needs_restart = old.admin != new.admin;
+        let needs_restart = self.admin != new.admin;
         Ok(Reloaded { changes: difference(&old, &new), needs_restart, warnings })
     }
 

@@ -54,6 +54,12 @@ fn a_reload_applies_the_difference_or_nothing() {
     assert_eq!(status["services"][0]["ports"], "81");
     assert_eq!(status["groups"][0]["transitions"], before["groups"][0]["transitions"], "no VIP moved");
 
+    let other_log = config("log: json, ").replace("port: 80,", "port: 81,");
+    node.write(&other_log);
+    for time in ["first", "second"] {
+        let told = node.command(&["reload"]);
+        assert!(told.contains("when the daemon is started again"), "the {time} time: {told}");
+    }
     node.write("groups: [\n");
     let refused = node.try_command(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));
@@ -72,7 +78,7 @@ fn a_reload_applies_the_difference_or_nothing() {
 
     node.write(&config(""));
     node.signal(Signal::HUP);
-    let status = node.wait("SIGHUP reloads", |status| status["config"]["generation"] == 4);
+    let status = node.wait("SIGHUP reloads", |status| status["config"]["generation"] == 6);
     assert_eq!(status["services"][0]["ports"], "80");
     assert!(!status["alarms"].to_string().contains("was refused"), "{status}");
     node.wait_until("it is audited", || node.log().contains("SIGHUP"));
