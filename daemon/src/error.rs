@@ -25,14 +25,20 @@ pub(crate) enum Failure {
         "another fulcrum runs already: process {pid} holds {path}\n  stop it first, or give this one another admin.socket"
     )]
     AlreadyRuns { pid: String, path: PathBuf },
+    #[error(
+        "another fulcrum runs in this network namespace already: process {pid}; both would lead the same groups\n  stop it first, or run this one in a network namespace of its own ('ip netns exec NAME fulcrum run FILE')"
+    )]
+    SameNamespace { pid: String },
 }
 
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Refused(_) | Self::Io { .. } | Self::Garbled { .. } | Self::AlreadyRuns { .. } => {
-                ExitCode::from(1)
-            }
+            Self::Refused(_)
+            | Self::Io { .. }
+            | Self::Garbled { .. }
+            | Self::AlreadyRuns { .. }
+            | Self::SameNamespace { .. } => ExitCode::from(1),
             Self::Unreachable { .. } => ExitCode::from(3),
             Self::Forbidden { .. } => ExitCode::from(4),
         }

@@ -1,14 +1,25 @@
-//! One daemon for each admin socket: a lock that the kernel lets go of when the process ends, however it ends.
+//! One daemon for each admin socket, and one for each network namespace: locks that the kernel lets go of when the
+//! process ends, however it ends.
 
 use crate::error::Failure;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 mod tests;
+
+/// The name that one daemon of a network namespace holds: two would both lead the same groups and take each
+/// other's addresses.
+const OF_NAMESPACE: &[u8] = b"fulcrum-run";
 
 /// The held lock.
 #[derive(Debug)]
@@ -52,4 +63,53 @@ pub(crate) fn take(socket: &Path) -> Result<Lock, Failure> {
     file.seek(SeekFrom::Start(0)).map_err(io("the lock can't be written"))?;
     writeln!(file, "{}", std::process::id()).map_err(io("the lock can't be written"))?;
     Ok(Lock { _file: file })
+}
+
+/// The held lock of the network namespace.
+#[derive(Debug)]
+pub(crate) struct NamespaceLock {
+    _socket: Option<OwnedFd>,
+}
+
+/// Takes the lock of the network namespace this process is in.
+pub(crate) fn take_namespace() -> Result<NamespaceLock, Failure> {
+    take_name(OF_NAMESPACE)
+}
+
+/// Names of Unix sockets without a path belong to the network namespace.
+fn take_name(name: &[u8]) -> Result<NamespaceLock, Failure> {
+    let io = |error: Errno| Failure::Io {
+        what: "the lock of the network namespace can't be taken".to_owned(),
+        error: error.into(),
+    };
+    let address = SocketAddrUnix::new_abstract_name(name).map_err(io)?;
+    let open = || {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(io)
+    };
+    let socket = open()?;
+    match bind(&socket, &address) {
+        Ok(()) => {
+            // Whoever comes second learns from the connection who we are.
+            listen(&socket, 8).map_err(io)?;
+            return Ok(NamespaceLock { _socket: Some(socket) });
+        }
+        Err(Errno::ADDRINUSE) => {}
+        Err(error) => return Err(io(error)),
+    }
+    let asking = open()?;
+    let holder = connect(&asking, &address).and_then(|()| socket_peercred(&asking)).ok();
+    if let Some(holder) = holder
+        && !holder.uid.is_root()
+        && holder.uid != rustix::process::geteuid()
+    {
+        tracing::warn!(
+            process = holder.pid.as_raw_nonzero(),
+            user = holder.uid.as_raw(),
+            "another user's process holds the name that tells daemons of one machine apart; it is ignored"
+        );
+        return Ok(NamespaceLock { _socket: None });
+    }
+    let pid = holder.map_or_else(|| "unknown".to_owned(), |holder| holder.pid.as_raw_nonzero().to_string());
+    Err(Failure::SameNamespace { pid })
 }

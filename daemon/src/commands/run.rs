@@ -51,6 +51,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode, Failure> {
 fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Result<ExitCode, Failure> {
     let (signals, bound) =
         runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
+    let _alone = lock::take_namespace()?;
     let engines = engines::start(&boot.config)?;
     let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;

@@ -42,6 +42,18 @@ fn a_second_one_is_refused_and_names_the_first() {
 }
 
 #[test]
+fn a_second_one_with_a_socket_of_its_own_is_refused_too() {
+    let node = Node::start(&config(""));
+    node.wait("it is up", |status| status["ready"] == true);
+    let second = node.other_here(&config(""));
+    assert_eq!(second.status.code(), Some(1), "{}", said(&second));
+    for word in ["network namespace", &format!("process {}", node.pid())] {
+        assert!(said(&second).contains(word), "'{word}' is not in: {}", said(&second));
+    }
+    node.wait("the first is unharmed", |status| status["groups"][0]["role"] == "leader");
+}
+
+#[test]
 fn a_reload_applies_the_difference_or_nothing() {
     let node = Node::start(&config(""));
     let before = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");

@@ -106,6 +106,16 @@ impl Node {
         program("timeout").args(["20", "unshare", "--net"]).args(run).output().expect("unshare")
     }
 
+    /// What another daemon with a socket of its own says, in the same namespace.
+    pub(crate) fn other_here(&self, config: &str) -> Output {
+        let own = self.directory.path().join("other");
+        std::fs::create_dir(&own).expect("room on the disk");
+        let file = own.join("fulcrum.yaml").display().to_string();
+        write(&own, &file, config);
+        let run = ["20", env!("CARGO_BIN_EXE_fulcrum"), "run", &file];
+        self.hold_namespace().enter(|| program("timeout").args(run).output().expect("it starts"))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.daemon.id()
     }
