@@ -4,11 +4,15 @@
 //! a bounded queue to a thread of their own; what does not fit is counted and left out.
 
 use fulcrum_config::LogFormat;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[cfg(test)]
@@ -16,6 +20,10 @@ mod tests;
 
 /// Lines that may wait.
 const QUEUE: usize = 8192;
+/// Further places, for lines that say who changed what.
+const AUDIT_QUEUE: usize = 1024;
+/// Where those lines come from.
+const AUDIT: &str = "audit";
 /// How long the end of the process waits for the lines before it.
 const FLUSH: Duration = Duration::from_millis(500);
 
@@ -54,11 +62,16 @@ pub(crate) fn left_out() -> u64 {
 }
 
 /// Starts logging. `FULCRUM_LOG` says what: `info` by default, `debug`, `warn,fulcrum_vip_manager=debug`, ...
+/// Who changed what is logged always.
 pub(crate) fn start(format: LogFormat) -> io::Result<Log> {
-    let (queue, lines) = sync_channel(QUEUE);
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&lines, &mut io::stderr()))?;
-    let filter = EnvFilter::try_from_env("FULCRUM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Queue(queue.clone()));
+    let (queue, lines) = Queue::new(QUEUE, AUDIT_QUEUE);
+    let waiting = Arc::clone(&queue.waiting);
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write(&lines, &waiting, &mut io::stderr()))?;
+    let (filter, mistake) = filter(std::env::var_os("FULCRUM_LOG").as_deref());
+    let log = Log { queue: queue.sender.clone() };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue);
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let set = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(builder.with_ansi(colour).finish()),
@@ -67,7 +80,41 @@ pub(crate) fn start(format: LogFormat) -> io::Result<Log> {
         }
     };
     set.map_err(io::Error::other)?;
-    Ok(Log { queue })
+    if let Some(mistake) = mistake {
+        tracing::warn!(target: "config", "{mistake}");
+    }
+    Ok(log)
+}
+
+/// What is logged, and what is wrong with `wanted`.
+fn filter(wanted: Option<&OsStr>) -> (EnvFilter, Option<String>) {
+    let wanted = wanted.map_or_else(|| "info".into(), OsStr::to_string_lossy);
+    // An empty one means the default, too.
+    let said = if wanted.trim().is_empty() { "info" } else { &*wanted };
+    // A word that is no level would be taken for the name of a module.
+    let is_level = |word: &str| {
+        word.contains("=") || word.starts_with("fulcrum_") || word.parse::<LevelFilter>().is_ok()
+    };
+    let unknown = said.split(',').map(str::trim).find(|word| !word.contains('[') && !is_level(word));
+    let parsed = match unknown {
+        Some(word) => Err(format!("'{word}' is no level")),
+        None => EnvFilter::try_new(said).map_err(|error| error.to_string()),
+    };
+    let (filter, mistake) = match parsed {
+        Ok(filter) => (filter, None),
+        Err(error) => {
+            let mistake = format!(
+                "FULCRUM_LOG={said} can't be understood ({error}): info is logged; write error, warn, info, debug \
+                 or trace, or a level for each module: 'warn,fulcrum_vip_manager=debug'"
+            );
+            (EnvFilter::new("info"), Some(mistake))
+        }
+    };
+    let filter = match format!("{AUDIT}=info").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
+    (filter, mistake)
 }
 
 /// A panic anywhere ends the process at once: the guard then resigns for it. It must not limp on with one
@@ -80,7 +127,7 @@ pub(crate) fn end_at_panic() {
     }));
 }
 
-fn write(lines: &Receiver<Item>, to: &mut impl Write) {
+fn write(lines: &Receiver<Item>, waiting: &AtomicUsize, to: &mut impl Write) {
     let mut told = 0;
     while let Ok(item) = lines.recv() {
         let left_out = left_out();
@@ -94,25 +141,52 @@ fn write(lines: &Receiver<Item>, to: &mut impl Write) {
         }
         match item {
             // An error of standard error can't be told to anyone.
-            Item::Line(line) => drop(to.write_all(&line)),
+            Item::Line(line) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                drop(to.write_all(&line));
+            }
             Item::Flush(done) => drop(done.try_send(())),
         }
     }
 }
 
-struct Queue(SyncSender<Item>);
+/// Where lines wait; the last places are for those of [`AUDIT`].
+struct Queue {
+    sender: SyncSender<Item>,
+    waiting: Arc<AtomicUsize>,
+    ordinary: usize,
+    all: usize,
+}
+
+impl Queue {
+    fn new(ordinary: usize, audit: usize) -> (Self, Receiver<Item>) {
+        let all = ordinary.saturating_add(audit);
+        let (sender, lines) = sync_channel(all);
+        (Self { sender, waiting: Arc::default(), ordinary, all }, lines)
+    }
+
+    fn line(&self, places: usize) -> Line<'_> {
+        Line { queue: self, places, bytes: Vec::new() }
+    }
+}
 
 impl<'a> MakeWriter<'a> for Queue {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { queue: &self.0, bytes: Vec::new() }
+        self.line(self.ordinary)
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line<'a> {
+        self.line(if meta.target() == AUDIT { self.all } else { self.ordinary })
     }
 }
 
 /// One line in the making; it is queued when it is whole.
 struct Line<'a> {
-    queue: &'a SyncSender<Item>,
+    queue: &'a Queue,
+    /// It is left out if so many wait already.
+    places: usize,
     bytes: Vec<u8>,
 }
 
@@ -129,7 +203,10 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        if self.queue.try_send(Item::Line(std::mem::take(&mut self.bytes))).is_err() {
+        let waiting = self.queue.waiting.fetch_add(1, Ordering::Relaxed);
+        let line = Item::Line(std::mem::take(&mut self.bytes));
+        if waiting >= self.places || self.queue.sender.try_send(line).is_err() {
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         }
     }
