@@ -52,6 +52,13 @@ pub fn parse(text: &str, file: &str, host_name: &str) -> Result<Parsed, Diagnost
 pub fn read(path: &Path) -> Result<String, Diagnostics> {
     let name = path.display().to_string();
     let refuse = |message: String, help: &str| Diagnostics::of_file(&name, &message, help);
+    // To open a pipe would wait for whoever writes to it.
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(refuse(
+            "this is not a regular file".to_owned(),
+            "name a file; a pipe or directory can't be read again",
+        ));
+    }
     let file = std::fs::File::open(path).map_err(|error| {
         refuse(format!("the file can't be opened: {error}"), "check its path and permissions")
     })?;

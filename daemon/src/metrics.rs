@@ -225,7 +225,9 @@ fn help(counter: &str) -> &'static str {
         "client_table_full" => {
             "Times that the table of clients was full, and a client was not counted or forgotten."
         }
-        "refused_proxy_header" => "Connections refused for a wrong, late or unlisted PROXY header.",
+        "refused_proxy_header" => {
+            "Connections (UDP: datagrams) refused for a wrong, cut off or late PROXY header."
+        }
         "connected" => "Connections made.",
         "connect_failed" => "Connections that could not be made.",
         "retries" => "Times that another backend was tried.",

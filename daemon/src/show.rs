@@ -183,3 +183,8 @@ fn time(seconds: u64) -> String {
         parts.skip_while(|(count, _)| *count == 0).take(2).map(|(_, part)| part).collect();
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
+
+/// "1 group", "2 groups".
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

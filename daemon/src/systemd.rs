@@ -1,5 +1,6 @@
 //! What systemd is told: ready, reloading, stopping, and that the loops beat. Without systemd nothing is sent.
 
+use crate::show::counted;
 use fulcrum_lifecycle::{Alarm, Snapshots};
 use fulcrum_vip_manager::Role;
 use sd_notify::NotifyState;
@@ -47,9 +48,9 @@ pub(crate) fn summary(snapshots: &Snapshots, alarms: &[Alarm]) -> String {
     let groups = &snapshots.vip.groups;
     let leads = groups.values().filter(|group| group.role == Role::Leader).count();
     format!(
-        "leads {leads} of {} groups; {} services; {} alarms",
-        groups.len(),
-        snapshots.config.services.len(),
-        alarms.len()
+        "leads {leads} of {}; {}; {}",
+        counted(groups.len(), "group"),
+        counted(snapshots.config.services.len(), "service"),
+        counted(alarms.len(), "alarm")
     )
 }

@@ -165,6 +165,31 @@ fn init_writes_files_that_check_and_never_replaces_one() {
 }
 
 #[test]
+fn a_pair_of_one_node_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let to = directory.path().to_str().expect("a path");
+    let site = ["--node", "lb-1=10.0.0.11", "--vip", "10.0.0.100", "--interface", "eth0"];
+    let pair = [&["init", "pair", "--directory", to, "--backend", "10.0.0.21:80"], &site[..]].concat();
+    assert_refused(&fulcrum(&pair), 1, &["--node", "at least twice"]);
+    assert!(!directory.path().join("lb-1.yaml").exists());
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .expect("a pipe");
+    for path in [&*pipe, directory.path()] {
+        assert_refused(
+            &fulcrum(&["check", &path.display().to_string()]),
+            1,
+            &["not a regular file", "name a file"],
+        );
+    }
+}
+
+#[test]
 fn a_viewer_group_that_is_not_there_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().display();

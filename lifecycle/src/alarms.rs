@@ -161,13 +161,14 @@ fn services_down(snapshots: &Snapshots) -> Vec<Alarm> {
         .iter()
         .filter(|(name, health)| !health.up && snapshots.config.services.contains_key(*name));
     down.map(|(name, health)| {
-        let down = health.backends.values().filter(|backend| !backend.verdict.usable());
+        let down = health.backends.values().filter(|backend| !backend.verdict.usable()).count();
+        let all = health.backends.len();
         Alarm {
             severity: severity_of(snapshots, name),
             what: format!(
-                "service {name} refuses: {} of {} backends are down",
-                down.count(),
-                health.backends.len()
+                "service {name} refuses: {down} of {all} backend{} {} down",
+                if all == 1 { "" } else { "s" },
+                if down == 1 { "is" } else { "are" }
             ),
             affected: format!("every client of service {name}"),
             remedy: format!("see the reasons with 'fulcrum status', service {name}"),

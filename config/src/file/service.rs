@@ -167,7 +167,7 @@ section! {
     UdpSection {
         /// A session without a datagram either way for this long ends. Default: 30s.
         idle: optional Time<100, 86_400_000>,
-        /// A session ends after so many replies (1 suits DNS). Default: any number.
+        /// A session ends when each of its datagrams has had so many replies (1 suits DNS). Default: any number.
         responses: optional Number<1, { u32::MAX }>,
         /// Sessions at a time. Default: 16384.
         sessions: optional Number<1, 10_000_000>,

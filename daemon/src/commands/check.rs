@@ -4,6 +4,7 @@ use crate::cli::CheckOptions;
 use crate::commands::print;
 use crate::error::Failure;
 use crate::node::read;
+use crate::show::counted;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -13,11 +14,11 @@ pub(crate) fn check(options: &CheckOptions) -> Result<ExitCode, Failure> {
         Ok((_, parsed)) => {
             let config = &parsed.config;
             let summary = format!(
-                "{}: good: node {}, {} groups, {} services",
+                "{}: good: node {}, {}, {}",
                 file.display(),
                 config.node,
-                config.groups.len(),
-                config.services.len()
+                counted(config.groups.len(), "group"),
+                counted(config.services.len(), "service")
             );
             (true, parsed.warnings, summary)
         }

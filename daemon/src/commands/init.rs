@@ -25,6 +25,13 @@ pub(crate) fn init(options: Init) -> Result<ExitCode, Failure> {
 }
 
 fn of(options: &SiteOptions) -> Result<Site, Failure> {
+    if options.nodes.len() < 2 {
+        return Err(Failure::Refused(
+            "one node alone has no peer to take over; nothing was written\n  say --node NAME=ADDRESS for each node, \
+             at least twice"
+                .to_owned(),
+        ));
+    }
     Ok(Site {
         nodes: options.nodes.clone(),
         vips: options.vips.clone(),

@@ -134,7 +134,7 @@ fn a_group_that_nobody_leads_is_critical() {
 fn a_service_without_backends_is_one() {
     let mut snapshots = good();
     snapshots.health = health([("web", false, vec![("a", Verdict::Down, 100)])]);
-    assert!(only(&facts(), &snapshots).what.contains("1 of 1 backends are down"));
+    assert!(only(&facts(), &snapshots).what.contains("1 of 1 backend is down"));
 }
 
 #[test]
