@@ -16,6 +16,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Addresses {
     /// Addresses of groups that are no longer configured, until they are gone.
     former: BTreeSet<IpAddr>,
+    /// Those that the kernel refused to remove, until they are tried again.
+    refused: BTreeSet<IpAddr>,
     retry_at: Option<Instant>,
 }
 
@@ -40,21 +42,26 @@ impl Addresses {
         let Some(loopback) = view.loopback() else { return false };
         let index = loopback.index;
         let retry = self.retry_at.is_some_and(|at| at <= now);
+        let mut refused_before = BTreeSet::new();
         if retry {
             self.retry_at = None;
+            refused_before = std::mem::take(&mut self.refused);
         }
+        self.former.retain(|address| loopback.has(*address));
         let mut wanted = BTreeSet::new();
-        let mut ours = std::mem::take(&mut self.former);
+        let mut ours = self.former.clone();
         for group in groups.values_mut() {
             if retry {
                 group.failed.clear();
             }
             wanted.extend(group.wanted().into_iter().filter(|address| !group.failed.contains_key(address)));
-            ours.extend(group.group.vips.iter().map(|vip| vip.address));
+            ours.extend(group.ours());
         }
         let add: Vec<IpAddr> = wanted.iter().copied().filter(|address| !loopback.has(*address)).collect();
-        let remove: Vec<IpAddr> =
-            ours.difference(&wanted).copied().filter(|address| loopback.has(*address)).collect();
+        let remove = ours.difference(&wanted).copied();
+        let remove: Vec<IpAddr> = remove
+            .filter(|address| loopback.has(*address) && !self.refused.contains(address))
+            .collect();
         if add.is_empty() && remove.is_empty() {
             return false;
         }
@@ -63,7 +70,13 @@ impl Addresses {
         let results = netlink.change(requests.collect());
         let mut results = results.into_iter();
         for address in remove {
-            note_removed(view, index, address, results.next());
+            match results.next() {
+                Some(result) if !is_gone(&result) => {
+                    let error = result.err().filter(|_| !refused_before.contains(&address));
+                    self.refuse(address, error.as_ref(), now);
+                }
+                Some(_) | None => view.note(index, address, false),
+            }
         }
         for address in add {
             match results.next() {
@@ -73,6 +86,15 @@ impl Addresses {
             }
         }
         true
+    }
+
+    /// The address stays; it is removed later. `error` is news.
+    fn refuse(&mut self, address: IpAddr, error: Option<&io::Error>, now: Instant) {
+        if let Some(error) = error {
+            tracing::error!(%address, %error, "VIP could not be removed from the loopback; trying again");
+        }
+        self.retry_at = now.checked_add(RETRY);
+        self.refused.insert(address);
     }
 
     fn fail(
@@ -90,13 +112,13 @@ impl Addresses {
     }
 }
 
-/// One that is gone already is as good as removed. After any other error the kernel's next message about the
-/// address brings it back into view.
-fn note_removed(view: &mut View, index: u32, address: IpAddr, result: Option<io::Result<()>>) {
-    if let Some(Err(error)) = result
-        && error.raw_os_error() != Some(libc::EADDRNOTAVAIL)
-    {
-        tracing::error!(%address, %error, "VIP could not be removed from the loopback");
+/// One that is gone already is as good as removed.
+fn is_gone(result: &io::Result<()>) -> bool {
+    match result {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error() == Some(libc::EADDRNOTAVAIL),
     }
-    view.note(index, address, false);
 }
+
+#[cfg(test)]
+mod tests;

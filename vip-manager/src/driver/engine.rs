@@ -19,6 +19,7 @@ use crate::settings::{self, Settings};
 use fulcrum_config::{GroupName, Link};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -57,6 +58,8 @@ pub(super) struct Engine {
     pub(super) desired: Option<Desired>,
     pub(super) links: BTreeMap<Link, LinkDriver>,
     pub(super) groups: BTreeMap<GroupName, GroupDriver>,
+    /// The addresses of groups that are not configured any more, until they are gone.
+    dropped: BTreeMap<GroupName, BTreeSet<IpAddr>>,
     addresses: Addresses,
     pub(super) devices: Devices,
     pub(super) counters: Counters,
@@ -70,6 +73,8 @@ pub(super) struct Engine {
     tokens: Vec<u64>,
     buffer: Vec<u8>,
     ending: bool,
+    /// When an orderly stop ends although addresses could not be removed.
+    give_up_at: Option<Instant>,
     pub(super) stopped: bool,
     pub(super) show: super::show::Show,
 }
@@ -101,6 +106,7 @@ impl Engine {
             desired: None,
             links: BTreeMap::new(),
             groups: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             addresses: Addresses::default(),
             devices: Devices::default(),
             counters: Counters::default(),
@@ -113,6 +119,7 @@ impl Engine {
             tokens: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
             ending: false,
+            give_up_at: None,
             stopped: false,
             show: super::show::Show::new(observed, now).map_err(StartError::Thread)?,
         };
@@ -150,16 +157,13 @@ impl Engine {
         let gone: Vec<GroupName> =
             self.groups.keys().filter(|name| !config.groups.contains_key(*name)).cloned().collect();
         for name in gone {
-            self.drop_group(&name, now);
+            self.drop_group(&name);
         }
         let stopping = desired.stopping;
         self.desired = Some(desired);
         for (name, group) in &config.groups {
             match self.groups.get_mut(name) {
-                Some(driver) => {
-                    self.addresses.forget(driver.group.vips.iter().map(|vip| vip.address));
-                    driver.reconfigure(&config, Arc::clone(group), now);
-                }
+                Some(driver) => driver.reconfigure(&config, Arc::clone(group), now),
                 None => {
                     let driver = GroupDriver::new(&config, Arc::clone(group), now);
                     self.groups.insert(name.clone(), driver);
@@ -175,15 +179,14 @@ impl Engine {
     }
 
     /// A group is not configured any more: its addresses go, and its peers need not wait.
-    fn drop_group(&mut self, name: &GroupName, now: Instant) {
+    fn drop_group(&mut self, name: &GroupName) {
         let Some(mut group) = self.groups.remove(name) else { return };
         if group.leading {
             group.resign(&mut self.links);
         }
-        self.addresses.forget(group.group.vips.iter().map(|vip| vip.address));
-        if let Some(guard) = &mut self.guard {
-            guard.set_group(now, name.as_str(), None);
-        }
+        let addresses: BTreeSet<IpAddr> = group.ours().collect();
+        self.addresses.forget(addresses.iter().copied());
+        self.dropped.insert(name.clone(), addresses);
     }
 
     /// One turn: everything that came in, then everything that is due, then everything to be done.
@@ -206,6 +209,8 @@ impl Engine {
         if self.addresses.reconcile(&mut self.groups, &mut self.view, &mut self.netlink, now) {
             self.show.changed();
         }
+        // And it forgets nothing before it is undone.
+        self.instruct_guard(now);
         // The kernel may have kept us waiting for its lock.
         let now = clock();
         self.handle_pause(now);

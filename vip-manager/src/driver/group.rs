@@ -27,6 +27,10 @@ pub(super) struct GroupDriver {
     pub(super) router: Router,
     /// Whether this node answers for the addresses.
     pub(super) leading: bool,
+    /// Addresses may be local because this node led: the guard has orders until they are gone.
+    pub(super) held: bool,
+    /// Addresses that a reload took out of the group, until they are gone.
+    former: BTreeSet<IpAddr>,
     /// Addresses stay local until then, although this node answers no more.
     pub(super) linger_until: Option<Instant>,
     /// When the takeover that is not yet announced was decided.
@@ -61,6 +65,8 @@ impl GroupDriver {
             destinations: destinations(config, &group),
             virtual_macs: virtual_macs(config, &group),
             leading: false,
+            held: false,
+            former: BTreeSet::new(),
             linger_until: None,
             decided: None,
             takeover: None,
@@ -92,6 +98,7 @@ impl GroupDriver {
             self.gateways = gateways(&group, now);
         }
         self.fitness = None;
+        self.former.extend(self.group.vips.iter().map(|vip| vip.address));
         self.group = group;
         self.update_announced(now);
     }
@@ -224,6 +231,7 @@ impl GroupDriver {
     /// This node answers from now on.
     pub(super) fn lead(&mut self, now: Instant) {
         self.leading = true;
+        self.held = true;
         self.linger_until = None;
         self.decided = Some(now);
         self.probe_suspects(now);
@@ -320,6 +328,22 @@ impl GroupDriver {
         }
     }
 
+    /// The addresses that this group has or had.
+    pub(super) fn ours(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.group.vips.iter().map(|vip| vip.address).chain(self.former.iter().copied())
+    }
+
+    /// Forgets what is not local any more. A former address that another group has is that one's.
+    pub(super) fn settle(&mut self, is_local: impl Fn(IpAddr) -> bool, configured: &BTreeSet<IpAddr>) {
+        self.former.retain(|address| is_local(*address) && !configured.contains(address));
+        self.held = self.leading || self.linger_until.is_some() || (self.held && self.ours().any(is_local));
+    }
+
+    /// Whether it waits for former addresses to be gone.
+    pub(super) fn has_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.group.vips.iter().any(|vip| vip.address == address)
     }
@@ -345,14 +369,14 @@ impl GroupDriver {
         }
     }
 
-    /// What the guard is to do if this process does not live; nothing unless addresses are here.
+    /// What the guard is to do if this process does not live; nothing unless addresses may be here.
     pub(super) fn orders(
         &self,
         links: &BTreeMap<Link, LinkDriver>,
         loopback: u32,
         devices: Vec<u32>,
     ) -> Option<Orders> {
-        if !self.leading && self.linger_until.is_none() {
+        if !self.held {
             return None;
         }
         let mut resignations = Vec::new();
@@ -362,7 +386,7 @@ impl GroupDriver {
             let Some(advert) = self.router.advert(link, 0) else { continue };
             resignations.extend(driver.resignations(&advert, destinations));
         }
-        let addresses = self.group.vips.iter().map(|vip| (loopback, vip.address));
+        let addresses = self.ours().map(|address| (loopback, address));
         Some(Orders { resignations, addresses: addresses.collect(), devices, down_interval: self.patience() })
     }
 

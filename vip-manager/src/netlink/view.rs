@@ -35,7 +35,7 @@ impl InterfaceState {
 
     /// Whether `address` is on it.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|(own, _)| *own == address)
+        self.addresses.range((address, u8::MIN)..=(address, u8::MAX)).next().is_some()
     }
 }
 

@@ -2,15 +2,22 @@
 
 use super::{Engine, GUARD, token};
 use crate::border::Role;
+use crate::driver::group::GroupDriver;
 use crate::driver::link::count;
 use crate::guard::{FromGuard, Guard};
+use fulcrum_config::GroupName;
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+/// How long an orderly stop tries to remove addresses that the kernel refuses to remove.
+const GIVE_UP: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// How often the guard must hear that this process runs; `None` when it has nothing to guard.
     pub(super) fn beat_interval(&self) -> Option<Duration> {
-        let held = self.groups.values().filter(|group| group.leading || group.linger_until.is_some());
+        let held = self.groups.values().filter(|group| group.held);
         held.map(|group| group.group.advert_interval.duration()).min()
     }
 
@@ -55,11 +62,34 @@ impl Engine {
 
     /// Tells the guard what to do in place of this process: before addresses are added, after they are gone.
     pub(super) fn instruct_guard(&mut self, now: Instant) {
-        let (Some(guard), Some(loopback)) = (&mut self.guard, self.view.loopback().map(|lo| lo.index)) else {
-            return;
+        let Some(loopback) = self.view.loopback() else { return };
+        let former = !self.dropped.is_empty() || self.groups.values().any(GroupDriver::has_former);
+        let configured: BTreeSet<IpAddr> = if former {
+            self.groups.values().flat_map(|group| &group.group.vips).map(|vip| vip.address).collect()
+        } else {
+            BTreeSet::new()
         };
+        for group in self.groups.values_mut() {
+            group.settle(|address| loopback.has(address), &configured);
+        }
+        let gone = |addresses: &BTreeSet<IpAddr>| {
+            addresses.iter().all(|address| configured.contains(address) || !loopback.has(*address))
+        };
+        let released: Vec<GroupName> = self
+            .dropped
+            .iter()
+            .filter(|(name, addresses)| self.groups.contains_key(*name) || gone(addresses))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &released {
+            self.dropped.remove(name);
+        }
+        let Some(guard) = &mut self.guard else { return };
+        for name in released.iter().filter(|name| !self.groups.contains_key(*name)) {
+            guard.set_group(now, name.as_str(), None);
+        }
         for (name, group) in &self.groups {
-            let orders = group.orders(&self.links, loopback, self.devices.of_group(name));
+            let orders = group.orders(&self.links, loopback.index, self.devices.of_group(name));
             guard.set_group(now, name.as_str(), orders);
         }
     }
@@ -78,11 +108,18 @@ impl Engine {
     /// Ends the stop once every group is given up and its addresses are gone.
     pub(super) fn finish_stop(&mut self, now: Instant) {
         let stopping = self.desired.as_ref().is_some_and(|desired| desired.stopping);
-        let held = |group: &crate::driver::group::GroupDriver| {
+        let leads = |group: &GroupDriver| {
             group.router.role() != Role::Init || group.leading || group.linger_until.is_some()
         };
-        if !stopping || self.stopped || self.groups.values().any(held) {
+        if !stopping || self.stopped || self.groups.values().any(leads) {
             return;
+        }
+        if self.groups.values().any(|group| group.held) {
+            let give_up = *self.give_up_at.get_or_insert(now.checked_add(GIVE_UP).unwrap_or(now));
+            if now < give_up {
+                return;
+            }
+            tracing::error!("the kernel refuses to remove VIPs from the loopback; this node ends all the same");
         }
         self.stopped = true;
         self.reconcile_devices(now);
