@@ -82,12 +82,12 @@ impl Router {
     }
 
     /// The configured node that sends from `source`. A link-local address that nobody configured is, in a
-    /// pair, the other node's.
+    /// pair, the other node's; not with unicast adverts, which leave from configured addresses.
     pub(super) fn peer(&self, source: IpAddr) -> Option<&Peer> {
         let by_address = self.spec.peers.iter().find(|peer| peer.addresses.contains(&source));
         match (by_address, self.spec.peers.as_slice()) {
             (Some(peer), _) => Some(peer),
-            (None, [only]) if is_link_local(source) => Some(only),
+            (None, [only]) if self.spec.adverts == Adverts::Multicast && is_link_local(source) => Some(only),
             (None, _) => None,
         }
     }

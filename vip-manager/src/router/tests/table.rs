@@ -158,6 +158,28 @@ fn a_rogue_of_priority_254_is_no_peer_and_moves_nothing() {
 }
 
 #[test]
+fn in_a_pair_a_link_local_stranger_is_the_other_node_only_with_multicast() {
+    let now = epoch() + Duration::from_secs(60);
+    let stranger: IpAddr = "fe80::66".parse().unwrap();
+    let pair = |adverts| RouterSpec {
+        adverts,
+        links: vec![LinkSpec { link: ipv6(), listed: vip() }],
+        peers: vec![peer("high", 150, "fd09::3".parse().unwrap())],
+        ..spec()
+    };
+    let mut unicast = leader(pair(Adverts::Unicast), now);
+    assert_eq!(unicast.handle_advert(&ipv6(), stranger, &advert(254), now), Err(Refusal::NotAPeer));
+    assert_eq!((unicast.role(), did(&mut unicast)), (Role::Leader, vec![]));
+    let configured = "fd09::3".parse().unwrap();
+    assert_eq!(unicast.handle_advert(&ipv6(), configured, &advert(150), now), Ok(Noted::default()));
+    assert_eq!(unicast.role(), Role::Standby);
+
+    let mut multicast = leader(pair(Adverts::Multicast), now);
+    assert_eq!(multicast.handle_advert(&ipv6(), stranger, &advert(150), now), Ok(Noted::default()));
+    assert_eq!(multicast.leader().and_then(|leader| leader.node.clone()), Some(NodeName::new("high")));
+}
+
+#[test]
 fn another_list_of_addresses_or_interval_is_noted_and_accepted() {
     let now = epoch() + Duration::from_secs(60);
     let mut router = leader(spec(), now);
