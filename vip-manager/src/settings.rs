@@ -6,7 +6,7 @@
 use crate::border::KernelSetting;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the kernel shows them.
@@ -69,7 +69,10 @@ impl Settings {
         let mut originals = BTreeMap::new();
         if let Some(file) = &file {
             match fs::read(file) {
-                Ok(bytes) => originals = serde_json::from_slice(&bytes)?,
+                Ok(bytes) => match serde_json::from_slice(&bytes) {
+                    Ok(remembered) => originals = remembered,
+                    Err(error) => put_aside(file, &error),
+                },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -145,9 +148,22 @@ impl Settings {
             fs::create_dir_all(directory)?;
         }
         let new = file.with_extension("new");
-        fs::write(&new, serde_json::to_vec_pretty(&self.originals)?)?;
+        let mut written = fs::File::create(&new)?;
+        written.write_all(&serde_json::to_vec_pretty(&self.originals)?)?;
+        written.sync_all()?;
         fs::rename(&new, file)
     }
+}
+
+/// A damaged file is no reason not to serve: it is kept for people, and a new one begun.
+fn put_aside(file: &Path, error: &serde_json::Error) {
+    let bad = file.with_extension("json.bad");
+    let kept = fs::rename(file, &bad);
+    tracing::warn!(
+        file = %file.display(), %error, kept_as = %bad.display(), kept = kept.is_ok(),
+        "the remembered kernel settings are damaged: what an earlier life of this process changed can't be put \
+         back; check arp_ignore and arp_announce of its interfaces by hand"
+    );
 }
 
 #[cfg(test)]

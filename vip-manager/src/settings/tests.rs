@@ -75,6 +75,22 @@ fn an_interface_that_returned_with_defaults_is_set_again() {
 }
 
 #[test]
+fn a_damaged_file_is_put_aside() {
+    for (name, damage) in [("empty", ""), ("cut", "{\"net/ipv4/conf/eth0/arp_"), ("odd", "[1]")] {
+        let machine = Machine::new(name);
+        let file = machine.directory.join("state").join(FILE);
+        fs::create_dir_all(machine.directory.join("state")).unwrap();
+        fs::write(&file, damage).unwrap();
+        let mut settings = machine.load();
+        assert_eq!(fs::read_to_string(file.with_extension("json.bad")).unwrap(), damage);
+        settings.apply(&for_interface("eth0")).unwrap();
+        assert!(file.exists(), "a new one was begun");
+        machine.load().restore();
+        assert_eq!(machine.read("arp_ignore"), "0");
+    }
+}
+
+#[test]
 fn a_setting_that_is_missing_is_named() {
     let machine = Machine::new("missing");
     let error = machine.load().apply(&for_interface("eth9")).unwrap_err();
