@@ -3,11 +3,11 @@
 //! Three probes for each address, then it is clear. Whoever claims it meanwhile has it: that address stays
 //! down here, the others work, and it is probed again from time to time. Only claims count: two nodes that
 //! start together probe the same addresses at the same time, and neither has them. A living leader of the
-//! group claims all of them rightfully, so when one is heard the probing ends; and so do its claims count for
-//! nothing where its MAC is known.
+//! group claims all of them rightfully, so when one is heard the probing ends. Its answers often come before
+//! its first advert: a conflict means something only on a node that leads.
 
 use crate::frame::Mac;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,6 @@ const PROBES: u32 = 3;
 const SPACING: Duration = Duration::from_millis(100);
 /// Until a conflict is looked at again.
 const RECHECK: Duration = Duration::from_secs(30);
-/// The most peers whose MAC is remembered.
-const MAX_PEERS: usize = 1024;
 
 /// What is known of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +34,6 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Prober {
     addresses: BTreeMap<IpAddr, Probe>,
-    peers: BTreeSet<Mac>,
 }
 
 #[derive(Debug)]
@@ -59,18 +56,6 @@ impl Prober {
             .collect();
     }
 
-    /// A node of the group has this MAC: its claims are rightful.
-    pub fn handle_peer(&mut self, mac: Mac) {
-        if self.peers.len() < MAX_PEERS {
-            self.peers.insert(mac);
-        }
-        for probe in self.addresses.values_mut() {
-            if probe.verdict == Verdict::Conflict(mac) {
-                *probe = Probe { verdict: Verdict::Clear, sent: PROBES, due: None };
-            }
-        }
-    }
-
     /// A leader of the group is heard: the addresses are its, and its answers were no conflict.
     pub fn handle_leader(&mut self) {
         for probe in self.addresses.values_mut() {
@@ -83,9 +68,6 @@ impl Prober {
     /// Somebody says that `mac` has `address`; an answer to a probe or anything else but a probe. Gives
     /// whether this is news of a conflict.
     pub fn handle_claim(&mut self, address: IpAddr, mac: Mac, now: Instant) -> bool {
-        if self.peers.contains(&mac) {
-            return false;
-        }
         let Some(probe) = self.addresses.get_mut(&address) else { return false };
         if probe.due.is_none() {
             return false;

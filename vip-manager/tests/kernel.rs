@@ -40,6 +40,7 @@ fn the_vip_is_on_one_node_and_a_killed_leader_is_replaced_at_once() {
     let lab = Lab::new(2);
     let (mut one, two) = pair(&lab, "vips=10.9.0.100");
     only(&lab, 1, VIP);
+    assert!(!two.ever_told("conflict"), "the leader's own answers are none");
 
     let killed = one.kill();
     wait_until("node 2 leads", || two.leads());

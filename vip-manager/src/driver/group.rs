@@ -48,6 +48,8 @@ pub(super) struct GroupDriver {
     prober_done: bool,
     /// Who had which address; not answered for until it was probed anew.
     suspects: BTreeMap<IpAddr, Mac>,
+    /// The conflicts that were logged.
+    told: BTreeMap<IpAddr, Mac>,
     /// Verdicts may still change.
     probing: bool,
     /// What the announcer knows.
@@ -79,6 +81,7 @@ impl GroupDriver {
             defended: None,
             prober_done: false,
             suspects: BTreeMap::new(),
+            told: BTreeMap::new(),
             probing: true,
             announced: Vec::new(),
             group,
@@ -183,23 +186,28 @@ impl GroupDriver {
         let up = self.router.role() != Role::Init;
         if up && !self.prober_done && self.prober.is_done() {
             self.prober_done = true;
-            self.log_conflicts();
             self.router.handle_clear(now);
         }
         let probing = self.prober.poll_timeout().is_some();
         if probing || self.probing {
             self.update_announced(now);
+            self.log_conflicts();
         }
         self.probing = probing;
     }
 
-    /// A conflict that a living leader explains is none.
-    fn log_conflicts(&self) {
-        if self.router.leader().is_some() {
-            return;
-        }
+    /// Conflicts that no living leader explains, each once: those that are left when this node leads.
+    fn log_conflicts(&mut self) {
         for address in self.group.vips.iter().map(|vip| vip.address) {
-            if let Some(mac) = self.conflict(address) {
+            let mac = match self.prober.verdict(address) {
+                Some(Verdict::Conflict(mac)) if self.leading => mac,
+                Some(Verdict::Probing) => continue,
+                Some(Verdict::Conflict(_) | Verdict::Clear) | None => {
+                    self.told.remove(&address);
+                    continue;
+                }
+            };
+            if self.told.insert(address, mac) != Some(mac) {
                 tracing::error!(
                     group = %self.group.name, %address, %mac,
                     "another machine uses this VIP; it stays down here; remove it there or choose another"

@@ -114,7 +114,8 @@ impl Engine {
 }
 
 fn address_state(group: &GroupDriver, address: IpAddr) -> AddressState {
-    if let Some(mac) = group.conflict(address) {
+    // What a node that does not lead hears may be the leader's, which it has not heard yet.
+    if let Some(mac) = group.conflict(address).filter(|_| group.leading) {
         return AddressState::Conflict { mac: mac.to_string() };
     }
     if let Some(error) = group.failed.get(&address) {

@@ -68,7 +68,7 @@ fn a_conflict_is_looked_at_again_and_ends() {
 }
 
 #[test]
-fn leaders_and_peers_raise_no_false_alarm() {
+fn a_leader_raises_no_false_alarm() {
     let now = epoch();
     let mut heard = prober(now);
     heard.handle_leader();
@@ -76,13 +76,9 @@ fn leaders_and_peers_raise_no_false_alarm() {
     assert!(!heard.handle_claim(vip(1), OTHER, now));
     assert_eq!((heard.verdict(vip(1)), heard.poll_timeout()), (Some(Verdict::Clear), None));
 
-    let mut known = prober(now);
-    known.handle_peer(OTHER);
-    assert!(!known.handle_claim(vip(1), OTHER, now));
-
     let mut late = prober(now);
     assert!(late.handle_claim(vip(1), OTHER, now), "its answer came before its first advert");
-    late.handle_peer(OTHER);
+    late.handle_leader();
     assert_eq!(late.verdict(vip(1)), Some(Verdict::Clear));
 }
 

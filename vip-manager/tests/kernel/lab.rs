@@ -245,6 +245,11 @@ impl Engine {
         told.iter().find(|(at, value)| *at > since && value["groups"][0]["role"] == role).map(|(at, _)| *at)
     }
 
+    /// Whether any of its words had `text`.
+    pub fn ever_told(&self, text: &str) -> bool {
+        self.told.lock().unwrap().iter().any(|(_, value)| value.to_string().contains(text))
+    }
+
     pub fn say(&mut self, command: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
     }
