@@ -309,9 +309,12 @@ impl GroupDriver {
         machines.into_iter().flatten().chain(gateways).min()
     }
 
-    /// Whether ARP and ND for `address` are answered.
+    /// Whether ARP and ND for `address` are answered: not any more from the moment that the router steps down,
+    /// though that is acted upon only later in the turn.
     pub(super) fn answers(&self, address: IpAddr) -> bool {
-        self.leading && self.has(address) && self.is_probed(address)
+        self.leading
+            && self.router.role() == Role::Leader
+            && self.has(address) && self.is_probed(address)
     }
 
     /// Whether nobody else has `address`. One that is new in a group that this node leads is probed first.
