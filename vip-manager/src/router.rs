@@ -193,8 +193,12 @@ impl Router {
     }
 
     /// The process ends: a leader offers the group and retires, a standby leaves. See [`Router::is_stopped`].
+    /// Said again, it changes nothing.
     pub fn handle_stop(&mut self, now: Instant) {
         self.handle_wake(now);
+        if self.stopping {
+            return;
+        }
         self.stopping = true;
         match self.state {
             State::Init => {}

@@ -84,6 +84,8 @@ fn stopping_ends_after_two_intervals_and_at_once_without_peers() {
     router.handle_timer(now + 100 * MS);
     assert!(!router.is_stopped());
     did(&mut router);
+    router.handle_stop(now + 150 * MS);
+    assert_eq!(did(&mut router), [], "said again, it does not prolong the offer");
     router.handle_timer(now + 200 * MS);
     assert_eq!((router.is_stopped(), did(&mut router)), (true, vec![Did::Sent(0), Did::Retired]));
     router.handle_link(&ipv4(), Some(OURS), now + 201 * MS);
