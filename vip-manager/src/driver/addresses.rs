@@ -59,9 +59,8 @@ impl Addresses {
         }
         let add: Vec<IpAddr> = wanted.iter().copied().filter(|address| !loopback.has(*address)).collect();
         let remove = ours.difference(&wanted).copied();
-        let remove: Vec<IpAddr> = remove
-            .filter(|address| loopback.has(*address) && !self.refused.contains(address))
-            .collect();
+        let remove: Vec<IpAddr> =
+            remove.filter(|address| loopback.has(*address) && !self.refused.contains(address)).collect();
         if add.is_empty() && remove.is_empty() {
             return false;
         }

@@ -312,9 +312,7 @@ impl GroupDriver {
     /// Whether ARP and ND for `address` are answered: not any more from the moment that the router steps down,
     /// though that is acted upon only later in the turn.
     pub(super) fn answers(&self, address: IpAddr) -> bool {
-        self.leading
-            && self.router.role() == Role::Leader
-            && self.has(address) && self.is_probed(address)
+        self.leading && self.router.role() == Role::Leader && self.has(address) && self.is_probed(address)
     }
 
     /// Whether nobody else has `address`. One that is new in a group that this node leads is probed first.

@@ -119,7 +119,9 @@ impl Engine {
             if now < give_up {
                 return;
             }
-            tracing::error!("the kernel refuses to remove VIPs from the loopback; this node ends all the same");
+            tracing::error!(
+                "the kernel refuses to remove VIPs from the loopback; this node ends all the same"
+            );
         }
         self.stopped = true;
         self.reconcile_devices(now);
