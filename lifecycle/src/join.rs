@@ -7,7 +7,7 @@ use crate::status::{
 };
 use fulcrum_config::{Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
-use fulcrum_vip_manager::{AddressState, GroupObserved, PeerSeen, Reason, Role};
+use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -112,7 +112,7 @@ fn not_ready(snapshots: &Snapshots) -> Vec<String> {
 fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Instant) -> Group {
     let observed = snapshots.vip.groups.get(&group.name);
     let (role, since, reason) = match observed {
-        Some(seen) => (seen.role, seconds(seen.since, now), sentence(&seen.reason)),
+        Some(seen) => (seen.role, seconds(seen.since, now), seen.reason.to_string()),
         None => (Role::Init, 0, "it has not started yet".to_owned()),
     };
     Group {
@@ -302,35 +302,4 @@ fn counters(value: &impl Serialize) -> BTreeMap<String, u64> {
         return BTreeMap::new();
     };
     fields.into_iter().filter_map(|(name, count)| Some((name, count.as_u64()?))).collect()
-}
-
-fn peer(peer: &PeerSeen) -> String {
-    match &peer.node {
-        Some(node) => format!("{node} ({}, priority {})", peer.address, peer.priority),
-        None => format!("{} (priority {})", peer.address, peer.priority),
-    }
-}
-
-/// Why a role changed, for people.
-fn sentence(reason: &Reason) -> String {
-    match reason {
-        Reason::Started => "the process started".to_owned(),
-        Reason::LeaderSilent => "the leader fell silent: no advert for the down interval".to_owned(),
-        Reason::LeaderResigned => "the leader resigned".to_owned(),
-        Reason::Preempted => "this node has the higher priority and preempts".to_owned(),
-        Reason::Owner => "this node owns the addresses (priority 255)".to_owned(),
-        Reason::BetterLeader(better) => format!("{} has the better claim", peer(better)),
-        Reason::NotHeard(leader) => {
-            format!("{} leads and does not hear this node (a one-way cut), so it yields", peer(leader))
-        }
-        Reason::Stalled(time) => {
-            format!("this process did not run for {:.3} s, longer than its peers wait", time.as_secs_f64())
-        }
-        Reason::InterfaceDown(interface) => format!("interface {interface} is gone or down"),
-        Reason::TrackFailed(track) => format!("track failed: {track}"),
-        Reason::StandingDown => "an operator asked this node to stand down".to_owned(),
-        Reason::AddressConflict => "another machine uses the addresses".to_owned(),
-        Reason::Stopping => "the process ends".to_owned(),
-        Reason::Reconfigured => "the configuration changed".to_owned(),
-    }
 }

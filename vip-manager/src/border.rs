@@ -3,6 +3,7 @@
 use fulcrum_config::{Config, GroupName, InterfaceName, Link, NodeName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,8 +97,10 @@ pub enum Role {
 pub enum Reason {
     /// The process started.
     Started,
-    /// No advert was heard for the down interval.
+    /// The leader was not heard for the down interval.
     LeaderSilent,
+    /// No leader was known, and none was heard for the down interval.
+    NoLeader,
     /// The leader resigned with priority 0.
     LeaderResigned,
     /// This node has the higher priority, and preempts.
@@ -133,6 +136,43 @@ pub struct PeerSeen {
     pub address: IpAddr,
     /// The priority it advertises.
     pub priority: u8,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => write!(f, "the process started"),
+            Self::LeaderSilent => write!(f, "the leader fell silent: no advert for the down interval"),
+            Self::NoLeader => write!(f, "no leader was heard for the down interval"),
+            Self::LeaderResigned => write!(f, "the leader resigned"),
+            Self::Preempted => write!(f, "this node has the higher priority and preempts"),
+            Self::Owner => write!(f, "this node owns the addresses (priority 255)"),
+            Self::BetterLeader(better) => write!(f, "{better} has the better claim"),
+            Self::NotHeard(leader) => {
+                write!(f, "{leader} leads and does not hear this node (a one-way cut), so it yields")
+            }
+            Self::Stalled(time) => {
+                let seconds = time.as_secs_f64();
+                write!(f, "this process did not run for {seconds:.3} s, longer than its peers wait")
+            }
+            Self::InterfaceDown(interface) => write!(f, "interface {interface} is gone or down"),
+            Self::TrackFailed(track) => write!(f, "track failed: {track}"),
+            Self::StandingDown => write!(f, "an operator asked this node to stand down"),
+            Self::AddressConflict => write!(f, "another machine uses the addresses"),
+            Self::Stopping => write!(f, "the process ends"),
+            Self::Reconfigured => write!(f, "the configuration changed"),
+        }
+    }
+}
+
+impl fmt::Display for PeerSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, address, priority } = self;
+        match node {
+            Some(node) => write!(f, "{node} ({address}, priority {priority})"),
+            None => write!(f, "{address} (priority {priority})"),
+        }
+    }
 }
 
 /// One link of a group.

@@ -194,7 +194,8 @@ impl Guard {
     }
 
     fn lose(&mut self, now: Instant, error: &io::Error) {
-        tracing::warn!(%error, retry_in = ?self.backoff, "the guard is gone; another one will be started");
+        let milliseconds = self.backoff.as_millis();
+        tracing::warn!("the guard is gone ({error}); another one is started in {milliseconds} ms");
         if let Some(process) = self.process.take() {
             process.end();
         }

@@ -4,6 +4,7 @@ use super::{AdvertInterval, GroupName, InterfaceName, NodeName, Priority, Vrid};
 use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -84,6 +85,15 @@ pub struct Group {
     pub tracks: Vec<Track>,
 }
 
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
 /// One (interface, family) on which a group is a virtual router.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Link {
@@ -91,6 +101,12 @@ pub struct Link {
     pub interface: InterfaceName,
     /// The family.
     pub family: Family,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.interface, self.family)
+    }
 }
 
 impl Group {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::alarms::tests::{facts, good};
 use fulcrum_config::NodeName;
+use fulcrum_vip_manager::{PeerSeen, Reason};
 use serde_json::{Value, json};
 
 fn status(snapshots: &Snapshots) -> Value {

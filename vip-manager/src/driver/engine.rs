@@ -317,7 +317,10 @@ impl Engine {
                 hand_over_senders(self.guard.as_mut(), driver, now);
             }
             if !matches!(update, Update::Unchanged) {
-                tracing::info!(interface = %link.interface, family = ?link.family, up = driver.open.is_some(), "link changed");
+                match &driver.error {
+                    Some(error) => tracing::warn!("{error}"),
+                    None => tracing::info!("{link} is ready for adverts and the neighbours' requests"),
+                }
                 self.show.changed();
             }
             if driver.wants_retry() {
@@ -358,7 +361,11 @@ impl Engine {
             if let Some(decided) = group.decided.take() {
                 let took = now.saturating_duration_since(decided);
                 group.takeover = Some(took);
-                tracing::info!(group = %name, ?took, "addresses added and announced");
+                let milliseconds = took.as_secs_f64() * 1000.0;
+                tracing::info!(
+                    group = %name,
+                    "its addresses are added and announced, {milliseconds:.3} ms after the decision to lead"
+                );
             }
         }
     }

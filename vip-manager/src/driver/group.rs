@@ -273,6 +273,7 @@ impl GroupDriver {
             Reason::Stopping | Reason::StandingDown | Reason::TrackFailed(_) => true,
             Reason::Started
             | Reason::LeaderSilent
+            | Reason::NoLeader
             | Reason::LeaderResigned
             | Reason::Preempted
             | Reason::Owner

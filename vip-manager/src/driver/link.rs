@@ -100,9 +100,9 @@ impl LinkDriver {
             }
             Err(error) => {
                 self.count("open_failed");
-                let Link { interface, family } = &self.link;
+                let link = &self.link;
                 self.error = Some(format!(
-                    "{interface} ({family:?}): the sockets for adverts could not be opened: {error}; its VIPs \
+                    "{link}: the sockets for adverts could not be opened: {error}; its VIPs \
                      can't be served; this is tried again"
                 ));
                 Update::Closed
@@ -221,7 +221,7 @@ impl LinkDriver {
             if let Some(times) = self.count_seldom(name) {
                 let Link { interface, family } = &self.link;
                 tracing::warn!(
-                    %interface, ?family, times,
+                    %interface, %family, times,
                     "an advert was accepted although it differs from this node's configuration: {name}"
                 );
             }
@@ -231,7 +231,7 @@ impl LinkDriver {
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         if let Some(times) = self.count_seldom(refusal.counter()) {
             let Link { interface, family } = &self.link;
-            tracing::warn!(%interface, ?family, times, "an advert was dropped: {refusal}");
+            tracing::warn!(%interface, %family, times, "an advert was dropped: {refusal}");
         }
     }
 
@@ -289,7 +289,7 @@ fn identity(config: &Config, view: &View, link: &Link) -> Result<Identity, Strin
     match source {
         Some(source) => Ok(Identity { index: interface.index, mac, source, unicast }),
         None => Err(format!(
-            "interface {name} has no usable {family:?} address to send adverts from; its VIPs can't be served; add this \
+            "interface {name} has no usable {family} address to send adverts from; its VIPs can't be served; add this \
              node's address to it"
         )),
     }

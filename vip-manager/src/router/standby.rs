@@ -118,6 +118,7 @@ impl Router {
             (true, _) if priority == OWNER => Reason::Owner,
             (true, _) => Reason::Preempted,
             (false, Some(_)) => Reason::LeaderResigned,
+            (false, None) if unled => Reason::NoLeader,
             (false, None) => Reason::LeaderSilent,
         };
         self.lead(reason, now);

@@ -24,13 +24,21 @@ impl Engine {
                         }
                     }
                     Action::Lead { reason } => {
-                        tracing::info!(group = %name, ?reason, epoch = group.router.epoch(), "this node leads");
+                        let epoch = group.router.epoch();
+                        tracing::info!(group = %name, epoch, "{reason}: this node leads now");
                         group.lead(now);
                         self.show.changed();
                     }
                     Action::Announce => group.announcer.handle_announce(now),
                     Action::Retire { reason } => {
-                        tracing::info!(group = %name, ?reason, leader = ?group.router.leader(), "this node does not lead any more");
+                        match group.router.leader() {
+                            Some(leader) => {
+                                tracing::info!(group = %name, "{reason}: {leader} leads now, and this node answers no more");
+                            }
+                            None => {
+                                tracing::info!(group = %name, "{reason}: this node leads no more, and answers no more");
+                            }
+                        }
                         group.retire(&reason, now);
                         self.show.changed();
                     }

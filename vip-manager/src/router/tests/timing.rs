@@ -25,6 +25,15 @@ fn a_standby_learns_the_interval_of_the_leader() {
 }
 
 #[test]
+fn a_node_that_never_heard_a_leader_does_not_speak_of_one() {
+    let now = epoch();
+    let mut router = standby(spec(), now);
+    router.handle_timer(router.poll_timeout().unwrap());
+    assert_eq!((router.role(), router.reason()), (Role::Leader, &Reason::NoLeader));
+    assert_eq!(router.reason().to_string(), "no leader was heard for the down interval");
+}
+
+#[test]
 fn it_takes_over_at_the_deadline_and_not_before() {
     let now = epoch();
     let mut router = standby(spec(), now);
