@@ -159,7 +159,9 @@ impl Guard {
             Some(orders) => drop(self.groups.insert(name.to_owned(), orders.clone())),
             None => drop(self.groups.remove(name)),
         }
-        self.tell(now, &ToGuard::Group { name: name.to_owned(), orders }, None);
+        for message in ToGuard::group(name, orders.as_ref()) {
+            self.tell(now, &message, None);
+        }
     }
 
     /// The guard carried out its orders for a group: it has none now.
@@ -188,7 +190,9 @@ impl Guard {
             process.send(&ToGuard::Sender { number: *number }, Some(sender))?;
         }
         for (name, orders) in &self.groups {
-            process.send(&ToGuard::Group { name: name.clone(), orders: Some(orders.clone()) }, None)?;
+            for message in ToGuard::group(name, Some(orders)) {
+                process.send(&message, None)?;
+            }
         }
         Ok(())
     }

@@ -75,12 +75,20 @@ impl Netlink {
         results
     }
 
-    /// Serializes requests whose answers nobody will read.
-    pub(crate) fn prepare(&mut self, requests: Vec<Request>) -> Vec<u8> {
-        requests.into_iter().flat_map(|(message, flags)| self.serialize(message, flags)).collect()
+    /// Serializes requests whose answers nobody will read, in batches that the kernel takes.
+    pub(crate) fn prepare(&mut self, requests: Vec<Request>) -> Vec<Vec<u8>> {
+        let mut batches: Vec<Vec<u8>> = Vec::new();
+        for (message, flags) in requests {
+            let bytes = self.serialize(message, flags);
+            match batches.last_mut() {
+                Some(batch) if batch.len().saturating_add(bytes.len()) <= BATCH_BYTES => batch.extend(bytes),
+                Some(_) | None => batches.push(bytes),
+            }
+        }
+        batches
     }
 
-    /// Sends what [`Netlink::prepare`] made; the kernel has done it when this returns.
+    /// Sends one batch of what [`Netlink::prepare`] made; the kernel has done it when this returns.
     pub(crate) fn send_prepared(&self, requests: &[u8]) {
         // What can't be removed is gone already.
         let _ = self.socket.send(requests, 0);

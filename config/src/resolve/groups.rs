@@ -15,6 +15,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The most VIPs of one group: they move together, within one down interval.
+const MAX_VIPS: usize = 1000;
+
 /// What services need to know of a group.
 #[derive(Debug, Clone)]
 pub(super) struct GroupFacts {
@@ -101,6 +104,12 @@ impl Walk<'_> {
             && !reader.refused_within(field.node)
         {
             reader.error(field.node, "the group has no VIP", "write its addresses");
+        }
+        if let Some(field) = &section.vips
+            && listed.len() > MAX_VIPS
+        {
+            let message = format!("the group has {} VIPs; one group moves at most {MAX_VIPS}", listed.len());
+            reader.error(field.node, message, "divide them among several groups, each with its own VRID");
         }
         let vips: Vec<Vip> = vips.into_iter().map(|(vip, _)| vip).collect();
         self.owner(reader, section, &vips, &priorities);

@@ -52,7 +52,7 @@ fn prepare() {
 struct Group {
     orders: Orders,
     /// The requests that remove addresses and devices, ready to be sent.
-    removal: Vec<u8>,
+    removal: Vec<Vec<u8>>,
 }
 
 struct Child<'a> {
@@ -139,14 +139,24 @@ impl<'a> Child<'a> {
                 None => drop(self.senders.remove(&number)),
             },
             ToGuard::Group { name, orders: Some(orders) } => {
-                let addresses =
-                    orders.addresses.iter().map(|(index, address)| delete_address(*index, *address));
-                let devices = orders.devices.iter().map(|index| device_delete(*index));
-                let removal = self.netlink.prepare(addresses.chain(devices).collect());
+                let removal = self.removal(&orders);
                 self.groups.insert(name, Group { orders, removal });
+            }
+            ToGuard::More { name, orders } => {
+                let removal = self.removal(&orders);
+                if let Some(group) = self.groups.get_mut(&name) {
+                    group.orders.extend(orders);
+                    group.removal.extend(removal);
+                }
             }
             ToGuard::Group { name, orders: None } => drop(self.groups.remove(&name)),
         }
+    }
+
+    fn removal(&mut self, orders: &Orders) -> Vec<Vec<u8>> {
+        let addresses = orders.addresses.iter().map(|(index, address)| delete_address(*index, *address));
+        let devices = orders.devices.iter().map(|index| device_delete(*index));
+        self.netlink.prepare(addresses.chain(devices).collect())
     }
 
     /// Waits for the death of the daemon's thread beside the loop; without, the end of the channel tells.
@@ -197,8 +207,8 @@ impl<'a> Child<'a> {
     #[allow(clippy::disallowed_methods, reason = "nothing else is left to do between the rounds")]
     fn act(&mut self, groups: &[Group]) {
         self.resign(groups);
-        for group in groups {
-            self.netlink.send_prepared(&group.removal);
+        for requests in groups.iter().flat_map(|group| &group.removal) {
+            self.netlink.send_prepared(requests);
         }
         std::thread::sleep(SECOND_ROUND_AFTER);
         self.resign(groups);

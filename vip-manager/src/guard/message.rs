@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The largest message; a group with 4,000 addresses fits.
-pub(super) const MAX_BYTES: usize = 128 * 1024;
+/// The largest message.
+pub(super) const MAX_BYTES: usize = 64 * 1024;
+/// Addresses in one message: with the largest resignation beside them they fit.
+const PART_ADDRESSES: usize = 400;
 
 /// From the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +26,30 @@ pub(super) enum ToGuard {
         /// The orders; `None` when this node does not lead it.
         orders: Option<Orders>,
     },
+    /// More of what the last message of this group began.
+    More {
+        /// Its name.
+        name: String,
+        /// What to do as well.
+        orders: Orders,
+    },
     /// The daemon runs.
     Beat {
         /// When it said so: nanoseconds of the monotonic clock, which all processes share.
         at_nanoseconds: u64,
     },
+}
+
+impl ToGuard {
+    /// The messages that say what to do for a group.
+    pub(super) fn group(name: &str, orders: Option<&Orders>) -> Vec<Self> {
+        let name = name.to_owned();
+        let Some(orders) = orders else { return vec![Self::Group { name, orders: None }] };
+        let mut parts = orders.parts().into_iter();
+        let first = Self::Group { name: name.clone(), orders: parts.next() };
+        let more = parts.map(|orders| Self::More { name: name.clone(), orders });
+        [first].into_iter().chain(more).collect()
+    }
 }
 
 /// From the guard: it resigned for this group, because beats were missing for too long.
@@ -51,6 +72,35 @@ pub(crate) struct Orders {
     pub(crate) down_interval: Duration,
 }
 
+impl Orders {
+    /// The same in parts, each small enough for one message. At least one.
+    fn parts(&self) -> Vec<Self> {
+        let mut addresses = self.addresses.chunks(PART_ADDRESSES);
+        let mut resignations = self.resignations.iter();
+        let mut devices = self.devices.clone();
+        let mut parts = Vec::new();
+        loop {
+            let part = Self {
+                resignations: resignations.next().cloned().into_iter().collect(),
+                addresses: addresses.next().unwrap_or_default().to_vec(),
+                devices: std::mem::take(&mut devices),
+                down_interval: self.down_interval,
+            };
+            if !parts.is_empty() && part.resignations.is_empty() && part.addresses.is_empty() {
+                return parts;
+            }
+            parts.push(part);
+        }
+    }
+
+    /// Adds another part.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.resignations.extend(more.resignations);
+        self.addresses.extend(more.addresses);
+        self.devices.extend(more.devices);
+    }
+}
+
 /// One advert, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Resignation {
@@ -63,3 +113,6 @@ pub(crate) struct Resignation {
     /// From the VRRP header on.
     pub(crate) bytes: Vec<u8>,
 }
+
+#[cfg(test)]
+mod tests;

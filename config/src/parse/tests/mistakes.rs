@@ -684,6 +684,25 @@ const SERVICES: &[Row] = &[
 ];
 
 #[test]
+fn a_group_has_a_thousand_vips_and_no_more() {
+    let config = |vips: u32| {
+        let addresses = (0..vips).map(|number| format!("10.0.{}.{}", 1 + number / 250, 1 + number % 250));
+        let list = addresses.collect::<Vec<_>>().join(", ");
+        BASE.replace("[10.0.0.0/24]", "[10.0.0.0/16]")
+            .replace(WEB_GROUP, &format!("{{vrid: 51, vips: [10.0.0.100, {list}]}}"))
+    };
+    assert!(parse(&config(999), "fulcrum.yaml", "lb-1").is_ok());
+    let Err(diagnostics) = parse(&config(1000), "fulcrum.yaml", "lb-1") else {
+        panic!("1001 VIPs were taken");
+    };
+    let errors: Vec<_> = diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
+    let [error] = errors.as_slice() else { panic!("{diagnostics}") };
+    assert_eq!(error.path, "groups.web.vips");
+    assert_eq!(error.message, "the group has 1001 VIPs; one group moves at most 1000");
+    assert!(error.help.as_deref().is_some_and(|help| help.contains("several groups")));
+}
+
+#[test]
 fn each_mistake_has_its_place_and_its_advice() {
     let mut wrong = Vec::new();
     let mut checked = 0;
