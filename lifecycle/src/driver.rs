@@ -94,7 +94,7 @@ struct Marks {
 }
 
 /// Starts the driver on a thread of its own. The engines have been started with what
-/// [`crate::plan`] says of `config`.
+/// `plan` says of `config`.
 ///
 /// # Errors
 /// The thread can't be started.

@@ -1,6 +1,6 @@
 //! The one place that decides.
 //!
-//! [`plan`] says what each engine is to do, [`join`] what the whole node looks like: pure functions of what was
+//! `plan` says what each engine is to do, [`join`] what the whole node looks like: pure functions of what was
 //! asked and what the engines observed. [`start`] runs the thin driver that carries snapshots between them.
 
 mod alarms;
