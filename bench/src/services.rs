@@ -3,7 +3,7 @@
 use crate::report::median;
 use crate::serve::{ECHO, SOURCE};
 use crate::subject::fulcrum_program;
-use crate::topology::{BACKENDS, Place, Topology};
+use crate::topology::{BACKENDS, FOURTH, Place, Topology};
 use std::fmt::Write;
 use std::fs;
 use std::io::{self, Read};
@@ -136,7 +136,7 @@ fn config(directory: &std::path::Path, count: u16, last_backend_port: u16) -> St
             "  service-{index}:\n    vip: {VIP}\n    port: {}\n    backends:",
             FIRST_PORT + index
         );
-        for (number, backend) in BACKENDS.iter().chain(&BACKENDS[..1]).enumerate() {
+        for (number, backend) in BACKENDS.iter().chain(&[FOURTH]).enumerate() {
             let _ = writeln!(text, "    - {{name: b{number}, address: {backend}, port: {port}}}");
         }
     }

@@ -12,6 +12,9 @@ pub(crate) const VIP: &str = "10.77.1.1";
 /// The backends.
 pub(crate) const BACKENDS: [&str; 3] = ["10.77.2.2", "10.77.2.3", "10.77.2.4"];
 
+/// One more, for services with four.
+pub(crate) const FOURTH: &str = "10.77.2.5";
+
 /// The namespaces.
 pub(crate) struct Topology {
     prefix: String,
@@ -48,7 +51,7 @@ impl Topology {
         }
         topology.connect(Place::Clients, "10.77.1.2/24", "c0", "10.77.1.1/24")?;
         topology.connect(Place::Backends, "10.77.2.2/24", "b0", "10.77.2.1/24")?;
-        for other in &BACKENDS[1..] {
+        for other in BACKENDS[1..].iter().chain(&[FOURTH]) {
             topology.ip(Place::Backends, &format!("addr add {other}/24 dev eth0"))?;
         }
         topology.ip(Place::Clients, "route add default via 10.77.1.1")?;
