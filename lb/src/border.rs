@@ -92,7 +92,7 @@ pub struct ServiceStats {
     /// Times that the table of clients was full: a connection was not counted for its client, or a client's
     /// rate was forgotten.
     pub client_table_full: u64,
-    /// Refused because their PROXY header was wrong, late or from a source that is not listed.
+    /// Refused because their PROXY header was wrong or late.
     pub refused_proxy_header: u64,
     /// No backend could be connected to.
     pub connect_failed: u64,
