@@ -51,6 +51,11 @@ fn set_transparent(socket: impl AsFd, from: IpAddr) -> io::Result<()> {
     }
 }
 
+/// Whether this process or the system has no descriptor or no memory for one more socket.
+pub(crate) fn is_exhausted(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
+
 /// AF_INET or AF_INET6.
 pub(crate) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }

@@ -35,6 +35,8 @@ pub(crate) enum End {
     MaxDuration,
     /// No backend could be connected to.
     ConnectFailed,
+    /// There was no descriptor for the backend's socket.
+    NoDescriptor,
     /// Its backend went down.
     BackendDown,
     /// There was no backend to try.
@@ -60,6 +62,7 @@ impl End {
             Self::HalfClosed => "half-close-timeout",
             Self::MaxDuration => "max-duration",
             Self::ConnectFailed => "connect-failed",
+            Self::NoDescriptor => "no-descriptor",
             Self::BackendDown => "backend-down",
             Self::NoBackend => "no-backend",
             Self::Refused => "refused",

@@ -6,7 +6,7 @@ mod accept;
 mod tests;
 
 use crate::connection::{Connection, Context, Next, Token, milliseconds};
-use crate::connection_log::LogQueue;
+use crate::connection_log::{End, LogQueue};
 use crate::copy::Moving;
 use crate::listener::Listener;
 use crate::pacer::Pacer;
@@ -195,6 +195,10 @@ impl Worker {
             Next::Turn => self.turns.push_back(token),
             Next::End(end) => {
                 self.connections.remove(key).finish(end, &mut context);
+                if end == End::NoDescriptor {
+                    self.shared.descriptors.count_refused();
+                    self.warn_exhausted("no descriptor for the socket to the backend");
+                }
                 self.shared.descriptors.give_back(accept::DESCRIPTORS);
                 self.publish_load();
             }

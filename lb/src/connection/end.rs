@@ -30,7 +30,12 @@ impl Connection {
                 End::BackendDown => counters.closed_backend_down.add(1),
                 End::NoBackend => counters.refused_no_backend.add(1),
                 End::Refused if self.awaits_header() => counters.refused_proxy_header.add(1),
-                End::Closed | End::Refused | End::Evicted | End::ServiceGone | End::Error => {}
+                End::NoDescriptor
+                | End::Closed
+                | End::Refused
+                | End::Evicted
+                | End::ServiceGone
+                | End::Error => {}
             }
         });
         self.log(end, context);

@@ -184,6 +184,11 @@ impl Connection {
             });
             match greeted {
                 Ok((backend, connected)) => return self.wait_for(backend, connected, timeout, context),
+                Err(error) if connect::is_exhausted(error) => {
+                    // No fault of the backend's, and no other would help.
+                    self.leave_target(context);
+                    return Next::End(End::NoDescriptor);
+                }
                 Err(_) => self.leave_failed(context),
             }
         }

@@ -139,6 +139,7 @@ impl ServiceState {
                 | End::HalfClosed
                 | End::MaxDuration
                 | End::ConnectFailed
+                | End::NoDescriptor
                 | End::NoBackend
                 | End::Refused
                 | End::ServiceGone

@@ -5,6 +5,7 @@
 mod tests;
 
 use super::{OTHERS, Worker};
+use crate::connect;
 use crate::listener::Listener;
 use crate::shared::Message;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -226,7 +227,7 @@ impl Worker {
         due
     }
 
-    fn warn_exhausted(&mut self, reason: &str) {
+    pub(super) fn warn_exhausted(&mut self, reason: &str) {
         if self.may_warn() {
             tracing::warn!(
                 reason,
@@ -253,7 +254,7 @@ enum Fault {
 impl Fault {
     fn of(error: Errno) -> Self {
         match error {
-            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Self::Exhausted,
+            error if connect::is_exhausted(error) => Self::Exhausted,
             Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT => Self::Listener,
             _ => Self::Connection,
         }
