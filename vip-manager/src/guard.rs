@@ -27,6 +27,10 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// A guard that lived for this long is forgiven its earlier deaths.
 const LIVED_LONG: Duration = Duration::from_secs(30);
 
+/// A guard that leaves beats unread for so long, and so many of them, does not work.
+const DEAF: Duration = Duration::from_secs(1);
+const DEAF_BEATS: u32 = 5;
+
 /// How to start the guard: a program that calls [`guard_main`], usually this very program with a hidden
 /// subcommand. It finds its channel as standard input.
 #[derive(Debug, Clone)]
@@ -56,8 +60,12 @@ pub(crate) struct Guard {
     backoff: Duration,
     started: Option<Instant>,
     start_at: Option<Instant>,
+    /// Since when, and for how many beats, it has not read everything.
+    deaf: Option<(Instant, u32)>,
     /// Why there is none now.
     pub(crate) error: Option<String>,
+    /// Why it could not be started, as it was logged: once for each reason.
+    told: Option<String>,
 }
 
 impl Guard {
@@ -70,7 +78,9 @@ impl Guard {
             backoff: MIN_BACKOFF,
             started: None,
             start_at: Some(now),
+            deaf: None,
             error: None,
+            told: None,
         }
     }
 
@@ -98,14 +108,20 @@ impl Guard {
                 self.process = Some(process);
                 self.started = Some(now);
                 self.error = None;
+                self.told = None;
                 true
             }
             Err(error) => {
                 let program = self.command.program.display();
-                self.error = Some(format!(
+                let text = format!(
                     "the guard {program} could not be started: {error}; without it, peers notice a crash of \
-                     this process only after their down interval"
-                ));
+                     this process only after their down interval; trying again"
+                );
+                if self.told.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                    self.told = Some(text.clone());
+                }
+                self.error = Some(text);
                 self.retry(now);
                 false
             }
@@ -130,8 +146,15 @@ impl Guard {
         }
     }
 
-    /// The daemon runs. `nanoseconds` of the monotonic clock.
+    /// The daemon runs. `nanoseconds` of the monotonic clock. A guard that does not take beats for long, because
+    /// it is stopped or hangs, is as good as none: it is ended, and another one started.
     pub(crate) fn beat(&mut self, now: Instant, nanoseconds: u64) {
+        let read_all = self.process.as_ref().is_none_or(Process::has_read_all);
+        let (since, beats) = self.deaf.filter(|_| !read_all).unwrap_or((now, 0));
+        self.deaf = Some((since, beats.saturating_add(1)));
+        if beats >= DEAF_BEATS && now.saturating_duration_since(since) >= DEAF {
+            return self.lose(now, &io::Error::other("it is alive and takes no beats"));
+        }
         self.tell(now, &ToGuard::Beat { at_nanoseconds: nanoseconds }, None);
     }
 
@@ -200,6 +223,7 @@ impl Guard {
     fn lose(&mut self, now: Instant, error: &io::Error) {
         let milliseconds = self.backoff.as_millis();
         tracing::warn!("the guard is gone ({error}); another one is started in {milliseconds} ms");
+        self.deaf = None;
         if let Some(process) = self.process.take() {
             process.end();
         }

@@ -43,6 +43,14 @@ pub(crate) fn set_int_option(socket: BorrowedFd<'_>, level: i32, name: i32, valu
     check(result)
 }
 
+/// How much of what was sent by a Unix socket the other end has not read; in bytes of the kernel's memory.
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one int to the pointer, which is to a live one.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
 /// Gives the calling thread real-time scheduling; 1 is the lowest priority. Its children don't inherit it.
 ///
 /// The kernel bounds what real-time threads take (`kernel.sched_rt_runtime_us`), and the loop bounds itself.

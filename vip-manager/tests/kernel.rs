@@ -267,6 +267,21 @@ fn a_dead_guard_is_replaced() {
 }
 
 #[test]
+fn a_guard_that_is_stopped_is_replaced() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100");
+    let guards =
+        || -> Vec<i32> { lab.processes(1).into_iter().filter(|pid| *pid != one.pid()).collect() };
+    wait_until("node 1 leads", || one.leads() && guards().len() == 1);
+    let first = guards();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first[0]).unwrap(), Signal::STOP).unwrap();
+    wait_until("another guard lives", || guards().len() == 1 && guards() != first);
+    wait_until("it is told", || one.now()["guard"] == true);
+    assert!(one.leads());
+    only(&lab, 1, VIP);
+}
+
+#[test]
 fn an_address_that_another_machine_has_stays_down_alone() {
     let lab = Lab::new(1);
     lab.ip(CLIENT, "addr add 10.9.0.101/24 dev veth0");

@@ -69,6 +69,7 @@ pub(super) struct Engine {
     retry_at: Option<Instant>,
     resynchronize_at: Option<Instant>,
     last_run: Instant,
+    pub(super) last_beat: Option<Instant>,
     busy_turns: u32,
     tokens: Vec<u64>,
     buffer: Vec<u8>,
@@ -115,6 +116,7 @@ impl Engine {
             retry_at: None,
             resynchronize_at: now.checked_add(RESYNCHRONIZE),
             last_run: now,
+            last_beat: None,
             busy_turns: 0,
             tokens: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
@@ -227,7 +229,8 @@ impl Engine {
             return Some(now);
         }
         let groups = self.groups.values().filter_map(GroupDriver::poll_timeout).min();
-        let beat = self.beat_interval().and_then(|interval| self.last_run.checked_add(interval));
+        let last_beat = self.last_beat.unwrap_or(self.last_run);
+        let beat = self.beat_interval().and_then(|interval| last_beat.checked_add(interval));
         let guard = self.guard.as_ref().and_then(Guard::poll_timeout);
         let deadlines = [
             groups,

@@ -2,7 +2,7 @@
 
 use super::GuardCommand;
 use super::message::{Fired, MAX_BYTES, ToGuard};
-use crate::sys::{Life, set_int_option};
+use crate::sys::{Life, set_int_option, unread};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     recv, sendmsg, socketpair,
@@ -71,6 +71,11 @@ impl Process {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         sendmsg(&self.channel, &[IoSlice::new(&bytes)], &mut control, flags)?;
         Ok(())
+    }
+
+    /// Whether it has read everything that it was told.
+    pub(super) fn has_read_all(&self) -> bool {
+        matches!(unread(self.channel.as_fd()), Ok(0) | Err(_))
     }
 
     /// Ends a guard that has no orders, or that hangs, without leaving it behind.

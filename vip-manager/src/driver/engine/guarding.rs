@@ -94,10 +94,16 @@ impl Engine {
         }
     }
 
+    /// Tells the guard once per advert interval that this process runs.
     pub(super) fn beat(&mut self, now: Instant) {
-        if self.beat_interval().is_none() {
+        let Some(interval) = self.beat_interval() else {
+            self.last_beat = None;
+            return;
+        };
+        if self.last_beat.is_some_and(|last| now.saturating_duration_since(last) < interval) {
             return;
         }
+        self.last_beat = Some(now);
         let monotonic = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
         let nanoseconds = u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX);
         if let Some(guard) = &mut self.guard {
