@@ -270,15 +270,15 @@ fn a_dead_guard_is_replaced() {
 fn a_guard_that_is_stopped_is_replaced() {
     let lab = Lab::new(1);
     let one = lab.start(1, 1, "vips=10.9.0.100");
-    let guards =
-        || -> Vec<i32> { lab.processes(1).into_iter().filter(|pid| *pid != one.pid()).collect() };
+    let guards = || -> Vec<i32> { lab.processes(1).into_iter().filter(|pid| *pid != one.pid()).collect() };
     wait_until("node 1 leads", || one.leads() && guards().len() == 1);
     let first = guards();
     rustix::process::kill_process(rustix::process::Pid::from_raw(first[0]).unwrap(), Signal::STOP).unwrap();
     wait_until("it is ended", || !std::path::Path::new(&format!("/proc/{}", first[0])).exists());
     wait_until("it is told", || one.now()["guard"] == true);
     assert!(one.leads());
-    only(&lab, 1, VIP);
+    assert_eq!(lab.holders(1, VIP), [1]);
+    assert_eq!(lab.asks(VIP), Some(lab.mac(1)));
 }
 
 #[test]
