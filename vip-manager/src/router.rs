@@ -26,7 +26,8 @@
 //! * **Successor.** The standby of the highest configured priority takes over from a resigning node of ours
 //!   at once; everybody else waits the skew.
 //! * **Stalls.** A leader that did not run for three advert intervals may have been replaced: it steps down
-//!   without a word and listens.
+//!   without a word and listens. A standby that did not run listens for as long again, at most for a whole
+//!   down interval, before it believes a silence: adverts may have been lost meanwhile.
 //! * **A last word.** A leader that gives way to a better one adverts once more, so that the better one, which
 //!   may never have heard it, announces again: after a partition heals, neighbours may believe the loser.
 //! * **One-way cuts.** A leader whose better claim is not heard (a rival of lower priority that lists the
@@ -185,7 +186,7 @@ impl Router {
         match &mut self.state {
             State::Init => {}
             State::Standby(standby) if paused > standby.interval.duration() => {
-                standby.listen_again(priority, now);
+                standby.listen_again(priority, paused, now);
             }
             State::Leader(_) if paused >= limit => self.step_down_silently(paused, now),
             State::Standby(_) | State::Leader(_) => {}

@@ -10,7 +10,7 @@ use super::addresses::Addresses;
 use super::group::GroupDriver;
 use super::link::{LinkDriver, Update, count};
 use super::virtual_mac::{Devices, Kernel};
-use crate::border::{Counters, Desired, Observed};
+use crate::border::{Counters, Desired, Observed, Role};
 use crate::error::StartError;
 use crate::guard::Guard;
 use crate::netlink::{Monitor, Netlink, View, dump_all};
@@ -231,10 +231,12 @@ impl Engine {
         let groups = self.groups.values().filter_map(GroupDriver::poll_timeout).min();
         let last_beat = self.last_beat.unwrap_or(self.last_run);
         let beat = self.beat_interval().and_then(|interval| last_beat.checked_add(interval));
+        let tick = self.tick_interval().and_then(|interval| self.last_run.checked_add(interval));
         let guard = self.guard.as_ref().and_then(Guard::poll_timeout);
         let deadlines = [
             groups,
             beat,
+            tick,
             guard,
             self.retry_at,
             self.resynchronize_at,
@@ -245,13 +247,19 @@ impl Engine {
         deadlines.into_iter().flatten().min()
     }
 
+    /// How often this loop must run to notice its own pauses; `None` when it takes part in nothing.
+    fn tick_interval(&self) -> Option<Duration> {
+        let takes_part = |group: &&GroupDriver| group.held || group.router.role() != Role::Init;
+        self.groups.values().filter(takes_part).map(|group| group.group.advert_interval.duration()).min()
+    }
+
     /// A process that did not run may have been replaced by its peers: the routers must know before anything
     /// is sent or answered. Called wherever time may have passed.
     fn handle_pause(&mut self, now: Instant) {
         let paused = now.saturating_duration_since(self.last_run);
         self.last_run = now;
-        // Without a beat to wait for, a long quiet time is no pause.
-        if self.beat_interval().is_none_or(|interval| paused <= interval.saturating_mul(2)) {
+        // Without anything to wait for, a long quiet time is no pause.
+        if self.tick_interval().is_none_or(|interval| paused <= interval.saturating_mul(2)) {
             return;
         }
         count(&mut self.counters, "pauses");

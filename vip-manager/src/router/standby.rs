@@ -79,9 +79,12 @@ impl Standby {
         self.yielded = false;
     }
 
-    /// After a stall: adverts sent meanwhile may be lost, so a living leader gets the time for one more.
-    pub(super) fn listen_again(&mut self, priority: u8, now: Instant) {
-        let wait = self.interval.duration().saturating_add(skew(priority, self.interval));
+    /// After a stall: what was sent meanwhile may be lost. So it listens for as long as it was deaf, at most for
+    /// a whole down interval, and at least for one advert. An owner takes the group back anyway.
+    pub(super) fn listen_again(&mut self, priority: u8, deaf: Duration, now: Instant) {
+        let interval = self.interval.duration();
+        let most = if priority == OWNER { interval } else { interval.saturating_mul(3) };
+        let wait = deaf.clamp(interval, most).saturating_add(skew(priority, self.interval));
         let silent = after(self.heard, down_interval(priority, self.interval));
         self.listening = Some(after(now, wait).max(silent));
         self.preempt = None;
@@ -112,7 +115,8 @@ impl Router {
         let late = now.saturating_duration_since(deadline) > standby.interval.duration();
         let held = deadline < self.cleared_at;
         if late && !held && !preempts && standby.resigned.is_none() {
-            return standby.listen_again(priority, now);
+            let deaf = now.saturating_duration_since(standby.heard);
+            return standby.listen_again(priority, deaf, now);
         }
         let reason = match (preempts, &standby.resigned) {
             (true, _) if priority == OWNER => Reason::Owner,

@@ -11,6 +11,7 @@
 
 mod check;
 mod five;
+mod frozen;
 mod lab;
 mod one_way;
 mod random;

@@ -65,7 +65,7 @@ pub(crate) struct Weather {
 #[derive(Debug)]
 enum Event {
     Wake { node: usize, life: u32 },
-    Resume { node: usize, life: u32 },
+    Resume { node: usize, life: u32, frozen: Duration },
     Arrive { to: usize, link: usize, source: IpAddr, message: Vec<u8> },
     Announced { by: usize, family: usize },
     Clear { node: usize, life: u32 },
@@ -227,9 +227,9 @@ impl World {
                     self.turn(node, |router, now| router.handle_timer(now));
                 }
             }
-            Event::Resume { node, life } => {
+            Event::Resume { node, life, frozen } => {
                 if self.nodes[node].life == life {
-                    self.resume(node);
+                    self.resume(node, frozen);
                 }
             }
             Event::Arrive { to, link, source, message } => self.arrive(to, link, source, message),
@@ -267,10 +267,13 @@ impl World {
         decode(&Received { source, destination, hop_limit: HOP_LIMIT, message }).unwrap()
     }
 
-    /// Drains the sockets before any timer, as the driver does.
-    fn resume(&mut self, node: usize) {
+    /// Notices the pause and drains the sockets before any timer, as the driver does.
+    fn resume(&mut self, node: usize, frozen: Duration) {
         self.nodes[node].frozen = false;
         self.say(node, || "resumes".to_owned());
+        if frozen > self.lab.interval.duration() * 2 {
+            self.turn(node, |router, now| router.handle_stall(frozen, now));
+        }
         for (link, source, message) in std::mem::take(&mut self.nodes[node].inbox) {
             self.arrive(node, link, source, message);
         }
@@ -357,7 +360,7 @@ impl World {
                 if self.nodes[node].router.is_some() && !self.nodes[node].frozen {
                     self.nodes[node].frozen = true;
                     let life = self.nodes[node].life;
-                    self.plan(self.now + time, Event::Resume { node, life });
+                    self.plan(self.now + time, Event::Resume { node, life, frozen: time });
                 }
             }
             Fault::Stop { node } => {

@@ -141,10 +141,36 @@ fn a_stalled_standby_listens_before_it_believes_a_silence() {
     let later = now + 700 * MS;
     router.handle_timer(later);
     assert_eq!(router.role(), Role::Standby);
-    let due = later + 100 * MS + skew(100, AdvertInterval::DEFAULT);
+    let due = later + down_interval(100, AdvertInterval::DEFAULT);
     assert_eq!(router.poll_timeout(), Some(due));
     router.handle_timer(due);
     assert_eq!(router.role(), Role::Leader);
+}
+
+#[test]
+fn a_stalled_standby_listens_for_as_long_as_it_was_deaf() {
+    let now = epoch();
+    let skewed = |wait| Some(now + wait + skew(100, AdvertInterval::DEFAULT));
+    let heard = now - 350 * MS;
+    for (deaf, listens) in [(110, 110), (250, 250), (300, 300), (5000, 300)] {
+        let mut router = standby(spec(), heard);
+        router.handle_advert(&ipv4(), HIGH, &advert(150), heard).unwrap();
+        router.handle_stall(deaf * MS, now);
+        assert_eq!(router.poll_timeout(), skewed(listens * MS), "deaf for {deaf} ms");
+        router.handle_timer(router.poll_timeout().unwrap());
+        assert_eq!(router.role(), Role::Leader);
+    }
+}
+
+#[test]
+fn a_stalled_owner_listens_for_one_advert_only() {
+    let now = epoch();
+    let heard = now - 350 * MS;
+    let mut router = standby(spec(), heard);
+    router.handle_advert(&ipv4(), HIGH, &advert(150), heard).unwrap();
+    router.handle_fitness(Fitness::Fit(Priority::new(255).unwrap()), heard);
+    router.handle_stall(5000 * MS, now);
+    assert_eq!(router.poll_timeout(), Some(now + 100 * MS + skew(255, AdvertInterval::DEFAULT)));
 }
 
 #[test]
