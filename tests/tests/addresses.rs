@@ -1,7 +1,9 @@
 //! What happens to addresses and interfaces behind the daemon's back.
 
-use fulcrum_tests::lab::{GROUP, Lab, Pair, ipv4, ipv6, wait_served_by};
-use fulcrum_tests::wait::{now, wait_for, wait_until};
+use fulcrum_tests::Result;
+use fulcrum_tests::frames::inject;
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, ipv4, ipv6, wait_served_by};
+use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -68,6 +70,63 @@ fn a_vip_that_another_machine_uses_stays_down_and_the_others_work() {
                 sample.ok().filter(|sample| sample.is_answer())
             })?;
             println!("{sample:?}");
+            Ok(())
+        });
+    }
+}
+
+/// A gratuitous ARP: `claimant` has 10.77.0.100. The frame itself comes from `source`.
+fn gratuitous_arp(source: [u8; 6], claimant: [u8; 6]) -> Vec<u8> {
+    let (vip, nobody) = ([10, 77, 0, 100], [0; 6]);
+    let head = [&[0xff; 6][..], &source, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    [&head[..], &claimant, &vip, &nobody, &vip].concat()
+}
+
+const LB1: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
+const ROGUE: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
+/// Of VRID 51 (RFC 9568 section 7.3).
+const VIRTUAL: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+
+/// How often `node`, which leads, saw a rival after the rogue claimed its VIP for `claimant` some times.
+fn rival_claims(node: &Fulcrum, rogue: &Machine, source: [u8; 6], claimant: [u8; 6]) -> Result<u64> {
+    for _ in 0..5 {
+        inject(rogue, &[gratuitous_arp(source, claimant)])?;
+        run_for(Duration::from_millis(20));
+    }
+    // Counters are told every half second.
+    run_for(Duration::from_millis(1200));
+    let status = node.status()?;
+    assert_eq!(status.role(GROUP), Some("leader"));
+    let address = status.address(GROUP, ipv4(100)).and_then(|address| address.get("state"));
+    assert_eq!(address.and_then(|state| state.as_str()), Some("answering"));
+    Ok(status.counter(GROUP, "rival_claims"))
+}
+
+#[test]
+fn frames_of_our_own_that_come_back_are_no_rival() {
+    for virtual_mac in [false, true] {
+        Lab::run(|lab| {
+            let pair = Pair::new(lab)?;
+            let rogue = lab.machine("rogue", 66)?;
+            let wanted = if virtual_mac { "eth0: {virtual_mac: true, networks" } else { "eth0: {networks" };
+            let config = pair.plan.file(&pair.lb1).replace("eth0: {networks", wanted);
+            let node = Fulcrum::start(&pair.lb1, &config)?;
+            node.wait_leader(GROUP)?;
+            // Sent back by a switch as they were, or by something that puts its own source in front.
+            for source in [LB1, ROGUE] {
+                assert_eq!(rival_claims(&node, &rogue, source, LB1)?, 0, "its own MAC");
+                if virtual_mac {
+                    assert_eq!(rival_claims(&node, &rogue, source, VIRTUAL)?, 0, "its virtual MAC");
+                }
+            }
+            let seen = rival_claims(&node, &rogue, ROGUE, ROGUE)?;
+            assert_eq!(seen, 1, "another machine's, told at most once a second");
+            if !virtual_mac {
+                assert!(rival_claims(&node, &rogue, ROGUE, VIRTUAL)? > seen, "nobody here has a virtual MAC");
+            }
+            wait_until("the VIP to be announced again", LONG, || {
+                node.status().is_ok_and(|status| status.counter(GROUP, "announcements_sent") > 3)
+            })?;
             Ok(())
         });
     }

@@ -7,6 +7,7 @@ mod addresses;
 mod engine;
 mod group;
 mod link;
+mod rivals;
 mod show;
 mod virtual_mac;
 

@@ -1,6 +1,7 @@
 //! One group: its router, and what this node has done for it in the kernel.
 
 use super::link::LinkDriver;
+use super::rivals::{Claim, Rivals};
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role};
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 
 /// How long addresses stay local after this node handed the group over: what is on its way still arrives.
 const LINGER: Duration = Duration::from_millis(150);
-/// Time between defences against another machine's claims.
-const DEFEND_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct GroupDriver {
     pub(super) group: Arc<Group>,
@@ -44,7 +43,7 @@ pub(super) struct GroupDriver {
     pub(super) tracks: Tracks,
     gateways: Vec<(Link, IpAddr, Gateway)>,
     fitness: Option<Fitness>,
-    defended: Option<Instant>,
+    rivals: Rivals,
     prober_done: bool,
     /// Who had which address; not answered for until it was probed anew.
     suspects: BTreeMap<IpAddr, Mac>,
@@ -78,7 +77,7 @@ impl GroupDriver {
             tracks: Tracks::new(&group.tracks, config.timing.track_damping),
             gateways: gateways(&group, now),
             fitness: None,
-            defended: None,
+            rivals: Rivals::default(),
             prober_done: false,
             suspects: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -216,15 +215,26 @@ impl GroupDriver {
         }
     }
 
-    /// Whether to announce a VIP again because another machine claims it; not each time, for two machines
-    /// that do the same would never stop.
-    pub(super) fn defend(&mut self, now: Instant) -> bool {
-        if self.defended.is_some_and(|last| now.saturating_duration_since(last) < DEFEND_INTERVAL) {
-            return false;
+    /// Somebody else says that it has `address`, one of this group's. The virtual MAC is whoever's that leads.
+    /// Gives whether there is news of a conflict, and what the claim is if the VIPs are announced again for it.
+    pub(super) fn handle_claim(
+        &mut self,
+        link: &Link,
+        address: IpAddr,
+        mac: Mac,
+        now: Instant,
+    ) -> (bool, Option<Claim>) {
+        if self.virtual_macs.values().any(|own| *own == mac) {
+            return (false, None);
         }
-        self.defended = Some(now);
+        let follows = self.router.leader().is_some();
+        let claim = self.rivals.handle_claim(link, mac, follows, self.leading, now);
+        let news = claim != Claim::Late && self.prober.handle_claim(address, mac, now);
+        if !self.answers(address) || !self.rivals.defend(now) {
+            return (news, None);
+        }
         self.announcer.handle_announce(now);
-        true
+        (news, Some(claim))
     }
 
     fn update_announced(&mut self, now: Instant) {
@@ -242,6 +252,7 @@ impl GroupDriver {
         self.held = true;
         self.linger_until = None;
         self.decided = Some(now);
+        self.rivals.handle_lead(now);
         self.probe_suspects(now);
         self.announcer.handle_announce(now);
     }

@@ -106,6 +106,11 @@ impl View {
         self.interfaces.values().find(|interface| interface.loopback)
     }
 
+    /// Whether a link of this machine has this hardware address.
+    pub(crate) fn has_mac(&self, mac: Mac) -> bool {
+        self.interfaces.values().any(|interface| !interface.loopback && interface.mac == Some(mac))
+    }
+
     /// The link other than the loopback that has `address`, if any.
     pub(crate) fn elsewhere(&self, address: IpAddr) -> Option<&str> {
         let mut others = self.interfaces.values().filter(|interface| !interface.loopback);

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::arp::{self, Arp, Operation};
 use crate::driver::link::LinkDriver;
+use crate::driver::rivals::Claim;
 use crate::frame::{Mac, Refusal};
 use crate::ndp::{self, Advertisement, Ndp, Solicitation};
 use fulcrum_config::{Family, Link};
@@ -89,7 +90,11 @@ impl Engine {
         {
             driver.send_frame(&answer, "neighbours_answered");
         }
-        if let Some((address, mac)) = heard.claim().filter(|(_, mac)| *mac != own) {
+        // A switch may send our own frames back, and two interfaces may hear each other.
+        if let Some((address, mac)) = heard.claim()
+            && mac != own
+            && !self.view.has_mac(mac.octets())
+        {
             self.handle_claim(link, address, mac, now);
         }
         true
@@ -102,18 +107,20 @@ impl Engine {
             if !group.has(address) {
                 continue;
             }
-            if group.virtual_mac(link) == Some(mac) {
-                continue;
-            }
-            if group.prober.handle_claim(address, mac, now) {
+            let (news, defended) = group.handle_claim(link, address, mac, now);
+            if news {
                 self.show.changed();
             }
-            if group.answers(address)
-                && group.defend(now)
-                && let Some(driver) = self.links.get_mut(link)
-            {
-                driver.count("rival_claims");
-                tracing::warn!(group = %name, %address, %mac, "another machine claims a VIP that this node leads; announcing it again");
+            let Some((claim, driver)) = defended.zip(self.links.get_mut(link)) else { continue };
+            match claim {
+                Claim::Rival => {
+                    driver.count("rival_claims");
+                    tracing::warn!(group = %name, %address, %mac, "another machine claims a VIP that this node leads; announcing it again");
+                }
+                Claim::Late | Claim::Led => {
+                    driver.count("late_claims");
+                    tracing::debug!(group = %name, %address, %mac, "the former leader still claims a VIP; announcing it again");
+                }
             }
         }
     }

@@ -38,6 +38,13 @@ fn a_port_that_leaves_its_bridge_is_not_gone() {
 }
 
 #[test]
+fn the_macs_of_all_links_are_this_machines() {
+    let view = view();
+    assert!(view.has_mac([2, 0, 0, 0, 0, 1]));
+    assert!(!view.has_mac([2, 0, 0, 0, 0, 2]));
+}
+
+#[test]
 fn an_address_is_usable_once_it_is_no_longer_tentative() {
     let mut view = view();
     let address: IpAddr = "fe80::1".parse().unwrap();
