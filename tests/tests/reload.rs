@@ -1,6 +1,6 @@
 //! Configurations good and bad, while traffic flows.
 
-use fulcrum_tests::lab::{GROUP, Lab, Pair};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair, ipv4};
 use fulcrum_tests::probe::Session;
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::time::Duration;
@@ -64,6 +64,28 @@ fn a_good_change_moves_no_vip_and_breaks_no_other_flow() {
         assert!(!used.contains_key(&gone), "{used:?}");
         assert_eq!(transitions(&first.status()?), before);
         assert_eq!(first.status()?.role(GROUP), Some("leader"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_group_that_a_reload_removes_goes_to_the_node_that_still_has_it() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let other = format!("  other:\n    vrid: 52\n    vips: [\"{}\"]\nservices:", ipv4(101));
+        let with = |node| pair.plan.file(node).replace("services:", &other);
+        let first = Fulcrum::start(&pair.lb1, &with(&pair.lb1))?;
+        first.wait_leader("other")?;
+        let second = Fulcrum::start(&pair.lb2, &with(&pair.lb2))?;
+        second.wait_hears_leader("other")?;
+        first.reload(&pair.plan.file(&pair.lb1))?;
+        second.wait_leader("other")?;
+        let status = second.status()?;
+        let reason = status.group("other").and_then(|group| group.get("reason")?.as_str());
+        assert!(reason.is_some_and(|reason| reason.contains("resigned")), "{reason:?}");
+        wait_until("its address to be gone", LONG, || !pair.lb1.has_address(ipv4(101)).unwrap_or(true))?;
+        assert!(pair.lb2.has_address(ipv4(101))?);
+        assert_eq!(first.status()?.role(GROUP), Some("leader"), "the other group stays");
         Ok(())
     });
 }

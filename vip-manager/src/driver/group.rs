@@ -278,27 +278,12 @@ impl GroupDriver {
         self.prober.handle_addresses(probed, now);
     }
 
-    /// This node answers no more. After an orderly change its addresses stay a little longer.
+    /// This node answers no more. Where it knows that somebody else answers its addresses stay a little longer.
     pub(super) fn retire(&mut self, reason: &Reason, now: Instant) {
-        let orderly = match reason {
-            Reason::Stopping | Reason::StandingDown | Reason::TrackFailed(_) => true,
-            Reason::Started
-            | Reason::LeaderSilent
-            | Reason::NoLeader
-            | Reason::LeaderResigned
-            | Reason::Preempted
-            | Reason::Owner
-            | Reason::BetterLeader(_)
-            | Reason::NotHeard(_)
-            | Reason::Stalled(_)
-            | Reason::InterfaceDown(_)
-            | Reason::AddressConflict
-            | Reason::Reconfigured => false,
-        };
         self.leading = false;
         self.announcer.handle_retire();
         self.decided = None;
-        self.linger_until = orderly.then(|| now.checked_add(LINGER)).flatten();
+        self.linger_until = is_handed_over(reason).then(|| now.checked_add(LINGER)).flatten();
     }
 
     /// The end of the linger, once it has come.
@@ -417,6 +402,28 @@ impl GroupDriver {
     }
 }
 
+/// Whether a leader that retires for `reason` knows who leads instead, or offered the group: neighbours are told
+/// by the new one, and what they sent before still arrives here.
+fn is_handed_over(reason: &Reason) -> bool {
+    match reason {
+        Reason::Stopping
+        | Reason::StandingDown
+        | Reason::TrackFailed(_)
+        | Reason::BetterLeader(_)
+        | Reason::NotHeard(_) => true,
+        Reason::Started
+        | Reason::LeaderSilent
+        | Reason::NoLeader
+        | Reason::LeaderResigned
+        | Reason::Preempted
+        | Reason::Owner
+        | Reason::Stalled(_)
+        | Reason::InterfaceDown(_)
+        | Reason::AddressConflict
+        | Reason::Reconfigured => false,
+    }
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
@@ -463,3 +470,6 @@ fn peers_on(config: &Config, link: &Link) -> Vec<IpAddr> {
     let others = config.nodes.iter().filter(|(name, _)| **name != config.node);
     others.filter_map(|(_, node)| node.addresses.iter().copied().find(reachable)).collect()
 }
+
+#[cfg(test)]
+mod tests;
