@@ -1,10 +1,10 @@
 //! What someone should look at.
 
-use crate::join::{Facts, Snapshots, settings};
+use crate::join::{Facts, Snapshots};
 use crate::plan::not_made;
 use crate::status::{Alarm, ConfigState, Severity};
 use fulcrum_config::Class;
-use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
+use fulcrum_vip_manager::{AddressState, Advice, GroupObserved, KernelSetting, Role};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -69,15 +69,22 @@ fn config(facts: &Facts) -> Option<Alarm> {
 }
 
 fn wrong_settings(snapshots: &Snapshots) -> Vec<Alarm> {
-    let wrong = settings(&snapshots.vip).into_iter().filter(|setting| !setting.good);
-    wrong
-        .map(|setting| Alarm {
-            severity: Severity::Warning,
-            what: format!("the kernel setting {} is {} and could not be set", setting.name, setting.value),
-            affected: "how this node answers for its VIPs".to_owned(),
-            remedy: format!("sysctl -w {}={}", setting.name, setting.wanted),
-        })
-        .collect()
+    let wrong = snapshots.vip.settings.iter().filter(|setting| !setting.good);
+    let alarm = |setting: &KernelSetting| {
+        let (name, value) = (&setting.name, &setting.value);
+        let (what, affected, remedy) = match &setting.advice {
+            Some(Advice { harm, remedy }) => {
+                (format!("the kernel setting {name} is {value}"), harm.clone(), remedy.clone())
+            }
+            None => (
+                format!("the kernel setting {name} is {value} and could not be set"),
+                "how this node answers for its VIPs".to_owned(),
+                format!("sysctl -w {name}={}", setting.wanted),
+            ),
+        };
+        Alarm { severity: Severity::Warning, what, affected, remedy }
+    };
+    wrong.map(alarm).collect()
 }
 
 fn guard(snapshots: &Snapshots) -> Option<Alarm> {

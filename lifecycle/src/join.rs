@@ -263,15 +263,12 @@ fn backend_status(
 }
 
 pub(crate) fn settings(vip: &fulcrum_vip_manager::Observed) -> Vec<Setting> {
-    let settings = vip.settings.iter().map(|setting| {
-        let value = if setting.set_by_us { &setting.wanted } else { &setting.found };
-        Setting {
-            name: setting.name.clone(),
-            value: value.clone(),
-            wanted: setting.wanted.clone(),
-            found: setting.found.clone(),
-            good: *value == setting.wanted,
-        }
+    let settings = vip.settings.iter().map(|setting| Setting {
+        name: setting.name.clone(),
+        value: setting.value.clone(),
+        wanted: setting.wanted.clone(),
+        found: setting.found.clone(),
+        good: setting.good,
     });
     settings.collect()
 }

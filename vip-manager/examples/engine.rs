@@ -144,7 +144,7 @@ fn describe(observed: &Observed) -> String {
         .collect();
     let json = serde_json::json!({
         "groups": groups, "guard": observed.guard, "stopped": observed.stopped, "errors": observed.errors,
-        "events": observed.counters,
+        "events": observed.counters, "settings": observed.settings,
     });
     json.to_string()
 }

@@ -48,8 +48,23 @@ pub struct KernelSetting {
     pub wanted: String,
     /// What it was before this node first changed it.
     pub found: String,
+    /// What it was when it was last looked at.
+    pub value: String,
+    /// Whether it was as it should be then.
+    pub good: bool,
     /// Whether this node changed it; then it is put back at an orderly stop.
     pub set_by_us: bool,
+    /// Of one that this node only looks at and never changes: what is wrong if it is not good, and what to do.
+    pub advice: Option<Advice>,
+}
+
+/// What to do about a kernel setting that this node does not change itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// What does not work with its present value.
+    pub harm: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// One group.

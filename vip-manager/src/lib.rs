@@ -24,8 +24,8 @@ mod sys;
 pub mod track;
 
 pub use border::{
-    AddressState, Counters, Desired, GroupObserved, KernelSetting, LinkObserved, Observed, PeerSeen, Reason,
-    Role, TrackObserved,
+    AddressState, Advice, Counters, Desired, GroupObserved, KernelSetting, LinkObserved, Observed, PeerSeen,
+    Reason, Role, TrackObserved,
 };
 pub use driver::{Options, start};
 pub use error::StartError;

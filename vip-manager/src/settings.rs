@@ -2,9 +2,11 @@
 //!
 //! What was found before the first change is kept on disk, so that also a later life of this process can
 //! put it back.
+//!
+//! Somebody else may change them at any time (`sysctl --system`): they are looked at again from time to time.
 
-use crate::border::KernelSetting;
-use std::collections::BTreeMap;
+use crate::border::{Advice, KernelSetting};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 const ROOT: &str = "/proc/sys";
 /// The file in the state directory.
 const FILE: &str = "kernel-settings.json";
+/// The value of rp_filter that drops what comes in by another interface than the answer would leave by.
+const STRICT: u8 = 1;
 
 /// A setting by its path below `/proc/sys`, and the value it must have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +59,19 @@ pub(crate) struct Settings {
     file: Option<PathBuf>,
     /// What was found before the first change, by name.
     originals: BTreeMap<String, String>,
+    /// What this node keeps as it must be.
+    kept: BTreeSet<Wanted>,
     shown: BTreeMap<String, KernelSetting>,
+}
+
+/// A setting that somebody else changed.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) name: String,
+    pub(crate) wanted: &'static str,
+    pub(crate) found: String,
+    /// Why it could not be set again.
+    pub(crate) error: Option<io::Error>,
 }
 
 impl Settings {
@@ -77,7 +93,7 @@ impl Settings {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { root: root.to_owned(), file, originals, shown: BTreeMap::new() })
+        Ok(Self { root: root.to_owned(), file, originals, kept: BTreeSet::new(), shown: BTreeMap::new() })
     }
 
     /// Sets what differs. An error names the setting.
@@ -92,9 +108,10 @@ impl Settings {
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 
-    fn apply_one(&mut self, wanted: &Wanted) -> io::Result<()> {
+    /// Gives what was found if it was not what is wanted.
+    fn apply_one(&mut self, wanted: &Wanted) -> io::Result<Option<String>> {
         let path = self.root.join(&wanted.name);
-        let found = fs::read_to_string(&path)?.trim().to_owned();
+        let found = read(&path)?;
         let differs = found != wanted.value;
         let original = self.originals.get(&wanted.name).cloned();
         self.shown.insert(
@@ -103,22 +120,86 @@ impl Settings {
                 name: wanted.name.clone(),
                 wanted: wanted.value.to_owned(),
                 found: original.clone().unwrap_or_else(|| found.clone()),
+                value: found.clone(),
+                good: !differs,
                 set_by_us: original.is_some(),
+                advice: None,
             },
         );
+        self.kept.insert(wanted.clone());
         if !differs {
-            return Ok(());
+            return Ok(None);
         }
         if original.is_none() {
             // Remembered before it is changed: a crash in between puts back what already is.
-            self.originals.insert(wanted.name.clone(), found);
+            self.originals.insert(wanted.name.clone(), found.clone());
             self.save()?;
         }
         fs::write(&path, wanted.value)?;
         if let Some(shown) = self.shown.get_mut(&wanted.name) {
+            wanted.value.clone_into(&mut shown.value);
+            shown.good = true;
             shown.set_by_us = true;
         }
-        Ok(())
+        Ok(Some(found))
+    }
+
+    /// Looks at all that were set, and sets what somebody else changed. Gives what there is to tell.
+    pub(crate) fn keep(&mut self) -> Vec<Kept> {
+        let mut told = Vec::new();
+        for wanted in self.kept.clone() {
+            let Wanted { name, value: wanted_value } = wanted.clone();
+            let was_good = self.shown.get(&name).is_none_or(|shown| shown.good);
+            match self.apply_one(&wanted) {
+                Ok(None) => {}
+                Ok(Some(found)) => told.push(Kept { name, wanted: wanted_value, found, error: None }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // It went with its interface, and is set anew when that returns.
+                    self.kept.remove(&wanted);
+                    self.shown.remove(&name);
+                }
+                Err(error) if was_good => {
+                    let found = self.shown.get(&name).map(|shown| shown.value.clone()).unwrap_or_default();
+                    told.push(Kept { name, wanted: wanted_value, found, error: Some(error) });
+                }
+                Err(_) => {}
+            }
+        }
+        told
+    }
+
+    /// Whether everything that an interface with VIPs behind it needs is set.
+    pub(crate) fn is_good(&self, interface: &str) -> bool {
+        let good = |wanted: &Wanted| self.shown.get(&wanted.name).is_some_and(|shown| shown.good);
+        for_interface(interface).iter().all(good)
+    }
+
+    /// Looks at the reverse path filter of `interface`; `several` says whether this machine has other interfaces
+    /// that answers may leave by. The kernel takes the larger of the interface's value and that for all.
+    pub(crate) fn look_at_reverse_path(&mut self, interface: &str, several: bool) {
+        let name = format!("net/ipv4/conf/{interface}/rp_filter");
+        let values = [self.root.join(&name), self.root.join("net/ipv4/conf/all/rp_filter")]
+            .map(|path| read(&path).ok()?.parse::<u8>().ok());
+        let [Some(own), all] = values else { return drop(self.shown.remove(&name)) };
+        let value = own.max(all.unwrap_or_default());
+        let advice = Advice {
+            harm: format!(
+                "packets for VIPs that come in by {interface} are dropped if the way back to their sender is by \
+                 another interface"
+            ),
+            remedy: format!("if such ways exist, sysctl -w {name}=2 (loose), and the same in /etc/sysctl.d"),
+        };
+        let setting = self.shown.entry(name.clone()).or_insert_with(|| KernelSetting {
+            name,
+            wanted: "0 or 2".to_owned(),
+            found: value.to_string(),
+            value: String::new(),
+            good: true,
+            set_by_us: false,
+            advice: Some(advice),
+        });
+        setting.value = value.to_string();
+        setting.good = value != STRICT || !several;
     }
 
     /// Puts back everything that this process or an earlier life changed.
@@ -129,8 +210,10 @@ impl Settings {
                 tracing::debug!(setting = name, value, %error, "kernel setting not put back");
             }
         }
-        for shown in self.shown.values_mut() {
+        self.kept.clear();
+        for shown in self.shown.values_mut().filter(|shown| shown.advice.is_none()) {
             shown.set_by_us = false;
+            shown.value.clone_from(&shown.found);
         }
         if let Some(file) = &self.file {
             let _ = fs::remove_file(file);
@@ -153,6 +236,10 @@ impl Settings {
         written.sync_all()?;
         fs::rename(&new, file)
     }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim().to_owned())
 }
 
 /// A damaged file is no reason not to serve: it is kept for people, and a new one begun.

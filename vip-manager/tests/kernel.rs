@@ -212,18 +212,54 @@ fn a_cut_cable_moves_the_vip_once() {
 fn an_orderly_stop_resigns_withdraws_and_puts_settings_back() {
     let lab = Lab::new(2);
     let (mut one, two) = pair(&lab, "vips=10.9.0.100,fd09::100");
-    let setting = |lab: &Lab| {
-        let output = lab.command(1, "cat").arg("/proc/sys/net/ipv4/conf/veth0/arp_ignore").output().unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    assert_eq!(setting(&lab), "1");
+    assert_eq!(lab.setting(1, "veth0/arp_ignore"), "1");
     one.say("stop");
     assert!(one.ended());
-    assert_eq!(setting(&lab), "0", "the kernel's default is back");
+    assert_eq!(lab.setting(1, "veth0/arp_ignore"), "0", "the kernel's default is back");
     wait_until("node 2 leads", || two.leads());
     assert_eq!(lab.holders(2, VIP), [2]);
     wait_until("nothing is left behind", || lab.processes(1).is_empty());
     assert!(!lab.ip(1, "-o addr show dev lo").contains(VIP6));
+}
+
+#[test]
+fn a_kernel_setting_that_somebody_changes_is_set_again() {
+    let lab = Lab::new(1);
+    let mut one = lab.start(1, 1, "vips=10.9.0.100");
+    wait_until("node 1 leads", || one.leads());
+    lab.set(1, "veth0/arp_ignore", "0");
+    lab.set(1, "veth0/arp_announce", "1");
+    wait_until("they are as they must be", || {
+        lab.setting(1, "veth0/arp_ignore") == "1" && lab.setting(1, "veth0/arp_announce") == "2"
+    });
+    wait_until("it is told", || one.now()["events"]["settings_set_again"] == 2);
+    one.say("stop");
+    assert!(one.ended());
+    assert_eq!(lab.setting(1, "veth0/arp_ignore"), "0");
+    assert_eq!(lab.setting(1, "veth0/arp_announce"), "0", "what was there before the first change");
+}
+
+#[test]
+fn a_strict_reverse_path_filter_is_told_and_left() {
+    let lab = Lab::new(1);
+    lab.set(1, "veth0/rp_filter", "1");
+    let one = lab.start(1, 1, "vips=10.9.0.100");
+    let seen = || -> Option<(String, bool)> {
+        let now = one.now();
+        let mut settings = now["settings"].as_array()?.iter();
+        let setting = settings.find(|setting| setting["name"] == "net/ipv4/conf/veth0/rp_filter")?;
+        Some((setting["value"].as_str()?.to_owned(), setting["good"].as_bool()?))
+    };
+    wait_until("it is seen", || seen() == Some(("1".to_owned(), true)));
+    // Now there is another way for answers to leave.
+    lab.ip(1, "link add aside0 type veth peer name aside1");
+    lab.ip(1, "addr add 10.8.0.1/24 dev aside0");
+    lab.ip(1, "link set aside0 up");
+    lab.ip(1, "link set aside1 up");
+    wait_until("it is told", || seen() == Some(("1".to_owned(), false)));
+    lab.set(1, "veth0/rp_filter", "2");
+    wait_until("it is good", || seen() == Some(("2".to_owned(), true)));
+    assert_eq!(lab.setting(1, "veth0/rp_filter"), "2");
 }
 
 #[test]

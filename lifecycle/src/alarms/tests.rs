@@ -3,7 +3,7 @@ use crate::fixture::{backend, cannot_check, config, health, service, vip};
 use fulcrum_config::GroupName;
 use fulcrum_health::Verdict;
 use fulcrum_lb::ServiceObserved;
-use fulcrum_vip_manager::{KernelSetting, Reason, TrackObserved};
+use fulcrum_vip_manager::{Advice, KernelSetting, Reason, TrackObserved};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -141,13 +141,23 @@ fn a_service_without_backends_is_one() {
 fn a_wrong_setting_says_the_command() {
     let setting = KernelSetting {
         name: "net/ipv4/conf/eth0/arp_ignore".to_owned(),
-        wanted: "8".to_owned(),
+        wanted: "1".to_owned(),
         found: "0".to_owned(),
+        value: "0".to_owned(),
+        good: false,
         set_by_us: false,
+        advice: None,
     };
     let mut snapshots = good();
-    snapshots.vip.settings = vec![KernelSetting { set_by_us: true, ..setting.clone() }, setting];
-    assert_eq!(only(&facts(), &snapshots).remedy, "sysctl -w net/ipv4/conf/eth0/arp_ignore=8");
+    let set = KernelSetting { value: "1".to_owned(), good: true, set_by_us: true, ..setting.clone() };
+    snapshots.vip.settings = vec![set, setting.clone()];
+    assert_eq!(only(&facts(), &snapshots).remedy, "sysctl -w net/ipv4/conf/eth0/arp_ignore=1");
+
+    let advice = Advice { harm: "some packets are dropped".to_owned(), remedy: "make it 2".to_owned() };
+    snapshots.vip.settings = vec![KernelSetting { advice: Some(advice), ..setting }];
+    let alarm = only(&facts(), &snapshots);
+    assert_eq!(alarm.what, "the kernel setting net/ipv4/conf/eth0/arp_ignore is 0");
+    assert_eq!((alarm.affected.as_str(), alarm.remedy.as_str()), ("some packets are dropped", "make it 2"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod acting;
 mod guarding;
+mod keeping;
 mod neighbours;
 mod reading;
 
@@ -15,7 +16,7 @@ use crate::error::StartError;
 use crate::guard::Guard;
 use crate::netlink::{Monitor, Netlink, View, dump_all};
 use crate::poller::Poller;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use fulcrum_config::{GroupName, Link};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -68,6 +69,7 @@ pub(super) struct Engine {
     next_number: u64,
     retry_at: Option<Instant>,
     resynchronize_at: Option<Instant>,
+    settings_at: Option<Instant>,
     last_run: Instant,
     pub(super) last_beat: Option<Instant>,
     busy_turns: u32,
@@ -115,6 +117,7 @@ impl Engine {
             next_number: 1,
             retry_at: None,
             resynchronize_at: now.checked_add(RESYNCHRONIZE),
+            settings_at: now.checked_add(keeping::INTERVAL),
             last_run: now,
             last_beat: None,
             busy_turns: 0,
@@ -202,6 +205,7 @@ impl Engine {
         }
         self.update_fitness(now);
         self.handle_retry(now);
+        self.keep_settings(now);
         self.handle_guard_timer(now);
         self.act(now);
         // The guard knows what to do before there is anything to undo, and a beat comes before orders.
@@ -240,6 +244,7 @@ impl Engine {
             guard,
             self.retry_at,
             self.resynchronize_at,
+            self.settings_at,
             self.addresses.poll_timeout(),
             self.devices.poll_timeout(),
             self.show.poll_timeout(),
@@ -324,7 +329,7 @@ impl Engine {
             if let Update::Opened = update {
                 // The interface may have another MAC now.
                 self.groups.values_mut().for_each(|group| group.announce_on(&link, now));
-                apply_settings(&mut self.settings, &mut self.setting_errors, &link);
+                keeping::apply(&mut self.settings, &mut self.setting_errors, &self.view, &link);
                 hand_over_senders(self.guard.as_mut(), driver, now);
             }
             if !matches!(update, Update::Unchanged) {
@@ -405,15 +410,6 @@ fn require_capabilities() -> Result<(), StartError> {
     }
     let error = io::ErrorKind::PermissionDenied.into();
     Err(StartError::of("changing addresses (CAP_NET_ADMIN)", error))
-}
-
-/// What the kernel must do, and not do, on an interface with VIPs behind it.
-fn apply_settings(settings: &mut Settings, errors: &mut BTreeMap<String, String>, link: &Link) {
-    let interface = link.interface.as_str();
-    match settings.apply(&settings::for_interface(interface)) {
-        Ok(()) => drop(errors.remove(interface)),
-        Err(error) => drop(errors.insert(interface.to_owned(), error)),
-    }
 }
 
 /// Gives the guard the sockets that it would resign by.

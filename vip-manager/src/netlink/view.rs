@@ -111,6 +111,17 @@ impl View {
         self.interfaces.values().any(|interface| !interface.loopback && interface.mac == Some(mac))
     }
 
+    /// Whether IPv4 packets may come and go by several links: each with a network, not only a host address.
+    pub(crate) fn has_several_networks(&self) -> bool {
+        let has_network = |interface: &&InterfaceState| {
+            let mut addresses = interface.addresses.iter();
+            interface.up
+                && !interface.loopback
+                && addresses.any(|(address, length)| address.is_ipv4() && *length < 32)
+        };
+        self.interfaces.values().filter(has_network).nth(1).is_some()
+    }
+
     /// The link other than the loopback that has `address`, if any.
     pub(crate) fn elsewhere(&self, address: IpAddr) -> Option<&str> {
         let mut others = self.interfaces.values().filter(|interface| !interface.loopback);

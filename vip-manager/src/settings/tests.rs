@@ -12,6 +12,8 @@ impl Machine {
         let machine = Self { directory };
         machine.write("arp_ignore", "0\n");
         machine.write("arp_announce", "2\n");
+        machine.write("rp_filter", "0\n");
+        fs::create_dir_all(machine.directory.join("sys/net/ipv4/conf/all")).unwrap();
         machine
     }
 
@@ -95,4 +97,61 @@ fn a_setting_that_is_missing_is_named() {
     let machine = Machine::new("missing");
     let error = machine.load().apply(&for_interface("eth9")).unwrap_err();
     assert!(error.contains("/proc/sys/net/ipv4/conf/eth9/arp_ignore could not be set to 1"), "{error}");
+}
+
+#[test]
+fn what_somebody_else_changes_is_set_again_and_told() {
+    let machine = Machine::new("kept");
+    let mut settings = machine.load();
+    settings.apply(&for_interface("eth0")).unwrap();
+    assert!(settings.keep().is_empty());
+    machine.write("arp_ignore", "2");
+    machine.write("arp_announce", "0");
+    let told: Vec<_> = settings.keep().into_iter().map(|kept| (kept.found, kept.wanted)).collect();
+    assert_eq!(told, [("0".to_owned(), "2"), ("2".to_owned(), "1")]);
+    assert_eq!((machine.read("arp_ignore"), machine.read("arp_announce")), ("1".into(), "2".into()));
+    assert!(settings.keep().is_empty());
+    assert!(settings.shown().iter().all(|shown| shown.good && shown.value == shown.wanted));
+
+    settings.restore();
+    assert_eq!(machine.read("arp_ignore"), "0", "what was there before the first change");
+    machine.write("arp_ignore", "0");
+    assert!(settings.keep().is_empty(), "after the stop it is nobody's business");
+    assert_eq!(machine.read("arp_ignore"), "0");
+}
+
+#[test]
+fn settings_that_went_with_their_interface_are_forgotten() {
+    let machine = Machine::new("went");
+    let mut settings = machine.load();
+    settings.apply(&for_interface("eth0")).unwrap();
+    settings.look_at_reverse_path("eth0", true);
+    assert_eq!(settings.shown().len(), 3);
+    fs::remove_dir_all(machine.directory.join("sys/net/ipv4/conf/eth0")).unwrap();
+    assert!(settings.keep().is_empty());
+    settings.look_at_reverse_path("eth0", true);
+    assert!(settings.shown().is_empty());
+}
+
+#[test]
+fn a_strict_reverse_path_filter_is_told_where_there_are_several_interfaces_and_never_changed() {
+    let machine = Machine::new("reverse");
+    let mut settings = machine.load();
+    let all = machine.directory.join("sys/net/ipv4/conf/all/rp_filter");
+    for (own, of_all, several, value, good) in [
+        ("0", "0", true, "0", true),
+        ("1", "0", true, "1", false),
+        ("1", "0", false, "1", true),
+        ("0", "1", true, "1", false),
+        ("2", "1", true, "2", true),
+    ] {
+        machine.write("rp_filter", own);
+        fs::write(&all, of_all).unwrap();
+        settings.look_at_reverse_path("eth0", several);
+        let shown = settings.shown().pop().unwrap();
+        assert_eq!((shown.value.as_str(), shown.good), (value, good), "{own}, {of_all} for all, {several}");
+        assert!(shown.advice.unwrap().remedy.contains("net/ipv4/conf/eth0/rp_filter=2"));
+    }
+    settings.restore();
+    assert_eq!(machine.read("rp_filter"), "2");
 }

@@ -80,6 +80,19 @@ impl Lab {
         ip(&format!("-n {} {arguments}", self.namespace(node)))
     }
 
+    /// A kernel setting of an interface of the node, below `net/ipv4/conf`.
+    pub fn setting(&self, node: u8, name: &str) -> String {
+        let path = format!("/proc/sys/net/ipv4/conf/{name}");
+        let output = self.command(node, "cat").arg(&path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Changes one.
+    pub fn set(&self, node: u8, name: &str, value: &str) {
+        let script = format!("echo {value} > /proc/sys/net/ipv4/conf/{name}");
+        assert!(self.command(node, "sh").args(["-c", &script]).status().unwrap().success(), "{script}");
+    }
+
     /// Cuts the node's cable, or mends it.
     pub fn cable(&self, node: u8, whole: bool) {
         let state = if whole { "up" } else { "down" };
