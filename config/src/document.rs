@@ -4,8 +4,9 @@
 
 use crate::diagnostic::Place;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// 8 MiB: several times what 5,000 services need.
 pub(crate) const SIZE_LIMIT: usize = 8 << 20;
@@ -16,11 +17,17 @@ const DEPTH_LIMIT: usize = 16;
 
 /// A node of the [`Document`] that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NodeId(usize);
+pub(crate) struct NodeId(u32);
 
+/// Texts and members lie one after the other, each in one run, so that a file of a hundred thousand nodes costs a few
+/// allocations.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
     nodes: Vec<Node>,
+    /// Of keys and scalars.
+    texts: String,
+    /// Of lists and maps.
+    members: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -28,24 +35,46 @@ struct Node {
     parent: Option<NodeId>,
     step: Step,
     place: Place,
-    value: Value,
+    content: Content,
+}
+
+/// A part of `texts` or of `members`.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    start: u32,
+    end: u32,
+}
+
+impl Run {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// How a node is reached from its parent.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Root,
-    Key(String, Place),
-    Index(usize),
+    Key(Run, Place),
+    Index(u32),
 }
 
-#[derive(Debug)]
-pub(crate) enum Value {
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Null,
+    Scalar(Run),
+    List(Run),
+    Map(Run),
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value<'a> {
     /// Nothing, `~` or `null`.
     Null,
-    Scalar(String),
-    List(Vec<NodeId>),
-    Map(Vec<NodeId>),
+    Scalar(&'a str),
+    List(&'a [NodeId]),
+    Map(&'a [NodeId]),
 }
 
 /// What stops reading, or, for equal keys, does not.
@@ -62,7 +91,7 @@ static NO_NODE: Node = Node {
     parent: None,
     step: Step::Root,
     place: Place { line: 1, column: 1, length: 1 },
-    value: Value::Null,
+    content: Content::Null,
 };
 
 impl Document {
@@ -70,6 +99,9 @@ impl Document {
     pub(crate) fn read(text: &str) -> (Self, Vec<Fault>) {
         let mut builder = Builder::default();
         if let Err(fault) = builder.read(text) {
+            while !builder.open.is_empty() {
+                builder.end();
+            }
             builder.faults.push(fault);
         }
         (builder.document, builder.faults)
@@ -80,11 +112,24 @@ impl Document {
     }
 
     fn node(&self, id: NodeId) -> &Node {
-        self.nodes.get(id.0).unwrap_or(&NO_NODE)
+        self.nodes.get(id.0 as usize).unwrap_or(&NO_NODE)
     }
 
-    pub(crate) fn value(&self, id: NodeId) -> &Value {
-        &self.node(id).value
+    fn text(&self, run: Run) -> &str {
+        self.texts.get(run.range()).unwrap_or_default()
+    }
+
+    fn members(&self, run: Run) -> &[NodeId] {
+        self.members.get(run.range()).unwrap_or_default()
+    }
+
+    pub(crate) fn value(&self, id: NodeId) -> Value<'_> {
+        match self.node(id).content {
+            Content::Null => Value::Null,
+            Content::Scalar(run) => Value::Scalar(self.text(run)),
+            Content::List(run) => Value::List(self.members(run)),
+            Content::Map(run) => Value::Map(self.members(run)),
+        }
     }
 
     pub(crate) fn parent(&self, id: NodeId) -> Option<NodeId> {
@@ -93,17 +138,17 @@ impl Document {
 
     /// The key that a node of a map has.
     pub(crate) fn key(&self, id: NodeId) -> Option<&str> {
-        match &self.node(id).step {
-            Step::Key(key, _) => Some(key),
+        match self.node(id).step {
+            Step::Key(key, _) => Some(self.text(key)),
             Step::Root | Step::Index(_) => None,
         }
     }
 
     /// Where an error about a node points: its key if it is a map or a list that has one, else itself.
     pub(crate) fn place(&self, id: NodeId) -> Place {
-        match self.value(id) {
-            Value::Scalar(_) => self.node(id).place,
-            Value::Null | Value::List(_) | Value::Map(_) => self.key_place(id),
+        match self.node(id).content {
+            Content::Scalar(_) => self.node(id).place,
+            Content::Null | Content::List(_) | Content::Map(_) => self.key_place(id),
         }
     }
 
@@ -119,7 +164,7 @@ impl Document {
         let mut steps = Vec::new();
         let mut next = Some(id);
         while let Some(id) = next {
-            steps.push(&self.node(id).step);
+            steps.push(self.node(id).step);
             next = self.node(id).parent;
         }
         let mut path = String::new();
@@ -128,7 +173,7 @@ impl Document {
                 Step::Root => {}
                 Step::Key(key, _) => {
                     let dot = if path.is_empty() { "" } else { "." };
-                    let _infallible = write!(path, "{dot}{key}");
+                    let _infallible = write!(path, "{dot}{}", self.text(key));
                 }
                 Step::Index(index) => {
                     let _infallible = write!(path, "[{index}]");
@@ -142,28 +187,19 @@ impl Document {
 /// A map or list whose end has not come yet.
 struct Open {
     id: NodeId,
-    children: Vec<NodeId>,
-    /// `None` in a list.
-    keys: Option<Keys>,
-}
-
-#[derive(Default)]
-struct Keys {
-    seen: HashMap<String, Place>,
-    pending: Option<Key>,
-}
-
-struct Key {
-    name: String,
-    place: Place,
-    /// It was there before: its value is read and left out.
-    repeated: bool,
+    /// Where its members begin among those that wait.
+    first: usize,
+    is_map: bool,
+    /// A key whose value comes next.
+    key: Option<(Run, Place)>,
 }
 
 #[derive(Default)]
 struct Builder {
     document: Document,
     open: Vec<Open>,
+    /// The members of all that is open.
+    waiting: Vec<NodeId>,
     faults: Vec<Fault>,
 }
 
@@ -212,8 +248,8 @@ impl Builder {
                 {
                     return Err(self.marked(span));
                 }
-                Event::SequenceStart(..) => self.begin(span, None)?,
-                Event::MappingStart(..) => self.begin(span, Some(Keys::default()))?,
+                Event::SequenceStart(..) => self.begin(span, false)?,
+                Event::MappingStart(..) => self.begin(span, true)?,
                 Event::SequenceEnd | Event::MappingEnd => self.end(),
             }
         }
@@ -227,60 +263,43 @@ impl Builder {
             return;
         }
         let null = style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
-        let value = if null { Value::Null } else { Value::Scalar(text.to_owned()) };
-        self.add(place, value);
+        let content = if null { Content::Null } else { Content::Scalar(self.keep(text)) };
+        self.add(place, content);
+    }
+
+    fn keep(&mut self, text: &str) -> Run {
+        let start = number(self.document.texts.len());
+        self.document.texts.push_str(text);
+        Run { start, end: number(self.document.texts.len()) }
     }
 
     fn awaits_key(&self) -> bool {
-        self.open.last().and_then(|open| open.keys.as_ref()).is_some_and(|keys| keys.pending.is_none())
+        self.open.last().is_some_and(|open| open.is_map && open.key.is_none())
     }
 
     fn take_key(&mut self, name: &str, place: Place) {
-        let Some(open) = self.open.last_mut() else { return };
-        let Some(keys) = &mut open.keys else { return };
-        let first = keys.seen.get(name).copied();
-        keys.pending = Some(Key { name: name.to_owned(), place, repeated: first.is_some() });
-        if let Some(first) = first {
-            if self.faults.len() >= FAULTS_AT_MOST {
-                return;
-            }
-            let parent = self.document.path(open.id);
-            let dot = if parent.is_empty() { "" } else { "." };
-            self.faults.push(Fault {
-                place,
-                path: format!("{parent}{dot}{name}"),
-                message: format!("`{name}` is there twice"),
-                help: "keep one of them",
-                related: Some(first),
-            });
-        } else {
-            keys.seen.insert(name.to_owned(), place);
+        let name = self.keep(name);
+        if let Some(open) = self.open.last_mut() {
+            open.key = Some((name, place));
         }
     }
 
-    fn add(&mut self, place: Place, value: Value) -> NodeId {
-        let id = NodeId(self.document.nodes.len());
+    fn add(&mut self, place: Place, content: Content) -> NodeId {
+        let id = NodeId(number(self.document.nodes.len()));
         let (mut parent, mut step) = (None, Step::Root);
         if let Some(open) = self.open.last_mut() {
             parent = Some(open.id);
-            match open.keys.as_mut().and_then(|keys| keys.pending.take()) {
-                Some(key) => {
-                    if !key.repeated {
-                        open.children.push(id);
-                    }
-                    step = Step::Key(key.name, key.place);
-                }
-                None => {
-                    step = Step::Index(open.children.len());
-                    open.children.push(id);
-                }
-            }
+            step = match open.key.take() {
+                Some((name, place)) => Step::Key(name, place),
+                None => Step::Index(number(self.waiting.len().saturating_sub(open.first))),
+            };
+            self.waiting.push(id);
         }
-        self.document.nodes.push(Node { parent, step, place, value });
+        self.document.nodes.push(Node { parent, step, place, content });
         id
     }
 
-    fn begin(&mut self, span: Span, keys: Option<Keys>) -> Result<(), Fault> {
+    fn begin(&mut self, span: Span, is_map: bool) -> Result<(), Fault> {
         if self.awaits_key() {
             let message = "a map or list stands where a key is expected";
             return Err(self.fault(span, message, "write `key: value`; quote a value that has brackets"));
@@ -288,16 +307,55 @@ impl Builder {
         if self.open.len() >= DEPTH_LIMIT {
             return Err(self.fault(span, "the file is nested too deeply", "no section needs so many levels"));
         }
-        let id = self.add(place(span), Value::Null);
-        self.open.push(Open { id, children: Vec::new(), keys });
+        let id = self.add(place(span), Content::Null);
+        self.open.push(Open { id, first: self.waiting.len(), is_map, key: None });
         Ok(())
     }
 
     fn end(&mut self) {
-        let Some(Open { id, children, keys }) = self.open.pop() else { return };
-        if let Some(node) = self.document.nodes.get_mut(id.0) {
-            node.value = if keys.is_some() { Value::Map(children) } else { Value::List(children) };
+        let Some(Open { id, first, is_map, .. }) = self.open.pop() else { return };
+        if is_map {
+            self.leave_out_repeated(id, first);
         }
+        let start = number(self.document.members.len());
+        self.document.members.extend(self.waiting.drain(first.min(self.waiting.len())..));
+        let run = Run { start, end: number(self.document.members.len()) };
+        if let Some(node) = self.document.nodes.get_mut(id.0 as usize) {
+            node.content = if is_map { Content::Map(run) } else { Content::List(run) };
+        }
+    }
+
+    /// Of equal keys the first stands.
+    fn leave_out_repeated(&mut self, map: NodeId, first: usize) {
+        let document = &self.document;
+        let name = |id: &NodeId| document.key(*id).unwrap_or_default();
+        let members = self.waiting.get(first..).unwrap_or_default();
+        let mut sorted = members.to_vec();
+        sorted.sort_by(|one, other| name(one).cmp(name(other)).then(one.cmp(other)));
+        let mut repeated = BTreeMap::new();
+        for equal in sorted.chunk_by(|one, other| name(one) == name(other)) {
+            if let [first, others @ ..] = equal {
+                repeated.extend(others.iter().map(|other| (*other, *first)));
+            }
+        }
+        if repeated.is_empty() {
+            return;
+        }
+        let parent = document.path(map);
+        let dot = if parent.is_empty() { "" } else { "." };
+        for (id, first) in repeated.iter().take(FAULTS_AT_MOST.saturating_sub(self.faults.len())) {
+            let name = name(id);
+            self.faults.push(Fault {
+                place: document.key_place(*id),
+                path: format!("{parent}{dot}{name}"),
+                message: format!("`{name}` is there twice"),
+                help: "keep one of them",
+                related: Some(document.key_place(*first)),
+            });
+        }
+        let kept: Vec<NodeId> = members.iter().copied().filter(|id| !repeated.contains_key(id)).collect();
+        self.waiting.truncate(first);
+        self.waiting.extend(kept);
     }
 
     fn marked(&self, span: Span) -> Fault {
@@ -313,8 +371,12 @@ impl Builder {
     }
 }
 
+/// The limit on the size is far below.
+fn number(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
 fn place(span: Span) -> Place {
-    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     // A value of several lines is marked at its first character.
     let length = if span.start.line() == span.end.line() { span.len() } else { 1 };
     Place {

@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         self.document.root()
     }
 
-    pub(crate) fn value(&self, node: NodeId) -> &'a Value {
+    pub(crate) fn value(&self, node: NodeId) -> Value<'a> {
         self.document.value(node)
     }
 

@@ -7,7 +7,7 @@ use crate::file::{File, Member};
 use crate::model::{Backend, BackendAddress, BackendName, Check, Weight};
 use crate::reader::{At, Field, Reader};
 use crate::table::{List, Or};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A pool that services share.
@@ -38,8 +38,8 @@ pub(super) fn backends(
     groups: &Groups,
 ) -> Vec<Arc<Backend>> {
     let mut backends: Vec<Arc<Backend>> = Vec::with_capacity(list.value.0.len());
-    let mut names = HashMap::new();
-    let mut addresses = HashMap::new();
+    let mut names = BTreeMap::new();
+    let mut addresses = BTreeMap::new();
     for member in &list.value.0 {
         let Some(backend) = backend(reader, member) else { continue };
         let ip = backend.address.ip;
