@@ -20,7 +20,7 @@ const ASKED: u16 = 25;
 /// # Errors
 /// The node does not come into service.
 pub(crate) fn run(count: u16, rounds: usize) -> io::Result<String> {
-    let mut rows: [Vec<f64>; 4] = Default::default();
+    let mut rows: [Vec<f64>; 6] = Default::default();
     for round in 0..rounds {
         eprintln!("round {}/{rounds}", round + 1);
         for (row, value) in rows.iter_mut().zip(once(count)?) {
@@ -35,6 +35,8 @@ pub(crate) fn run(count: u16, rounds: usize) -> io::Result<String> {
         "cold start to the last service served (with the election)",
         "`fulcrum reload` of one changed service: the whole command",
         "reload begun to the changed service serving its new backend",
+        "of that: the daemon reads and checks the file",
+        "of that: the change applied, from there until every worker has it",
     ];
     for (what, values) in words.iter().zip(&rows) {
         let worst = values.iter().copied().fold(f64::NAN, f64::max);
@@ -43,7 +45,7 @@ pub(crate) fn run(count: u16, rounds: usize) -> io::Result<String> {
     Ok(text)
 }
 
-fn once(count: u16) -> io::Result<[f64; 4]> {
+fn once(count: u16) -> io::Result<[f64; 6]> {
     let directory = tempfile::tempdir()?;
     let topology = Topology::new()?;
     let me = std::env::current_exe()?.to_string_lossy().into_owned();
@@ -71,15 +73,24 @@ fn once(count: u16) -> io::Result<[f64; 4]> {
     let begun = now();
     let socket = directory.path().join("admin.sock");
     let mut reload = topology.command(Place::Balancer, &program);
-    let mut reload = reload.arg("reload").arg("--socket").arg(&socket).stdout(Stdio::null()).spawn()?;
+    let reload = reload.args(["reload", "--json", "--socket"]).arg(&socket).stdout(Stdio::piped()).spawn()?;
     until_served(&topology, &me, last, "source", &begun)?;
     let changed = begun.elapsed();
-    let status = reload.wait()?;
+    let output = reload.wait_with_output()?;
     let command = begun.elapsed();
-    if !status.success() {
+    if !output.status.success() {
         return Err(io::Error::other("fulcrum reload failed"));
     }
-    Ok([check, served, command.max(changed), changed].map(|time| time.as_secs_f64() * 1e3))
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let told = |what: &str| {
+        answer
+            .get(what)
+            .and_then(serde_json::Value::as_f64)
+            .ok_or_else(|| io::Error::other("an older fulcrum"))
+    };
+    let [check, served, command, changed] =
+        [check, served, command.max(changed), changed].map(|time| time.as_secs_f64() * 1e3);
+    Ok([check, served, command, changed, told("read_ms")?, told("applied_ms")?])
 }
 
 fn until_served(topology: &Topology, me: &str, port: u16, kind: &str, begun: &Instant) -> io::Result<()> {

@@ -49,4 +49,19 @@ impl Config {
     pub fn group_of(&self, address: std::net::IpAddr) -> Option<&Arc<Group>> {
         self.groups.values().find(|group| group.vips.iter().any(|vip| vip.address == address))
     }
+
+    /// Holds the groups and services that `other` has like this together with it: to compare the two costs little
+    /// from then on.
+    pub fn share(&mut self, other: &Self) {
+        share(&mut self.groups, &other.groups);
+        share(&mut self.services, &other.services);
+    }
+}
+
+fn share<K: Ord, T: PartialEq>(own: &mut BTreeMap<K, Arc<T>>, others: &BTreeMap<K, Arc<T>>) {
+    for (name, thing) in own {
+        if let Some(other) = others.get(name).filter(|other| **other == *thing) {
+            *thing = Arc::clone(other);
+        }
+    }
 }

@@ -171,15 +171,25 @@ pub(crate) const fn key(field: &'static str) -> &'static str {
     field
 }
 
-/// Refuses what is not a map, has unknown keys or lacks required ones; only the first ends the reading.
-pub(crate) fn check_keys(reader: &mut Reader<'_>, node: NodeId, about: &str, rows: &[Row]) -> Option<()> {
+/// The field of each row. Refuses what is not a map, has unknown keys or lacks required ones; only the first ends
+/// the reading.
+pub(crate) fn fields(
+    reader: &mut Reader<'_>,
+    node: NodeId,
+    about: &str,
+    rows: &[Row],
+) -> Option<Vec<Option<NodeId>>> {
     let Value::Map(children) = reader.value(node) else {
         refuse_kind(reader, node, &expected_section(about, rows));
         return None;
     };
+    let mut fields = vec![None; rows.len()];
     for child in children {
         let written = reader.key(*child);
-        if !rows.iter().any(|row| row.key == written) {
+        let index = rows.iter().position(|row| row.key == written);
+        if let Some(field) = index.and_then(|index| fields.get_mut(index)) {
+            *field = Some(*child);
+        } else {
             let help = match meant(written, rows.iter().map(|row| row.key)) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("the keys here are {}", keys(rows)),
@@ -187,13 +197,11 @@ pub(crate) fn check_keys(reader: &mut Reader<'_>, node: NodeId, about: &str, row
             reader.error_at_key(*child, Problem::not(written, "a key of this section", "").message, help);
         }
     }
-    for row in rows.iter().filter(|row| row.required) {
-        if reader.child(node, row.key).is_none() {
-            let help = format!("add `{}:`, {}", row.key, lowercase_start(row.about));
-            reader.error(node, format!("`{}` is missing", row.key), help);
-        }
+    for (row, _) in rows.iter().zip(&fields).filter(|(row, field)| row.required && field.is_none()) {
+        let help = format!("add `{}:`, {}", row.key, lowercase_start(row.about));
+        reader.error(node, format!("`{}` is missing", row.key), help);
     }
-    Some(())
+    Some(fields)
 }
 
 fn keys(rows: &[Row]) -> String {
@@ -244,9 +252,9 @@ pub(crate) fn section_schema(name: &str, about: &str, rows: &[Row], definitions:
     reference
 }
 
-/// Reads the field `key`, if it is there.
-pub(crate) fn field<T: Decode>(reader: &mut Reader<'_>, node: NodeId, key: &str) -> Option<At<T>> {
-    let node = reader.child(node, key)?;
+/// Reads a field, if it is there.
+pub(crate) fn field<T: Decode>(reader: &mut Reader<'_>, node: Option<NodeId>) -> Option<At<T>> {
+    let node = node?;
     Some(At { value: T::decode(reader, node)?, node })
 }
 
@@ -289,10 +297,12 @@ macro_rules! section {
                 reader: &mut $crate::reader::Reader<'_>,
                 node: $crate::document::NodeId,
             ) -> Option<Self> {
-                $crate::table::check_keys(reader, node, Self::ABOUT, Self::ROWS)?;
+                let fields = $crate::table::fields(reader, node, Self::ABOUT, Self::ROWS)?;
+                // One for each row, in their order.
+                let mut fields = fields.into_iter();
                 Some(Self {
                     at: node,
-                    $($field: $crate::table::field(reader, node, $crate::table::key(stringify!($field))),)+
+                    $($field: $crate::table::field(reader, fields.next().flatten()),)+
                 })
             }
 

@@ -51,7 +51,7 @@ Examples:
   fulcrum check && fulcrum reload
   systemctl reload fulcrum
 
-Prints the difference that was applied. If the file is refused, the running configuration stays, the mistakes
+Prints the difference that was applied, and how long that took. If the file is refused, the running configuration stays, the mistakes
 are printed and the exit code is 1.")]
     Reload(ReloadOptions),
 
@@ -132,6 +132,10 @@ pub(crate) struct ReloadOptions {
     /// Apply it even if it takes a group, address or service from the control plane.
     #[arg(long)]
     pub(crate) remove_control_plane: bool,
+
+    /// Print the answer as JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

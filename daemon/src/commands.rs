@@ -65,6 +65,10 @@ fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
     let path = if options.remove_control_plane { "/v1/reload?remove-control-plane" } else { "/v1/reload" };
     match client.ask::<Reloaded>(Method::POST, path)? {
+        Reply::Done(reloaded) if options.json => match serde_json::to_string_pretty(&reloaded) {
+            Ok(answer) => print(&format!("{answer}\n")),
+            Err(error) => Err(Failure::Refused(format!("the answer can't be shown: {error}"))),
+        },
         Reply::Done(reloaded) => {
             for warning in &reloaded.warnings {
                 eprintln!("{}", warning.trim_end());

@@ -160,37 +160,23 @@ impl Node {
         result
     }
 
-    #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "status says since when and how long; nothing is decided by it"
+    )]
     async fn try_reload(&self, unprotected: bool) -> Result<Reloaded, Refusal> {
-        let file = self.file.clone();
-        let (text, parsed) = tokio::task::spawn_blocking(move || read(&file))
-            .await
-            .map_err(|error| Refusal::new(format!("the file could not be read: {error}")))?
-            .map_err(|diagnostics| self.refusal(&diagnostics))?;
+        let begun = Instant::now();
         let old = self.handle.config();
+        let (text, parsed) = self.read_again(&old).await?;
         let new = Arc::new(parsed.config);
         self.possible(&old, &new)?;
         if !unprotected {
             self.protects(&old, &new)?;
         }
-        let lb = self.handle.lb();
-        let changed = trial::changed(&old, &new, &lb.borrow());
-        // The groups and checks hear of it only when its listeners stand.
-        let table = (!changed.is_empty()).then(|| Arc::new(trial::table(&old, &new)));
-        self.handle.try_out(table.map(|table| Trial { table: Some(table), services: changed.clone() }));
-        if let Err(errors) = trial::listens(lb.clone(), &changed).await {
-            self.handle.try_out(Some(Trial { table: None, services: changed.clone() }));
-            trial::settles(lb, &changed).await;
-            self.handle.try_out(None);
-            return Err(Refusal {
-                error: format!(
-                    "{} can't work here: listeners did not stand; the configuration that ran before runs on",
-                    self.file.display()
-                ),
-                diagnostics: errors,
-            });
-        }
-        self.handle.apply(Arc::clone(&new));
+        let read = begun.elapsed();
+        let revision = self.put_in_force(&old, &new).await?;
+        trial::applied(self.handle.lb(), revision).await;
+        let applied = begun.elapsed().saturating_sub(read);
         let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
         self.set_loaded(|loaded| {
             *loaded = Loaded {
@@ -202,9 +188,58 @@ impl Node {
             };
         });
         drop(self.take_unproven());
-        keep(&self.state_dir, &self.file, &text);
-        let needs_restart = self.admin != new.admin;
-        Ok(Reloaded { changes: difference(&old, &new), needs_restart, warnings })
+        self.keep_text(text).await;
+        Ok(Reloaded {
+            changes: difference(&old, &new),
+            needs_restart: self.admin != new.admin,
+            warnings,
+            read_ms: milliseconds(read),
+            applied_ms: milliseconds(applied),
+        })
+    }
+
+    /// Reads the file; what did not change of it is shared with `old`.
+    async fn read_again(&self, old: &Arc<Config>) -> Result<(String, Parsed), Refusal> {
+        let (file, old) = (self.file.clone(), Arc::clone(old));
+        let work = move || {
+            read(&file).map(|(text, mut parsed)| {
+                parsed.config.share(&old);
+                (text, parsed)
+            })
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Refusal::new(format!("the file could not be read: {error}")))?
+            .map_err(|diagnostics| self.refusal(&diagnostics))
+    }
+
+    /// Tries the listeners of `new` out, and applies it if they stand. Gives the revision of that.
+    async fn put_in_force(&self, old: &Config, new: &Arc<Config>) -> Result<u64, Refusal> {
+        let lb = self.handle.lb();
+        let changed = trial::changed(old, new, &lb.borrow());
+        // The groups and checks hear of it only when its listeners stand.
+        let table = (!changed.is_empty()).then(|| Arc::new(trial::table(old, new)));
+        let revision =
+            self.handle.try_out(table.map(|table| Trial { table: Some(table), services: changed.clone() }));
+        if let Err(errors) = trial::listens(lb.clone(), revision, &changed).await {
+            let revision = self.handle.try_out(Some(Trial { table: None, services: changed.clone() }));
+            trial::settles(lb, revision, &changed).await;
+            self.handle.try_out(None);
+            return Err(Refusal {
+                error: format!(
+                    "{} can't work here: listeners did not stand; the configuration that ran before runs on",
+                    self.file.display()
+                ),
+                diagnostics: errors,
+            });
+        }
+        Ok(self.handle.apply(Arc::clone(new)))
+    }
+
+    /// As [`keep`], off the loop that serves signals: it waits for the disk.
+    async fn keep_text(&self, text: String) {
+        let (state_dir, file) = (self.state_dir.clone(), self.file.clone());
+        let _ = tokio::task::spawn_blocking(move || keep(&state_dir, &file, &text)).await;
     }
 
     fn refusal(&self, diagnostics: &Diagnostics) -> Refusal {
@@ -295,7 +330,7 @@ impl Node {
             note,
             group: name.to_owned(),
             leader: leader.node.map_or_else(|| leader.address.to_string(), |node| node.to_string()),
-            took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+            took_ms: milliseconds(took),
         })
     }
 
@@ -316,6 +351,11 @@ impl Node {
             "this node does not lead group {group}: {leader}\n  hand over where it is led"
         )))
     }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Reads and parses the file.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct Desired {
     /// Each service by name. An unchanged service is the same `Arc`.
     pub services: BTreeMap<ServiceName, Arc<ServiceDesired>>,
+    /// Told back as [`Observed::applied`]; grows whenever what is asked of the node changes.
+    pub revision: u64,
 }
 
 /// One service, and what its backends may be used for now.
@@ -55,6 +57,8 @@ pub struct Observed {
     pub services: BTreeMap<ServiceName, ServiceObserved>,
     /// Whether every desired service's listeners stand (the last `Desired` is applied).
     pub ready: bool,
+    /// The revision of the last table that every worker has: with it come the errors of its listeners.
+    pub applied: u64,
     /// Connections of the whole process, and the limit it keeps (from the limit on open files).
     pub connections: u64,
     /// The limit.

@@ -73,6 +73,7 @@ fn begin(
         shared: Arc::clone(&shared),
         threads,
         change: 0,
+        revision: 0,
         files,
         desired,
         observed: observed_sender,
@@ -93,6 +94,8 @@ struct Engine {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     change: u64,
+    /// Of the table that `change` brings to the workers.
+    revision: u64,
     files: u64,
     desired: watch::Receiver<Desired>,
     observed: watch::Sender<Observed>,
@@ -135,6 +138,7 @@ impl Engine {
     fn apply(&mut self) {
         let desired = self.desired.borrow_and_update().clone();
         let changes = self.tables.apply(&desired);
+        self.revision = desired.revision;
         // First all that is given up, since it may be wanted by another.
         for change in &changes {
             match change {
@@ -201,10 +205,14 @@ impl Engine {
     /// Tells what changed since it was last told. Nothing is made anew for what did not: there may be thousands
     /// of services, and a change waits meanwhile.
     fn tell(&self) {
-        let ready = self.is_applied() && self.errors.is_empty();
+        let is_applied = self.is_applied();
+        let ready = is_applied && self.errors.is_empty();
         let descriptors = &self.shared.descriptors;
         self.observed.send_if_modified(|told| {
             let mut news = replace(&mut told.ready, ready);
+            if is_applied {
+                news |= replace(&mut told.applied, self.revision);
+            }
             news |= replace(&mut told.connections_limit, descriptors.limit() / 2);
             news |= replace(&mut told.refused_at_limit, descriptors.refused());
             let mut connections: u64 = 0;

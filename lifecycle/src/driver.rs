@@ -25,6 +25,8 @@ const LIMIT_ALARM: Duration = Duration::from_secs(60);
 pub struct Asked {
     /// The configuration to run.
     pub config: Arc<Config>,
+    /// Grows with each configuration and each trial.
+    pub revision: u64,
     /// A configuration whose listeners are tried out.
     pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave.
@@ -102,6 +104,7 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (asked, asked_seen) = watch::channel(Asked {
         config,
+        revision: 0,
         trial: None,
         standing_down: BTreeSet::new(),
         stopping: false,
@@ -130,17 +133,28 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
 }
 
 impl Handle {
-    /// Runs `config` from now on; a trial ends by it.
-    pub fn apply(&self, config: Arc<Config>) {
-        self.asked.send_modify(|asked| {
+    /// Runs `config` from now on; a trial ends by it. Gives the revision that `lb` tells once it serves it.
+    pub fn apply(&self, config: Arc<Config>) -> u64 {
+        self.revise(|asked| {
             asked.config = config;
             asked.trial = None;
-        });
+        })
     }
 
-    /// Tries listeners out, or ends that (`None`). Only `lb` is told.
-    pub fn try_out(&self, trial: Option<Trial>) {
-        self.asked.send_modify(|asked| asked.trial = trial);
+    /// Tries listeners out, or ends that (`None`). Only `lb` is told. Gives the revision that it tells once it has
+    /// tried.
+    pub fn try_out(&self, trial: Option<Trial>) -> u64 {
+        self.revise(|asked| asked.trial = trial)
+    }
+
+    fn revise(&self, change: impl FnOnce(&mut Asked)) -> u64 {
+        let mut revision = 0;
+        self.asked.send_modify(|asked| {
+            change(asked);
+            asked.revision = asked.revision.saturating_add(1);
+            revision = asked.revision;
+        });
+        revision
     }
 
     /// Leaves `group`, or stops leaving it.
@@ -307,9 +321,14 @@ impl Driver {
         let health = self.engines.health.observed.borrow_and_update();
         let lb = &self.engines.lb.desired;
         let planned = plan::lb_desired(&table, &health, &lb.borrow());
-        if let Some(planned) = planned {
-            lb.send_replace(planned);
-        }
+        lb.send_if_modified(|desired| {
+            let is_news = planned.is_some() || desired.revision != asked.revision;
+            if let Some(planned) = planned {
+                *desired = planned;
+            }
+            desired.revision = asked.revision;
+            is_news
+        });
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if !marks.first_round_done {
             marks.first_round_done = plan::first_round_done(&config, &health);

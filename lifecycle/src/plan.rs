@@ -41,7 +41,7 @@ pub fn lb_desired(
             (name.clone(), Arc::new(service_desired(config, service, health)))
         })
         .collect();
-    changed.then_some(fulcrum_lb::Desired { services })
+    changed.then_some(fulcrum_lb::Desired { services, revision: previous.revision })
 }
 
 fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, health: Option<&ServiceHealth>) -> bool {

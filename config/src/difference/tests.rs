@@ -94,3 +94,21 @@ fn each_change_is_told_in_words() {
         assert_eq!(changes(from, to), *expected, "{to}");
     }
 }
+
+#[test]
+fn equal_things_are_shared_and_changed_ones_are_not() {
+    let full = include_str!("../../examples/full.yaml");
+    let old = config(full);
+    let changed = "- {name: shop-2, address: 192.168.1.22, weight: 3}";
+    let mut new = config(&full.replace(changed, "- {name: shop-2, address: 192.168.1.22, weight: 4}"));
+    let expected = new.clone();
+    new.share(&old);
+    assert_eq!(new, expected);
+    let is_shared = |name: &str| {
+        let name = crate::ServiceName::new(name);
+        Arc::ptr_eq(&old.services[&name], &new.services[&name])
+    };
+    assert!(is_shared("api"));
+    assert!(!is_shared("shop"));
+    assert!(new.groups.iter().all(|(name, group)| Arc::ptr_eq(group, &old.groups[name])));
+}

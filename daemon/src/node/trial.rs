@@ -10,7 +10,7 @@ use tokio::sync::watch;
 #[cfg(test)]
 mod tests;
 
-/// How long the data plane may take to find that a listener can't stand; errors that come later are alarms.
+/// How long the data plane may take to try listeners out; errors that come later are alarms.
 const TRIAL: Duration = Duration::from_millis(250);
 /// How long listeners that a failed trial disturbed may take to stand again.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -67,17 +67,27 @@ fn overlap(one: &Service, other: &Service) -> bool {
 
 /// Waits until no service of `old` that was `changed` for a trial has an error, but not for long: what stays is an
 /// error of its own.
-pub(crate) async fn settles(mut lb: watch::Receiver<Observed>, changed: &BTreeSet<ServiceName>) {
-    // The first snapshot after the trial may still be of it.
-    let _ = tokio::time::timeout(SETTLE, lb.wait_for(|lb| errors(lb, changed).is_empty())).await;
+pub(crate) async fn settles(
+    mut lb: watch::Receiver<Observed>,
+    revision: u64,
+    changed: &BTreeSet<ServiceName>,
+) {
+    let stand = |lb: &Observed| lb.applied >= revision && errors(lb, changed).is_empty();
+    let _ = tokio::time::timeout(SETTLE, lb.wait_for(stand)).await;
 }
 
-/// Waits for errors of the `changed` services.
+/// Waits until `lb` serves what was asked of it as `revision`, but not for long.
+pub(crate) async fn applied(mut lb: watch::Receiver<Observed>, revision: u64) {
+    let _ = tokio::time::timeout(SETTLE, lb.wait_for(|lb| lb.applied >= revision)).await;
+}
+
+/// Waits until `lb` has tried the listeners of the `changed` services out.
 ///
 /// # Errors
 /// Why their listeners do not stand.
 pub(crate) async fn listens(
     mut lb: watch::Receiver<Observed>,
+    revision: u64,
     changed: &BTreeSet<ServiceName>,
 ) -> Result<(), Vec<String>> {
     if changed.is_empty() {
@@ -85,9 +95,12 @@ pub(crate) async fn listens(
     }
     let count = u32::try_from(changed.len()).unwrap_or(u32::MAX);
     let patience = TRIAL.saturating_add(TRIAL_OF_EACH.saturating_mul(count));
-    let failed = lb.wait_for(|lb| !errors(lb, changed).is_empty());
-    match tokio::time::timeout(patience, failed).await {
-        Ok(Ok(lb)) => Err(errors(&lb, changed)),
+    let tried = lb.wait_for(|lb| lb.applied >= revision || !errors(lb, changed).is_empty());
+    match tokio::time::timeout(patience, tried).await {
+        Ok(Ok(lb)) => {
+            let errors = errors(&lb, changed);
+            if errors.is_empty() { Ok(()) } else { Err(errors) }
+        }
         // An engine that ended is noticed elsewhere.
         Ok(Err(_)) | Err(_) => Ok(()),
     }

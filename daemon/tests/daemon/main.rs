@@ -57,11 +57,16 @@ fn a_second_one_with_a_socket_of_its_own_is_refused_too() {
 fn a_reload_applies_the_difference_or_nothing() {
     let node = Node::start(&config(""));
     let before = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
-    assert_eq!(node.command(&["reload"]), "nothing changed\n");
+    let told = node.command(&["reload"]);
+    assert!(told.starts_with("nothing changed\nread and checked in "), "{told}");
 
     node.write(&config("").replace("port: 80,", "port: 81,"));
-    let told = node.command(&["reload"]);
-    assert!(told.contains("service web: port") && told.contains("81"), "{told}");
+    let told: serde_json::Value = serde_json::from_str(&node.command(&["reload", "--json"])).unwrap();
+    assert_eq!(told["changes"][0]["what"], "service web", "{told}");
+    assert!(told["changes"][0]["how"].as_str().unwrap().contains("81"), "{told}");
+    for time in ["read_ms", "applied_ms"] {
+        assert!(told[time].as_f64().unwrap() > 0.0, "{told}");
+    }
     let status = node.status();
     assert_eq!(status["services"][0]["ports"], "81");
     assert_eq!(status["groups"][0]["transitions"], before["groups"][0]["transitions"], "no VIP moved");

@@ -14,3 +14,20 @@ fn an_engine_whose_worker_ends_says_so_by_ending() {
     });
     drop(desired);
 }
+
+#[test]
+fn the_revision_of_a_table_is_told_once_every_worker_has_it() {
+    let (desired, seen) = watch::channel(Desired { revision: 7, ..Desired::default() });
+    let mut observed = start(seen, Options::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut told = |revision| {
+        let told = observed.wait_for(|observed| observed.applied == revision);
+        runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(20), told).await })
+            .unwrap()
+            .unwrap();
+    };
+    told(7);
+    desired.send_modify(|desired| desired.revision = 8);
+    told(8);
+}

@@ -56,7 +56,7 @@ fn tables() -> Tables {
 
 fn table(services: &[ServiceDesired]) -> Desired {
     let services = services.iter().map(|one| (one.service.name.clone(), Arc::new(one.clone())));
-    Desired { services: services.collect() }
+    Desired { services: services.collect(), ..Desired::default() }
 }
 
 fn flow() -> Flow {

@@ -133,7 +133,10 @@ impl Lab {
             protected: false,
             backends,
         };
-        let desired = Desired { services: [(self.service.name.clone(), Arc::new(service))].into() };
+        let desired = Desired {
+            services: [(self.service.name.clone(), Arc::new(service))].into(),
+            ..Desired::default()
+        };
         self.apply_desired(&desired)
     }
 
@@ -672,7 +675,10 @@ fn an_address_moves_between_services() {
                 ServiceDesired { service: Arc::new(service.clone()), up: true, protected: false, backends };
             (service.name.clone(), Arc::new(desired))
         });
-        assert_eq!(lab.apply_desired(&Desired { services: services.into() }), Vec::<String>::new());
+        assert_eq!(
+            lab.apply_desired(&Desired { services: services.into(), ..Desired::default() }),
+            Vec::<String>::new()
+        );
     }
     for vip in [vip, other] {
         assert!(is_answered(&client_of(SocketAddr::new(vip, 5353))));

@@ -169,7 +169,7 @@ impl Proxy {
 
 pub fn table(services: Vec<ServiceDesired>) -> Desired {
     let named = |service: ServiceDesired| (service.service.name.clone(), Arc::new(service));
-    Desired { services: services.into_iter().map(named).collect() }
+    Desired { services: services.into_iter().map(named).collect(), ..Desired::default() }
 }
 
 pub fn vip(service: &ServiceDesired) -> SocketAddr {

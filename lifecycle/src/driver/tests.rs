@@ -169,3 +169,13 @@ async fn an_engine_that_ends_is_named() {
     let failed = tokio::time::timeout(PATIENCE, handle.failed()).await.expect("in time");
     assert_eq!(failed, "lb");
 }
+
+#[tokio::test]
+async fn each_revision_reaches_the_data_plane_even_if_its_table_stays() {
+    let (handle, mut played) = play();
+    let first = handle.apply(handle.config());
+    until(&mut played.lb_desired, |desired| desired.revision == first).await;
+    let second = handle.try_out(None);
+    assert!(second > first);
+    until(&mut played.lb_desired, |desired| desired.revision == second && desired.services.len() == 1).await;
+}

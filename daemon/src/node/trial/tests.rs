@@ -1,24 +1,42 @@
 use super::*;
 use fulcrum_lb::ServiceObserved;
 
+const BEFORE: u64 = 6;
+const TRIAL: u64 = 7;
+
 fn observed(errors: &[&str]) -> Observed {
     let errors = errors.iter().map(|error| (*error).to_owned()).collect();
     let service = ServiceObserved { errors, ..ServiceObserved::default() };
-    Observed { services: [(ServiceName::new("web"), service)].into(), ..Observed::default() }
+    let services = [(ServiceName::new("web"), service)].into();
+    Observed { services, applied: BEFORE, ..Observed::default() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_consent() {
     let (_lb, seen) = watch::channel(observed(&[]));
     let web = BTreeSet::from([ServiceName::new("web")]);
-    assert_eq!(listens(seen, &web).await, Ok(()));
+    assert_eq!(listens(seen, TRIAL, &web).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the clock of the test, which stands still")]
+async fn it_ends_when_the_data_plane_says_that_all_stand() {
+    let (lb, seen) = watch::channel(observed(&[]));
+    let web = BTreeSet::from([ServiceName::new("web")]);
+    let begun = tokio::time::Instant::now();
+    let trial = tokio::spawn(async move { listens(seen, TRIAL, &web).await });
+    tokio::task::yield_now().await;
+    assert!(!trial.is_finished(), "what was applied before says nothing");
+    lb.send_modify(|observed| observed.applied = TRIAL);
+    assert_eq!(trial.await.unwrap(), Ok(()));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_a_changed_service_counts() {
     let (lb, seen) = watch::channel(observed(&[]));
     let web = BTreeSet::from([ServiceName::new("web")]);
-    let trial = listens(seen, &web);
+    let trial = listens(seen, TRIAL, &web);
     lb.send_replace(observed(&["address in use"]));
     assert_eq!(trial.await, Err(vec!["service web: address in use".to_owned()]));
 }
@@ -27,7 +45,7 @@ async fn an_error_of_a_changed_service_counts() {
 async fn an_error_of_another_service_does_not() {
     let (_lb, seen) = watch::channel(observed(&["address in use"]));
     let other = BTreeSet::from([ServiceName::new("other")]);
-    assert_eq!(listens(seen, &other).await, Ok(()));
+    assert_eq!(listens(seen, TRIAL, &other).await, Ok(()));
 }
 
 fn control_plane(change: impl FnOnce(String) -> String) -> Config {
