@@ -6,6 +6,7 @@
 mod frr;
 mod fulcrum;
 mod keepalived;
+mod memory;
 mod namespace;
 mod nginx;
 mod pair;
@@ -17,6 +18,7 @@ mod switch;
 pub use frr::Frr;
 pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};
+pub use memory::MemoryLimit;
 pub use namespace::Namespace;
 pub use nginx::Nginx;
 pub use pair::{GROUP, Pair, Plan, PlannedNode, wait_served_by};
@@ -102,6 +104,14 @@ impl Lab {
         self.switch.plug_in(&machine)?;
         machine.configure()?;
         Ok(machine)
+    }
+
+    /// A limit on the memory of what is put into it.
+    ///
+    /// # Errors
+    /// The kernel has no control groups for memory.
+    pub fn memory_limit(&self, bytes: u64) -> Result<MemoryLimit> {
+        MemoryLimit::new(&self.prefix, bytes)
     }
 
     /// Prints the end of every log, for a failed test.

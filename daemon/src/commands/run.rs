@@ -31,6 +31,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode, Failure> {
     let socket = boot.config.admin.socket.clone();
     let lock = lock::take(&socket)?;
     raise_limit_on_files();
+    go_before_the_guard();
     boot.announce(file);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,6 +66,22 @@ fn raise_limit_on_files() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!(limit = limit.current, "the limit on open files could not be raised");
+    }
+}
+
+/// When memory runs out the guard must live, to take the addresses away: it goes as low as it may, and so this
+/// process stays above. Where it may not go to the least (-1000), as in a container, this one is raised by more
+/// than the guard's memory is worth.
+fn go_before_the_guard() {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let set = |score: i32| std::fs::write(SCORE, score.to_string());
+    let begun = std::fs::read_to_string(SCORE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let own = begun
+        .map(|begun| if set(-1000).is_ok() { begun.max(-900) } else { begun.saturating_add(300).min(1000) });
+    if own.is_none_or(|own| set(own).is_err()) {
+        tracing::warn!(
+            "the score for want of memory could not be set: the guard may be ended before the daemon"
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 //! another living one uses. A process belongs to a lab if its network namespace does.
 
 use super::namespace::DIRECTORY;
-use super::output;
+use super::{memory, output};
 use crate::error::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -58,9 +58,10 @@ fn is_alive(pid: u32) -> bool {
 /// The process ids in the names of all labs that exist.
 fn owners() -> BTreeSet<u32> {
     let temporary = std::env::temp_dir();
-    [Path::new(DIRECTORY), &temporary]
+    [Path::new(DIRECTORY).to_owned(), temporary]
         .into_iter()
-        .flat_map(names)
+        .chain(memory::directory())
+        .flat_map(|directory| names(&directory))
         .filter_map(|name| name.strip_prefix(MARK)?.strip_prefix('-')?.split('-').next()?.parse().ok())
         .collect()
 }
@@ -89,6 +90,9 @@ pub(super) fn remove(prefix: &str) {
     }
     for name in namespaces {
         output("ip", &["netns", "del", &name]).ok();
+    }
+    if let Some(limits) = memory::directory() {
+        names(&limits).into_iter().filter(ours).for_each(|name| memory::remove(&limits.join(name)));
     }
     if std::env::var_os("FULCRUM_LAB_KEEP").is_some() {
         return;

@@ -44,9 +44,16 @@ fn prepare() {
     sys::set_process_name(c"fulcrum-guard");
     // Each of these needs a capability that may be missing; the guard works without.
     let _ = rustix::process::setsid();
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+    spare_from_want_of_memory();
     let _ = sys::lock_memory();
     let _ = sys::schedule_round_robin(PRIORITY);
+}
+
+/// When memory runs out others go first, the daemon among them: as far down as this process may go.
+fn spare_from_want_of_memory() {
+    let steps = (-10..=0).map(|step: i32| step.saturating_mul(100));
+    let _ =
+        steps.map(|score| std::fs::write("/proc/self/oom_score_adj", score.to_string())).find(Result::is_ok);
 }
 
 struct Group {

@@ -1,0 +1,68 @@
+//! A limit on the memory of processes, as `MemoryMax=` of a service manager sets it.
+
+use super::output;
+use crate::LabError;
+use crate::error::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A control group with a limit on memory. The lab's sweep removes it.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    path: PathBuf,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(name: &str, bytes: u64) -> Result<Self> {
+        let hierarchy = hierarchy()?;
+        let path = hierarchy.root.join(name);
+        fs::create_dir(&path).context(format!("make {}", path.display()))?;
+        let limit = path.join(hierarchy.limit);
+        fs::write(&limit, bytes.to_string()).context(format!("write {}", limit.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Has a command run in it.
+    pub fn hold(&self, command: &mut Command) {
+        let mut held = Command::new("sh");
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", self.path.display());
+        held.arg("-c").arg(enter).arg(command.get_program()).args(command.get_args());
+        *command = held;
+    }
+}
+
+struct Hierarchy {
+    root: PathBuf,
+    /// The file that takes the limit.
+    limit: &'static str,
+}
+
+/// Where the kernel limits memory: version 1 or 2 of its control groups.
+fn hierarchy() -> Result<Hierarchy> {
+    let mounts = fs::read_to_string("/proc/mounts").context("read /proc/mounts")?;
+    let mounts = || mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let of_version_1 = mounts().find(|words| {
+        words.get(2) == Some(&"cgroup")
+            && words.get(3).is_some_and(|options| options.split(',').any(|option| option == "memory"))
+    });
+    if let Some(root) = of_version_1.and_then(|words| words.get(1).map(PathBuf::from)) {
+        return Ok(Hierarchy { root, limit: "memory.limit_in_bytes" });
+    }
+    let of_version_2 = mounts().find(|words| words.get(2) == Some(&"cgroup2"));
+    let root = of_version_2.and_then(|words| words.get(1).map(PathBuf::from));
+    let root = root.ok_or_else(|| LabError::new("no control groups are mounted: memory can't be limited"))?;
+    let children = root.join("cgroup.subtree_control");
+    fs::write(&children, "+memory").context(format!("write {}", children.display()))?;
+    Ok(Hierarchy { root, limit: "memory.max" })
+}
+
+/// Where limits are, each a directory by its name.
+pub(super) fn directory() -> Option<PathBuf> {
+    hierarchy().ok().map(|hierarchy| hierarchy.root)
+}
+
+/// Removes one, once its processes are gone.
+pub(super) fn remove(path: &Path) {
+    output("rmdir", &[&path.display().to_string()]).ok();
+}
