@@ -6,11 +6,13 @@
 
 mod messages;
 mod monitor;
+mod routes;
 mod view;
 
 pub(crate) use messages::{add_address, delete_address, device_delete, device_set_up, macvlan_add};
 use messages::{dump_addresses, dump_links};
 pub(crate) use monitor::{Change, Monitor};
+pub(crate) use routes::Routes;
 pub(crate) use view::{InterfaceState, View};
 
 use crate::sys::set_int_option;

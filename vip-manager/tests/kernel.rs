@@ -175,6 +175,27 @@ fn a_vip_removed_by_hand_comes_back() {
 }
 
 #[test]
+fn a_route_to_a_vip_removed_by_hand_comes_back() {
+    let lab = Lab::new(1);
+    let one = lab.start(1, 1, "vips=10.9.0.100,10.9.0.101,fd09::100");
+    wait_until("node 1 leads", || one.leads() && lab.pings(VIP) && lab.pings(VIP6));
+    let routed =
+        |family: &str, vip: &str| lab.ip(1, &format!("{family} route show table local {vip}")).contains(vip);
+    for (family, vip) in [("-4", VIP), ("-6", VIP6)] {
+        assert!(routed(family, vip));
+        lab.ip(1, &format!("{family} route del local {vip} dev lo table local"));
+        wait_until("the route is back", || routed(family, vip));
+        assert!(lab.pings(vip));
+    }
+    wait_until("it is told", || one.now()["events"]["routes_restored"] == 2);
+    // An address that goes with its route is no such case.
+    lab.ip(1, "addr del 10.9.0.101/32 dev lo");
+    wait_until("the VIP is back", || lab.holders(1, "10.9.0.101") == [1]);
+    assert!(lab.pings("10.9.0.101"));
+    assert!(one.leads());
+}
+
+#[test]
 fn an_interface_vanishes_and_returns() {
     let lab = Lab::new(2);
     let (one, two) = pair(&lab, "vips=10.9.0.100");

@@ -5,6 +5,7 @@ mod guarding;
 mod keeping;
 mod neighbours;
 mod reading;
+mod routing;
 
 use super::Options;
 use super::addresses::Addresses;
@@ -14,10 +15,11 @@ use super::virtual_mac::{Devices, Kernel};
 use crate::border::{Counters, Desired, Observed, Role};
 use crate::error::StartError;
 use crate::guard::Guard;
-use crate::netlink::{Monitor, Netlink, View, dump_all};
+use crate::netlink::{Monitor, Netlink, Routes, View, dump_all};
 use crate::poller::Poller;
 use crate::settings::Settings;
 use fulcrum_config::{GroupName, Link};
+use routing::Routing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -31,6 +33,7 @@ pub(super) const NEIGHBOUR: u64 = 1;
 const MONITOR: u64 = 2;
 const GUARD: u64 = 3;
 pub(super) const VIRTUAL: u64 = 4;
+const ROUTES: u64 = 5;
 const KINDS: u64 = 8;
 
 /// The token of a socket: which link, which kind.
@@ -53,6 +56,7 @@ pub(super) struct Engine {
     poller: Poller,
     netlink: Netlink,
     monitor: Monitor,
+    routing: Routing,
     pub(super) view: View,
     pub(super) settings: Settings,
     pub(super) guard: Option<Guard>,
@@ -92,6 +96,9 @@ impl Engine {
         let monitor = Monitor::open()
             .and_then(|monitor| poller.add(&monitor, token(0, MONITOR)).map(|()| monitor))
             .map_err(|error| StartError::of("listening for changes of interfaces (netlink)", error))?;
+        let routing = Routes::open()
+            .and_then(|routes| poller.add(&routes, token(0, ROUTES)).map(|()| Routing::new(routes)))
+            .map_err(|error| StartError::of("listening for changes of routes (netlink)", error))?;
         let netlink = Netlink::open().map_err(|error| StartError::of("opening a netlink socket", error))?;
         require_capabilities()?;
         let directory = options.state_directory.as_deref();
@@ -103,6 +110,7 @@ impl Engine {
             poller,
             netlink,
             monitor,
+            routing,
             view: View::default(),
             settings,
             guard: options.guard.clone().map(|command| Guard::new(command, now)),
@@ -212,6 +220,7 @@ impl Engine {
         self.beat(now);
         self.instruct_guard(now);
         self.reconcile_devices(now);
+        self.look_at_routes(now);
         if self.addresses.reconcile(&mut self.groups, &mut self.view, &mut self.netlink, now) {
             self.show.changed();
         }
@@ -245,6 +254,7 @@ impl Engine {
             self.retry_at,
             self.resynchronize_at,
             self.settings_at,
+            self.routing.poll_timeout(),
             self.addresses.poll_timeout(),
             self.devices.poll_timeout(),
             self.show.poll_timeout(),
@@ -287,6 +297,7 @@ impl Engine {
 
     /// Reads all links and addresses anew, now or, if that fails, soon.
     fn resynchronize(&mut self, now: Instant) {
+        self.routing.look(now);
         let read = self.read_all();
         let wait = if read.is_ok() { RESYNCHRONIZE } else { RESYNCHRONIZE_SOON };
         self.resynchronize_at = now.checked_add(wait);

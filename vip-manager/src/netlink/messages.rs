@@ -9,6 +9,7 @@ use netlink_packet_route::address::{
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::IpAddr;
 
@@ -87,4 +88,14 @@ pub(super) fn dump_links() -> RouteNetlinkMessage {
 /// Asks for all addresses of both families.
 pub(super) fn dump_addresses() -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetAddress(AddressMessage::default())
+}
+
+/// Asks for the local routes of each family.
+pub(super) fn dump_local_routes() -> [RouteNetlinkMessage; 2] {
+    [AddressFamily::Inet, AddressFamily::Inet6].map(|family| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        message.header.table = super::routes::TABLE_LOCAL;
+        RouteNetlinkMessage::GetRoute(message)
+    })
 }

@@ -1,6 +1,6 @@
 //! Reading: everything that came in, within bounds.
 
-use super::{Engine, GUARD, KINDS, MONITOR, VIRTUAL, VRRP};
+use super::{Engine, GUARD, KINDS, MONITOR, ROUTES, VIRTUAL, VRRP};
 use crate::advert;
 use crate::driver::link::count;
 use crate::netlink::Change;
@@ -25,6 +25,7 @@ impl Engine {
                 let read = match token.checked_rem(KINDS).unwrap_or(0) {
                     MONITOR => self.read_monitor(now),
                     GUARD => self.read_guard(now),
+                    ROUTES => self.read_routes(now),
                     kind => self.read_link(token / KINDS, kind, now),
                 };
                 budget = budget.saturating_sub(read.max(1));
