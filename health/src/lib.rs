@@ -39,6 +39,7 @@ mod error;
 mod probe;
 mod service;
 mod stall;
+mod sys;
 mod table;
 
 #[cfg(test)]

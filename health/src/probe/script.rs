@@ -4,6 +4,7 @@
 //! leaves nothing behind: the whole group is killed when the probe ends, however it ends.
 
 use super::{Failure, Stage};
+use crate::sys::without_our_protection;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -41,7 +42,8 @@ pub(super) async fn ask(address: SocketAddr, command: &[String], stage: &Stage) 
 
 fn start(program: &str, arguments: &[String], address: SocketAddr) -> std::io::Result<Child> {
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .args([&ip, &port])
         // Ours holds what is meant for us alone, such as the socket of the service manager.
@@ -52,8 +54,9 @@ fn start(program: &str, arguments: &[String], address: SocketAddr) -> std::io::R
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    without_our_protection(&mut command);
+    command.spawn()
 }
 
 /// The end of the program itself decides: what it left running may keep its output open.
