@@ -11,6 +11,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
@@ -87,7 +88,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
     match route {
         Route::Status => off_loop(node, |node| json(StatusCode::OK, &node.status())).await,
         Route::Metrics => off_loop(node, metrics_page).await,
-        Route::Health => health(node),
+        Route::Health => health(node.handle().since_beat()),
         Route::Ready => off_loop(node, ready).await,
         Route::Reload(unprotected) => reload(node, caller, unprotected).await,
         Route::Handover(group) => handover(node, caller, group).await,
@@ -115,8 +116,7 @@ fn metrics_page(node: &Node) -> Answer {
     }
 }
 
-fn health(node: &Node) -> Answer {
-    let since = node.handle().since_beat();
+fn health(since: Duration) -> Answer {
     if since < STUCK {
         text(StatusCode::OK, "text/plain", "ok\n".to_owned())
     } else {

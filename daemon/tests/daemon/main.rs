@@ -258,3 +258,23 @@ fn a_killed_daemon_leaves_no_address_and_can_start_again() {
     node.restart();
     node.wait("it leads again", |status| status["groups"][0]["role"] == "leader");
 }
+
+#[test]
+fn a_tcp_listener_stands_before_its_address_and_serves_it_whenever_it_is_there() {
+    let node = Node::start(&config("metrics: '10.9.0.100:9100', "));
+    let status = node.wait("it leads", |status| status["groups"][0]["role"] == "leader");
+    assert!(!status["alarms"].to_string().contains("admin.metrics"), "{status}");
+    let ask = || node.ask_tcp("10.9.0.100:9100", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(ask().ends_with("ok\n"), "by the VIP, which came after the listener");
+
+    let foreign = Node::start(&config("metrics: '10.9.0.55:9100', "));
+    foreign.wait("it is up without the address", |status| {
+        status["ready"] == true && !status["alarms"].to_string().contains("admin.metrics")
+    });
+    let ask = || foreign.ask_tcp("10.9.0.55:9100", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    for time in ["first", "second"] {
+        foreign.ip(&["address", "add", "10.9.0.55/32", "dev", "lo"]);
+        assert!(ask().ends_with("ok\n"), "the {time} time");
+        foreign.ip(&["address", "delete", "10.9.0.55/32", "dev", "lo"]);
+    }
+}

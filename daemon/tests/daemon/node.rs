@@ -209,6 +209,13 @@ impl Node {
         self.hold_namespace().addresses()
     }
 
+    /// Runs `ip` in its namespace.
+    #[track_caller]
+    pub(crate) fn ip(&self, arguments: &[&str]) {
+        let status = self.hold_namespace().enter(|| program("ip").args(arguments).status().expect("ip"));
+        assert!(status.success(), "ip {arguments:?}");
+    }
+
     /// What the admin socket answers.
     pub(crate) fn get(&self, path: &str) -> String {
         let stream = UnixStream::connect(self.socket()).expect("it listens");
