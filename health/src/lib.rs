@@ -48,3 +48,6 @@ mod fixtures;
 pub use border::{BackendHealth, Counters, Desired, Observed, Options, ServiceHealth, TargetHealth, Verdict};
 pub use driver::start;
 pub use error::StartError;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use probe::fuzzing;

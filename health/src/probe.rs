@@ -3,6 +3,8 @@
 mod connect;
 mod dns;
 mod echo;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grpc;
 mod http;
 mod icmp;

@@ -14,13 +14,16 @@ pub(super) async fn ask(address: SocketAddr, name: &str, record: &str, stage: &S
     socket.send(&bytes).await?;
     stage.set("waiting for the DNS answer");
     loop {
-        let answer = Message::from_vec(&udp::receive(&socket).await?)
-            .map_err(|error| Failure::Answer(format!("not a DNS answer ({error})")))?;
-        // An answer to an older query of another process that had our port.
-        if answer.metadata.id == query.metadata.id && answer.metadata.message_type == MessageType::Response {
-            return judge(&query, &answer);
+        if let Some(result) = judge(&query, &udp::receive(&socket).await?) {
+            return result;
         }
     }
+}
+
+/// Whether `answer` is a good one to such a query.
+#[cfg(feature = "fuzzing")]
+pub(super) fn is_good_answer(name: &str, record: &str, id: u16, answer: &[u8]) -> bool {
+    query(name, record, id).is_ok_and(|query| judge(&query, answer).is_some_and(|result| result.is_ok()))
 }
 
 fn query(name: &str, record: &str, id: u16) -> Result<Message, Failure> {
@@ -34,7 +37,18 @@ fn query(name: &str, record: &str, id: u16) -> Result<Message, Failure> {
     Ok(query)
 }
 
-fn judge(query: &Message, answer: &Message) -> Result<(), Failure> {
+/// What `answer` says to `query`; nothing if it is to another one, of a process that had our port before.
+fn judge(query: &Message, answer: &[u8]) -> Option<Result<(), Failure>> {
+    let answer = match Message::from_vec(answer) {
+        Ok(answer) => answer,
+        Err(error) => return Some(Err(Failure::Answer(format!("not a DNS answer ({error})")))),
+    };
+    let is_ours =
+        answer.metadata.id == query.metadata.id && answer.metadata.message_type == MessageType::Response;
+    is_ours.then(|| is_without_error(query, &answer))
+}
+
+fn is_without_error(query: &Message, answer: &Message) -> Result<(), Failure> {
     if answer.metadata.response_code != ResponseCode::NoError {
         return Err(Failure::Answer(format!(
             "the DNS answer is an error: {}",
