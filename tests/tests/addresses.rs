@@ -2,7 +2,7 @@
 
 use fulcrum_tests::Result;
 use fulcrum_tests::frames::inject;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, ipv4, ipv6, wait_served_by};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Status, ip_batch, ipv4, ipv6, wait_served_by};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +24,36 @@ fn a_vip_removed_by_hand_comes_back() {
         }
         let probe = pair.probe()?;
         wait_served_by(&probe, &pair.lb1)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_storm_of_changes_that_overflows_loses_no_vip() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let (first, second) = pair.start_both()?;
+        // The standby's own: it does not answer, and must not believe what it missed.
+        let node = &pair.lb2;
+        second.process().freeze()?;
+        let lines: String = (0..4000)
+            .map(|_| "addr add 10.8.0.1/32 dev lo\naddr del 10.8.0.1/32 dev lo\n")
+            .collect::<String>()
+            + "addr add 10.77.0.100/32 dev lo\n";
+        ip_batch(Some(node.namespace()), &lines)?;
+        second.process().thaw()?;
+        wait_until("the address that it missed to be gone", LONG, || {
+            !node.has_address(ipv4(100)).unwrap_or(true)
+        })?;
+        wait_until("the loss to be counted", LONG, || {
+            let lost = |status: Status| status.0.pointer("/counters/vip_manager/netlink_overflows")?.as_u64();
+            second.status().ok().and_then(lost) > Some(0)
+        })?;
+        assert_eq!(first.status()?.role(GROUP), Some("leader"));
+        second.wait_hears_leader(GROUP)?;
+        let probe = pair.probe()?;
+        first.process().kill_with_children()?;
+        wait_served_by(&probe, &pair.lb2)?;
         Ok(())
     });
 }

@@ -1,10 +1,12 @@
 //! Lies, garbage and exhaustion.
 
 use fulcrum_tests::frames::inject;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair, wait_served_by};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair, ipv6, wait_served_by};
 use fulcrum_tests::probe::{Session, request};
 use fulcrum_tests::wait::{run_for, wait_until};
-use pnet::util::checksum;
+use pnet::packet::ip::IpNextHeaderProtocol;
+use pnet::util::{checksum, ipv6_checksum};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(15);
@@ -34,6 +36,45 @@ fn a_rogue_of_priority_254_that_is_no_peer_is_ignored_and_counted() {
             advert([10, 77, 0, 66], [10, 77, 0, 11], [2, 0, 0, 0, 0, 0x11], 254),
             advert([10, 77, 0, 66], [224, 0, 0, 18], [1, 0, 0x5e, 0, 0, 18], 254),
         ];
+        for _ in 0..20 {
+            inject(&rogue, &lies)?;
+            run_for(Duration::from_millis(20));
+            assert_eq!(first.status()?.role(GROUP), Some("leader"));
+        }
+        wait_until("the refusals to be counted", LONG, || refused(&first) > before)?;
+        assert_eq!(second.status()?.role(GROUP), Some("standby"));
+        Ok(())
+    });
+}
+
+/// The same over IPv6, from fd77::66, for fd77::100 (RFC 9568 sections 5.1.2 and 5.2.8).
+fn advert_v6(to: Ipv6Addr, to_mac: [u8; 6], priority: u8) -> Vec<u8> {
+    let [from, vip] = [66, 100].map(|number| match ipv6(number) {
+        IpAddr::V6(address) => address,
+        IpAddr::V4(_) => Ipv6Addr::UNSPECIFIED,
+    });
+    let message =
+        |sum: u16| [&[0x31, 51, priority, 1, 0, 10][..], &sum.to_be_bytes(), &vip.octets()].concat();
+    let message = message(ipv6_checksum(&message(0), 3, &[], &from, &to, IpNextHeaderProtocol(112)));
+    let header = [&[0x6c, 0, 0, 0, 0, 24, 112, 255][..], &from.octets(), &to.octets()].concat();
+    [&to_mac[..], &[2, 0, 0, 0, 0, 0x66], &[0x86, 0xdd], &header, &message].concat()
+}
+
+#[test]
+fn a_rogue_of_priority_254_over_ipv6_that_is_no_peer_is_ignored_and_counted() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        pair.plan.vips = vec![ipv6(100)];
+        pair.plan.group.push("adverts: unicast".into());
+        let rogue = lab.machine("rogue", 66)?;
+        let (first, second) = pair.start_both()?;
+        let refused =
+            |node: &Fulcrum| node.status().map_or(0, |status| status.counter(GROUP, "refused_not_a_peer"));
+        let before = refused(&first);
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+        let IpAddr::V6(own) = pair.lb1.ipv6() else { unreachable!() };
+        let lies =
+            [advert_v6(own, [2, 0, 0, 0, 0, 0x11], 254), advert_v6(group, [0x33, 0x33, 0, 0, 0, 0x12], 254)];
         for _ in 0..20 {
             inject(&rogue, &lies)?;
             run_for(Duration::from_millis(20));

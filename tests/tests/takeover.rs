@@ -2,7 +2,7 @@
 
 use fulcrum_tests::Result;
 use fulcrum_tests::frames::NeighbourProbe;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, wait_served_by};
+use fulcrum_tests::lab::{Fault, Fulcrum, GROUP, Lab, Machine, Pair, wait_served_by};
 use fulcrum_tests::probe::{Probe, Sample, Timeline};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use rustix::process::Signal;
@@ -238,6 +238,48 @@ fn the_two_lose_each_other_and_meet_again() {
         scene.assert_alone(&leader)?;
         let gap = scene.probe.finish().since(event).longest_gap();
         assert!(gap < WITHOUT_SERVICE_AT_MOST, "{gap:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_leader_that_is_not_heard_gives_way_to_the_one_that_is() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab, |_| {})?;
+        let (lb1, lb2) = (scene.pair.lb1.clone(), scene.pair.lb2.clone());
+        let event = now();
+        // It hears the other, and is not heard.
+        lab.switch().add([Fault::Between(lb1.port(), lb2.port())])?;
+        scene.second.wait_leader(GROUP)?;
+        scene.first.wait_hears_leader(GROUP)?;
+        let status = scene.first.status()?;
+        let reason = status.group(GROUP).and_then(|group| group.get("reason")?.as_str()).map(str::to_owned);
+        assert!(reason.as_deref().is_some_and(|reason| reason.contains("one-way cut")), "{reason:?}");
+        scene.assert_alone(&lb2)?;
+        lab.switch().heal()?;
+        run_for(Duration::from_secs(1));
+        assert_eq!(scene.first.status()?.role(GROUP), Some("standby"), "and that lasts after the heal");
+        scene.assert_moved(event, "one-way cut: the leader is not heard")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_standby_that_is_not_heard_changes_nothing() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab, |_| {})?;
+        let (lb1, lb2) = (scene.pair.lb1.clone(), scene.pair.lb2.clone());
+        let event = now();
+        // The leader hears nothing of the standby, which has nothing to say, and is heard.
+        lab.switch().add([Fault::Between(lb2.port(), lb1.port())])?;
+        for _ in 0..10 {
+            run_for(Duration::from_millis(200));
+            assert_eq!(scene.first.status()?.role(GROUP), Some("leader"));
+            assert_eq!(scene.second.status()?.role(GROUP), Some("standby"));
+        }
+        scene.assert_alone(&lb1)?;
+        let seen = scene.probe.finish().since(event);
+        assert_eq!(seen.failed(), 0, "{:?}", seen.outcomes());
         Ok(())
     });
 }

@@ -79,7 +79,8 @@ fn config(machine: &Machine, router: &VirtualRouter) -> String {
     }
     if let Some(peer) = router.unicast_peer {
         let own = if is_ipv6 { machine.ipv6() } else { machine.ipv4() };
-        writeln!(text, "  unicast_src_ip {own}\n  unicast_peer {{\n    {peer}\n  }}").ok();
+        // Without a TTL keepalived sends unicast adverts over IPv6 with a hop limit of 64, which the RFC forbids.
+        writeln!(text, "  unicast_src_ip {own}\n  unicast_ttl 255\n  unicast_peer {{\n    {peer}\n  }}").ok();
     }
     text.push_str("  virtual_ipaddress {\n");
     for vip in &router.vips {

@@ -56,6 +56,15 @@ impl<'a> Scene<'a> {
         Ok(Self { lab, kind, pair, router, neighbours, _web: web })
     }
 
+    /// The same with unicast adverts on both sides.
+    pub(crate) fn unicast(mut self) -> Self {
+        let ours = &self.pair.lb1;
+        let is_ipv6 = self.router.vips.iter().any(IpAddr::is_ipv6);
+        self.router.unicast_peer = Some(if is_ipv6 { ours.ipv6() } else { ours.ipv4() });
+        self.pair.plan.group.push("adverts: unicast".into());
+        self
+    }
+
     pub(crate) fn ours(&self) -> Result<Fulcrum> {
         self.pair.start(&self.pair.lb1)
     }

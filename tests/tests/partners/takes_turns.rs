@@ -6,8 +6,18 @@ use fulcrum_tests::lab::{GROUP, Kind, Lab};
 
 /// The partner leads; it loses power and we take over; it returns and does not preempt; we stop and it leads.
 fn we_take_over_and_give_back(kind: Kind, family: Family) {
+    take_over_and_give_back(kind, family, false);
+}
+
+/// The same with unicast adverts.
+fn we_take_over_and_give_back_by_unicast(kind: Kind, family: Family) {
+    take_over_and_give_back(kind, family, true);
+}
+
+fn take_over_and_give_back(kind: Kind, family: Family, unicast: bool) {
     Lab::run(|lab| -> Result<()> {
         let scene = Scene::new(lab, kind, family, 150, false)?;
+        let scene = if unicast { scene.unicast() } else { scene };
         let partner = scene.partner()?;
         scene.wait_alone(&partner.mac(&scene.router))?;
         let ours = scene.ours()?;
@@ -92,4 +102,14 @@ each! {
     keepalived_ipv6: Keepalived, Ipv6;
     frr_ipv4: Frr, Ipv4;
     frr_ipv6: Frr, Ipv6;
+}
+
+#[test]
+fn keepalived_by_unicast_over_ipv4() {
+    we_take_over_and_give_back_by_unicast(Kind::Keepalived, Family::Ipv4);
+}
+
+#[test]
+fn keepalived_by_unicast_over_ipv6() {
+    we_take_over_and_give_back_by_unicast(Kind::Keepalived, Family::Ipv6);
 }

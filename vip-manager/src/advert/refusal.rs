@@ -12,7 +12,10 @@ pub enum Refusal {
     #[error("not IP protocol 112")]
     NotVrrp,
     /// It was forwarded by a router, or forged from afar.
-    #[error("its TTL or hop limit is {0}, not 255: it does not come from this link")]
+    #[error(
+        "its TTL or hop limit is {0}, not 255, so it does not come from this link; or it does, and is keepalived's \
+         unicast over IPv6: set `unicast_ttl 255` on the sender"
+    )]
     HopLimit(u8),
     /// VRRPv2.
     #[error("it speaks VRRPv2; with keepalived, set `vrrp_version 3` on the sender")]
