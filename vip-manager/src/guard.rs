@@ -27,8 +27,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// A guard that lived for this long is forgiven its earlier deaths.
 const LIVED_LONG: Duration = Duration::from_secs(30);
 
-/// A guard that leaves beats unread for so long, and so many of them, does not work.
-const DEAF: Duration = Duration::from_secs(1);
+/// A guard that leaves beats unread for so long, and so many of them, does not work. To start one takes more than a
+/// second on a slow machine.
+const DEAF: Duration = Duration::from_secs(3);
 const DEAF_BEATS: u32 = 5;
 
 /// How to start the guard: a program that calls [`guard_main`], usually this very program with a hidden
