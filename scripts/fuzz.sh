@@ -18,6 +18,7 @@ for source in fuzz/fuzz_targets/*.rs; do
     mkdir -p "$work/$name"
     seeds=""
     if [ "$name" = config ]; then seeds=config/examples; fi
+    if [ -d "fuzz/seeds/$name" ]; then seeds="fuzz/seeds/$name"; fi
     if "$CARGO_TARGET_DIR/$host/release/$name" "$work/$name" $seeds -max_total_time="$seconds" \
         -artifact_prefix="$work/" >"$work/$name.log" 2>&1; then
         echo "$name: $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$work/$name.log") inputs, none crashed it"

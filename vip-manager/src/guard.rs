@@ -32,6 +32,14 @@ const LIVED_LONG: Duration = Duration::from_secs(30);
 const DEAF: Duration = Duration::from_secs(3);
 const DEAF_BEATS: u32 = 5;
 
+/// Reads a message to the guard and writes it again; `None` if it is none. Only for fuzzing: messages go between a
+/// process and its child.
+#[doc(hidden)]
+#[must_use]
+pub fn reread_guard_message(bytes: &[u8]) -> Option<Vec<u8>> {
+    ToGuard::decode(bytes)?.encode().ok()
+}
+
 /// How to start the guard: a program that calls [`guard_main`], usually this very program with a hidden
 /// subcommand. It finds its channel as standard input.
 #[derive(Debug, Clone)]

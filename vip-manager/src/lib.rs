@@ -29,4 +29,6 @@ pub use border::{
 };
 pub use driver::{Options, start};
 pub use error::StartError;
+#[doc(hidden)]
+pub use guard::reread_guard_message;
 pub use guard::{GuardCommand, guard_main};

@@ -129,7 +129,7 @@ impl<'a> Child<'a> {
                 sender = sockets.next();
             }
         }
-        if let Ok(message) = serde_json::from_slice(buffer.get(..length).unwrap_or_default()) {
+        if let Some(message) = ToGuard::decode(buffer.get(..length).unwrap_or_default()) {
             self.handle_message(message, sender);
         }
         Read::Message

@@ -41,6 +41,16 @@ pub(super) enum ToGuard {
 }
 
 impl ToGuard {
+    /// The bytes of one datagram.
+    pub(super) fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+
+    /// What a datagram says; `None` if it is no message.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
     /// The messages that say what to do for a group.
     pub(super) fn group(name: &str, orders: Option<&Orders>) -> Vec<Self> {
         let name = name.to_owned();

@@ -58,7 +58,7 @@ impl Process {
 
     /// Sends one message, never waiting: a guard that does not read is as good as none.
     pub(super) fn send(&self, message: &ToGuard, socket: Option<&OwnedFd>) -> io::Result<()> {
-        let bytes = serde_json::to_vec(message)?;
+        let bytes = message.encode()?;
         if bytes.len() > MAX_BYTES {
             return Err(io::Error::other("a group is too large for the guard"));
         }
