@@ -213,14 +213,19 @@ impl Node {
             .map_err(|diagnostics| self.refusal(&diagnostics))
     }
 
-    /// Tries the listeners of `new` out, and applies it if they stand. Gives the revision of that.
+    /// Tries the listeners of `new` out, and applies it if they stand. Gives the revision by which all of its
+    /// services are served.
     async fn put_in_force(&self, old: &Config, new: &Arc<Config>) -> Result<u64, Refusal> {
         let lb = self.handle.lb();
         let changed = trial::changed(old, new, &lb.borrow());
+        if changed.is_empty() {
+            return Ok(self.handle.apply(Arc::clone(new)));
+        }
         // The groups and checks hear of it only when its listeners stand.
-        let table = (!changed.is_empty()).then(|| Arc::new(trial::table(old, new)));
-        let revision =
-            self.handle.try_out(table.map(|table| Trial { table: Some(table), services: changed.clone() }));
+        let table = trial::table(old, new);
+        let is_whole = table.services.len() == new.services.len();
+        let trial = Trial { table: Some(Arc::new(table)), services: changed.clone() };
+        let revision = self.handle.try_out(Some(trial));
         if let Err(errors) = trial::listens(lb.clone(), revision, &changed).await {
             let revision = self.handle.try_out(Some(Trial { table: None, services: changed.clone() }));
             trial::settles(lb, revision, &changed).await;
@@ -233,7 +238,9 @@ impl Node {
                 diagnostics: errors,
             });
         }
-        Ok(self.handle.apply(Arc::clone(new)))
+        let applied = self.handle.apply(Arc::clone(new));
+        // What was tried out is served already.
+        Ok(if is_whole { revision } else { applied })
     }
 
     /// As [`keep`], off the loop that serves signals: it waits for the disk.

@@ -40,8 +40,9 @@ pub(crate) fn lost_of_control_plane(old: &Config, new: &Config) -> Vec<String> {
 /// Services of `new` that `old` does not have like this, and that did not fail already.
 pub(crate) fn changed(old: &Config, new: &Config, lb: &Observed) -> BTreeSet<ServiceName> {
     let failed = |name| lb.services.get(name).is_some_and(|observed| !observed.errors.is_empty());
-    let is_new = |name| old.services.get(name) != new.services.get(name) && !failed(name);
-    new.services.keys().filter(|name| is_new(*name)).cloned().collect()
+    let services = new.services.iter();
+    let changed = services.filter(|(name, service)| old.services.get(*name) != Some(*service));
+    changed.map(|(name, _)| name).filter(|name| !failed(*name)).cloned().collect()
 }
 
 /// What `lb` serves while the listeners of `new` are tried out: those of both. A listener of `old` that is in the
