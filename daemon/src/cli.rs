@@ -185,18 +185,19 @@ Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.ya
         site: SiteOptions,
 
         /// The port that clients connect to.
-        #[arg(long, default_value_t = 80)]
+        #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
 
         /// A server, as address:port; several times.
-        #[arg(long = "backend", value_name = "ADDRESS:PORT", required = true)]
+        #[arg(long = "backend", value_name = "ADDRESS:PORT", required = true, value_parser = server)]
         backends: Vec<SocketAddr>,
     },
 
     /// Two (or more) nodes in front of the Kubernetes API; works before the first apiserver exists.
     #[command(after_help = "\
 Example:
-  fulcrum init control-plane --node lb-1=10.0.0.11 --node lb-2=10.0.0.12 --vip 10.0.0.100 --interface eth0 \\
+  fulcrum init control-plane --node lb-1=10.0.0.11 --node lb-2=10.0.0.12 \\
+      --vip 10.0.0.100 --interface eth0 \\
       --apiserver 10.0.0.21 --apiserver 10.0.0.22 --apiserver 10.0.0.23
 
 Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml.")]
@@ -205,11 +206,11 @@ Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.ya
         site: SiteOptions,
 
         /// The port of the VIP and of the apiservers.
-        #[arg(long, default_value_t = 6443)]
+        #[arg(long, default_value_t = 6443, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
 
         /// A machine with an apiserver; several times. It need not exist yet.
-        #[arg(long = "apiserver", value_name = "ADDRESS", required = true)]
+        #[arg(long = "apiserver", value_name = "ADDRESS", required = true, value_parser = address)]
         apiservers: Vec<IpAddr>,
     },
 }
@@ -221,7 +222,7 @@ pub(crate) struct SiteOptions {
     pub(crate) nodes: Vec<NodeOption>,
 
     /// An address that moves between them; several times.
-    #[arg(long = "vip", value_name = "ADDRESS", required = true)]
+    #[arg(long = "vip", value_name = "ADDRESS", required = true, value_parser = address)]
     pub(crate) vips: Vec<IpAddr>,
 
     /// The interface that the VIPs live behind.
@@ -229,7 +230,7 @@ pub(crate) struct SiteOptions {
     pub(crate) interface: String,
 
     /// A network on it [default: the /24 or /64 around each VIP]; several times.
-    #[arg(long = "network", value_name = "NETWORK")]
+    #[arg(long = "network", value_name = "NETWORK", value_parser = network)]
     pub(crate) networks: Vec<IpNet>,
 
     /// The virtual router identifier, one that no other router on the network uses.
@@ -243,4 +244,16 @@ pub(crate) struct SiteOptions {
     /// Replace files that are there.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+fn server(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write address:port, such as 10.0.0.21:8080 or [2001:db8::21]:8080".to_owned())
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "write an address, such as 10.0.0.100 or 2001:db8::100".to_owned())
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_| "write a network and its length, such as 10.0.0.0/24".to_owned())
 }

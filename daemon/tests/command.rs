@@ -205,3 +205,24 @@ fn a_viewer_group_that_is_not_there_is_named() {
         &["no-such-group", "create it, or correct admin.viewer_group"],
     );
 }
+
+#[test]
+fn an_option_of_init_that_makes_no_sense_is_answered_with_what_to_write() {
+    let pair = |more: [&str; 2], vip: &str| {
+        let site = ["init", "pair", "--node", "a=10.0.0.1", "--node", "b=10.0.0.2", "--interface", "eth0"];
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = ["--vip", vip, "--directory", directory.path().to_str().expect("a path")];
+        let output = fulcrum(&[&site[..], &options, &more].concat());
+        assert_eq!(std::fs::read_dir(directory.path()).expect("our own").count(), 0, "nothing is written");
+        output
+    };
+    assert_refused(&pair(["--backend", "10.0.0.21"], "10.0.0.100"), 2, &["address:port, such as"]);
+    assert_refused(&pair(["--backend", "10.0.0.21:80"], "10.0.0.300"), 2, &["an address, such as"]);
+    assert_refused(&pair(["--network", "10.0.0.7"], "10.0.0.100"), 2, &["network and its length"]);
+    assert_refused(&pair(["--port", "0"], "10.0.0.100"), 2, &["1..=65535"]);
+    assert_refused(
+        &pair(["--backend", "10.0.0.21:80"], "10.1.0.100"),
+        1,
+        &["no IPv4 address in the networks of eth0", "nothing was written"],
+    );
+}

@@ -21,7 +21,13 @@ pub(crate) fn init(options: Init) -> Result<ExitCode, Failure> {
             (site, files)
         }
     };
-    write(&site, &files.map_err(|mistakes: Diagnostics| Failure::Refused(format!("\n{mistakes}")))?)
+    let refused = |mistakes: Diagnostics| {
+        Failure::Refused(format!(
+            "\n{mistakes}\nnothing was written: the lines above would have been in the files; correct the options \
+             that they come from"
+        ))
+    };
+    write(&site, &files.map_err(refused)?)
 }
 
 fn of(options: &SiteOptions) -> Result<Site, Failure> {
