@@ -27,7 +27,7 @@ impl Echo {
             let mut buffer = [0; 2048];
             while !stopped.load(Ordering::Relaxed) {
                 let Ok((size, from)) = socket.recv_from(&mut buffer) else { continue };
-                let answer = [name.as_bytes(), b" ", &buffer[..size]].concat();
+                let answer = [name.as_bytes(), b" ", buffer.get(..size).unwrap_or_default()].concat();
                 // A client that is gone is no matter.
                 socket.send_to(&answer, from).ok();
             }
@@ -48,7 +48,7 @@ fn ask(socket: &UdpSocket, text: &str) -> Option<String> {
     socket.send(text.as_bytes()).ok()?;
     let mut buffer = [0; 2048];
     let size = socket.recv(&mut buffer).ok()?;
-    let answer = String::from_utf8_lossy(&buffer[..size]).into_owned();
+    let answer = String::from_utf8_lossy(buffer.get(..size)?).into_owned();
     let (backend, said) = answer.split_once(' ')?;
     (said == text).then(|| backend.to_owned())
 }
@@ -109,7 +109,7 @@ fn refused_without_backends(pair: &Pair, node: &Fulcrum) -> fulcrum_tests::Resul
     let check = "check: {type: tcp, interval: 100ms, timeout: 100ms, fall: 1}";
     let gone = pair.plan.file(&node.machine).replace("protocol: udp,", &format!("protocol: udp, {check},"));
     node.reload(&gone)?;
-    let target = SocketAddr::new(pair.plan.vips[0], PORT);
+    let target = SocketAddr::new(pair.service().ip(), PORT);
     wait_until("a refusal", LONG, || {
         let Ok(socket) = client(&pair.client, target) else { return false };
         socket.send(b"anybody?").ok();
