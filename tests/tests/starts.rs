@@ -51,3 +51,20 @@ fn one_leads_whoever_starts_first() {
         Ok(())
     });
 }
+
+#[test]
+fn a_file_that_was_copied_without_its_node_changed_is_told() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let first = pair.start(&pair.lb1)?;
+        first.wait_leader(GROUP)?;
+        let right = pair.plan.file(&pair.lb2);
+        let second = Fulcrum::start(&pair.lb2, &right.replace("node: lb2", "node: lb1"))?;
+        let told = |node: &Fulcrum| {
+            node.status().is_ok_and(|status| status.0["alarms"].to_string().contains("correct 'node:'"))
+        };
+        wait_until("the alarm", Duration::from_secs(15), || told(&second))?;
+        assert!(!told(&first));
+        Ok(())
+    });
+}

@@ -130,6 +130,8 @@ pub enum Reason {
     Stalled(Duration),
     /// An interface it needs is gone or down.
     InterfaceDown(InterfaceName),
+    /// That interface is back.
+    InterfaceBack(InterfaceName),
     /// A track failed.
     TrackFailed(String),
     /// An operator asked for it.
@@ -170,7 +172,10 @@ impl fmt::Display for Reason {
                 let seconds = time.as_secs_f64();
                 write!(f, "this process did not run for {seconds:.3} s, longer than its peers wait")
             }
-            Self::InterfaceDown(interface) => write!(f, "interface {interface} is gone or down"),
+            Self::InterfaceDown(interface) => {
+                write!(f, "interface {interface} is gone, down or has no address")
+            }
+            Self::InterfaceBack(interface) => write!(f, "interface {interface} is back"),
             Self::TrackFailed(track) => write!(f, "track failed: {track}"),
             Self::StandingDown => write!(f, "an operator asked this node to stand down"),
             Self::AddressConflict => write!(f, "another machine uses the addresses"),

@@ -390,7 +390,12 @@ impl Router {
 
     /// RFC 9568 section 6.4.1, the Startup event.
     fn start(&mut self, now: Instant) {
-        self.enter(State::Standby(Standby::new(self.spec.interval, now)), Reason::Started, now);
+        let reason = if let Reason::InterfaceDown(interface) = &self.reason {
+            Reason::InterfaceBack(interface.clone())
+        } else {
+            Reason::Started
+        };
+        self.enter(State::Standby(Standby::new(self.spec.interval, now)), reason, now);
         self.handle_timer(now);
     }
 

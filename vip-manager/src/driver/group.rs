@@ -419,6 +419,7 @@ fn is_handed_over(reason: &Reason) -> bool {
         | Reason::Owner
         | Reason::Stalled(_)
         | Reason::InterfaceDown(_)
+        | Reason::InterfaceBack(_)
         | Reason::AddressConflict
         | Reason::Reconfigured => false,
     }

@@ -288,10 +288,16 @@ fn identity(config: &Config, view: &View, link: &Link) -> Result<Identity, Strin
     };
     match source {
         Some(source) => Ok(Identity { index: interface.index, mac, source, unicast }),
-        None => Err(format!(
-            "interface {name} has no usable {family} address to send adverts from; its VIPs can't be served; add this \
-             node's address to it"
-        )),
+        None => {
+            let which = match family {
+                Family::Ipv4 => "address of this node",
+                Family::Ipv6 => "link-local address (adverts come from there)",
+            };
+            Err(format!(
+                "interface {name} has no usable {family} address to send adverts from; its VIPs can't be served; add \
+                 the {which} to it"
+            ))
+        }
     }
 }
 

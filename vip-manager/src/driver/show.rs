@@ -61,6 +61,7 @@ impl Engine {
         errors.extend(guard.and_then(|guard| guard.error.clone()));
         errors.extend(self.devices.errors.values().cloned());
         errors.extend(self.misplaced());
+        errors.extend(self.mistaken());
         errors.extend(self.links.values().filter_map(|link| link.error.clone()));
         Observed {
             groups: self.groups.iter().map(|(name, group)| (name.clone(), self.group(group))).collect(),
@@ -86,6 +87,26 @@ impl Engine {
             ))
         });
         told.collect()
+    }
+
+    /// A file that was copied from another node and still says that it is that one: both would have the same
+    /// priority, and their peers take each for the other.
+    fn mistaken(&self) -> Option<String> {
+        let config = &self.desired.as_ref()?.config;
+        let name = &config.node;
+        let addresses = &config.nodes.get(name)?.addresses;
+        let is_here = |address: &IpAddr| self.view.elsewhere(*address).is_some();
+        if addresses.iter().any(is_here) {
+            return None;
+        }
+        let others = config.nodes.iter().filter(|(other, _)| *other != name);
+        let (other, address) = others
+            .flat_map(|(other, node)| node.addresses.iter().map(move |address| (other, address)))
+            .find(|(_, address)| is_here(address))?;
+        Some(format!(
+            "this machine has the address {address} of node {other}, and none of node {name}, which it is said to be; \
+             correct 'node:' in its file"
+        ))
     }
 
     fn group(&self, group: &GroupDriver) -> GroupObserved {

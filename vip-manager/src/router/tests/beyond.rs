@@ -63,6 +63,7 @@ fn one_link_of_two_down_is_a_reason_to_offer_and_all_down_to_be_silent() {
     assert_eq!(router.reason(), &Reason::InterfaceDown(InterfaceName::new("eth0")));
     router.handle_link(&ipv4(), Some(OURS), now);
     assert_eq!(router.role(), Role::Standby);
+    assert_eq!(router.reason(), &Reason::InterfaceBack(InterfaceName::new("eth0")));
 }
 
 #[test]
