@@ -16,6 +16,8 @@ const TRIAL: Duration = Duration::from_millis(250);
 const SETTLE: Duration = Duration::from_secs(2);
 /// For each service that changes, besides.
 const TRIAL_OF_EACH: Duration = Duration::from_micros(500);
+/// Of many that do not stand, so many are told, and how many there are.
+const TOLD: usize = 20;
 
 /// Groups of class control-plane, their addresses and their services that `new` does not have any more.
 pub(crate) fn lost_of_control_plane(old: &Config, new: &Config) -> Vec<String> {
@@ -100,11 +102,20 @@ pub(crate) async fn listens(
     match tokio::time::timeout(patience, tried).await {
         Ok(Ok(lb)) => {
             let errors = errors(&lb, changed);
-            if errors.is_empty() { Ok(()) } else { Err(errors) }
+            if errors.is_empty() { Ok(()) } else { Err(in_short(errors)) }
         }
         // An engine that ended is noticed elsewhere.
         Ok(Err(_)) | Err(_) => Ok(()),
     }
+}
+
+fn in_short(mut errors: Vec<String>) -> Vec<String> {
+    let left_out = errors.len().saturating_sub(TOLD);
+    if left_out > 0 {
+        errors.truncate(TOLD);
+        errors.push(format!("... and {left_out} more"));
+    }
+    errors
 }
 
 fn errors(lb: &Observed, changed: &BTreeSet<ServiceName>) -> Vec<String> {

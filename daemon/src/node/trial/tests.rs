@@ -48,6 +48,17 @@ async fn an_error_of_another_service_does_not() {
     assert_eq!(listens(seen, TRIAL, &other).await, Ok(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_ten_thousand_errors_some_are_told_and_how_many_there_are() {
+    let (lb, seen) = watch::channel(observed(&[]));
+    let web = BTreeSet::from([ServiceName::new("web")]);
+    let trial = listens(seen, TRIAL, &web);
+    lb.send_replace(observed(&["too many open files"; 10_000]));
+    let told = trial.await.unwrap_err();
+    assert_eq!(told.len(), TOLD + 1);
+    assert_eq!(told.last().map(String::as_str), Some("... and 9980 more"));
+}
+
 fn control_plane(change: impl FnOnce(String) -> String) -> Config {
     let text = include_str!("../../../../config/examples/control-plane.yaml");
     let parsed = fulcrum_config::parse(&change(text.to_owned()), "control-plane.yaml", "lb-1");
