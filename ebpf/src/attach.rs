@@ -1,0 +1,185 @@
+//! Programs at an interface: by tcx, or by clsact where the kernel is older than 6.6.
+
+use crate::error::{FenceError, system_error};
+use crate::pins::remove;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
+    qdisc_detach_program,
+};
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Where a classifier of ours stands in clsact: before others, and always in the same place, so that a later
+/// life of this process replaces it in one step.
+const PRIORITY: u16 = 1;
+const HANDLE: TcHandle = TcHandle::new(0, 0xf01c);
+
+/// Which way of attaching to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// tcx, or clsact where the kernel has no tcx.
+    #[default]
+    Auto,
+    /// clsact, although there may be tcx.
+    Clsact,
+}
+
+/// How programs are attached to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attachment {
+    /// tcx; pinned, so that it outlives the process.
+    Tcx,
+    /// tcx, for as long as the process lives.
+    TcxUnpinned,
+    /// A classifier of clsact; it outlives the process.
+    Clsact,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "tcx",
+            Self::TcxUnpinned => "tcx, not pinned",
+            Self::Clsact => "clsact",
+        })
+    }
+}
+
+/// One program at one interface. Dropped, it goes, unless it is pinned.
+#[derive(Debug)]
+pub(crate) enum Attached {
+    Tcx(#[allow(dead_code, reason = "the descriptor keeps the link")] FdLink),
+    Pinned(PinnedLink),
+    Clsact(SchedClassifierLink),
+}
+
+impl Attached {
+    pub(crate) fn attachment(&self) -> Attachment {
+        match self {
+            Self::Tcx(_) => Attachment::TcxUnpinned,
+            Self::Pinned(_) => Attachment::Tcx,
+            Self::Clsact(_) => Attachment::Clsact,
+        }
+    }
+
+    /// Takes the program off the interface.
+    pub(crate) fn detach(self) {
+        match self {
+            Self::Tcx(link) => drop(link),
+            // One that went with its interface is gone already.
+            Self::Clsact(link) => drop(link),
+            Self::Pinned(link) => drop(link.unpin()),
+        }
+    }
+
+    /// Leaves the program where it is when this process ends.
+    pub(crate) fn leave(self) {
+        match self {
+            Self::Tcx(link) => drop(link),
+            Self::Pinned(link) => drop(link),
+            Self::Clsact(link) => std::mem::forget(link),
+        }
+    }
+}
+
+/// Attaches `program` to `interface`. What an earlier life of this process attached there is replaced in one step,
+/// or goes only once the new one stands.
+pub(crate) fn attach(
+    program: &mut SchedClassifier,
+    name: &str,
+    interface: &str,
+    direction: TcAttachType,
+    mode: Mode,
+    pin: Option<&Path>,
+) -> Result<Attached, FenceError> {
+    let failed = |error: &(dyn Error + 'static)| {
+        FenceError::of(format!("{name} can't be attached to {interface}"), error)
+    };
+    if mode == Mode::Auto {
+        match tcx(program, interface, direction, pin) {
+            Ok(attached) => {
+                // One of clsact is of an earlier life; mostly there is none.
+                let _ = qdisc_detach_program(interface, direction, name);
+                return Ok(attached);
+            }
+            Err(error) if !is_unknown(error.as_ref()) => return Err(failed(error.as_ref())),
+            Err(_) => {}
+        }
+    }
+    let attached = clsact(program, interface, direction).map_err(|error| failed(error.as_ref()))?;
+    if let Some(pin) = pin {
+        remove(pin);
+    }
+    Ok(attached)
+}
+
+type Failure = Box<dyn Error + 'static>;
+
+fn tcx(
+    program: &mut SchedClassifier,
+    interface: &str,
+    direction: TcAttachType,
+    pin: Option<&Path>,
+) -> Result<Attached, Failure> {
+    if let Some(pin) = pin
+        && let Ok(attached) = replace(program, pin)
+    {
+        return Ok(attached);
+    }
+    // First: a program before it that passes a packet for good would pass it by the fence.
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(interface, direction, options)?;
+    let link = FdLink::try_from(program.take_link(id)?)?;
+    let Some(pin) = pin else { return Ok(Attached::Tcx(link)) };
+    // Of an interface that is gone, or not a link at all.
+    remove(pin);
+    Ok(Attached::Pinned(link.pin(pin)?))
+}
+
+/// The program of an earlier life is exchanged for ours in one step.
+fn replace(program: &mut SchedClassifier, pin: &Path) -> Result<Attached, Failure> {
+    let earlier = FdLink::from(PinnedLink::from_pin(pin)?);
+    let id = program.attach_to_link(SchedClassifierLink::try_from(earlier)?)?;
+    drop(program.take_link(id)?);
+    Ok(Attached::Pinned(PinnedLink::from_pin(pin)?))
+}
+
+fn clsact(
+    program: &mut SchedClassifier,
+    interface: &str,
+    direction: TcAttachType,
+) -> Result<Attached, Failure> {
+    if let Err(error) = qdisc_add_clsact(interface)
+        && system_error_of_tc(&error) != Some(io::ErrorKind::AlreadyExists)
+    {
+        return Err(error.into());
+    }
+    let earlier = SchedClassifierLink::attached(interface, direction, PRIORITY, HANDLE, None)?;
+    let id = match program.attach_to_link(earlier) {
+        Ok(id) => id,
+        Err(_) => {
+            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            program.attach_with_options(interface, direction, TcAttachOptions::Netlink(options))?
+        }
+    };
+    Ok(Attached::Clsact(program.take_link(id)?))
+}
+
+/// Removes what an earlier life attached to another interface by clsact.
+pub(crate) fn detach_by_name(interface: &str, direction: TcAttachType, name: &str) {
+    let _ = qdisc_detach_program(interface, direction, name);
+}
+
+/// Whether the kernel does not know tcx: it says that the argument is invalid.
+fn is_unknown(error: &(dyn Error + 'static)) -> bool {
+    system_error(error).and_then(io::Error::raw_os_error) == Some(rustix::io::Errno::INVAL.raw_os_error())
+}
+
+fn system_error_of_tc(error: &TcError) -> Option<io::ErrorKind> {
+    let TcError::NetlinkError(error) = error else { return None };
+    error.raw_os_error().map(|number| io::Error::from_raw_os_error(number).kind())
+}

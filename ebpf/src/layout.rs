@@ -1,0 +1,72 @@
+//! The fence's maps as `c/include/fence.h` lays them out; both sides assert sizes and offsets.
+
+use std::net::IpAddr;
+
+/// The most VIPs that the fence knows.
+pub const MAX_VIPS: u32 = 16_384;
+/// The most groups.
+pub const MAX_GROUPS: u32 = 4_096;
+
+/// A VIP as the programs look it up: an IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Address(pub [u8; 16]);
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self(address.to_ipv6_mapped().octets()),
+            IpAddr::V6(address) => Self(address.octets()),
+        }
+    }
+}
+
+/// What a group's VIPs may do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// Nothing.
+    Silent = 0,
+    /// Everything.
+    Leading = 1,
+    /// Packets, but never ARP or ND.
+    Draining = 2,
+}
+
+/// One group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Group {
+    state: u32,
+    reserved: u32,
+    epoch: u64,
+    deadline: u64,
+}
+
+impl Group {
+    /// No more is allowed.
+    pub const SILENT: Self = Self::new(State::Silent, 0, 0);
+
+    /// `state` in `epoch`, until `deadline` in nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn new(state: State, epoch: u64, deadline: u64) -> Self {
+        Self { state: state as u32, reserved: 0, epoch, deadline }
+    }
+}
+
+/// What the fence dropped and why, in the order of the counters.
+pub const DROPPED: [&str; 7] = [
+    "fenced_packet_out_silent",
+    "fenced_packet_out_stale",
+    "fenced_neighbour_out_silent",
+    "fenced_neighbour_out_stale",
+    "fenced_neighbour_out_draining",
+    "fenced_packet_in_silent",
+    "fenced_packet_in_stale",
+];
+
+const _: () = assert!(size_of::<Address>() == 16);
+const _: () = assert!(size_of::<Group>() == 24);
+const _: () = assert!(std::mem::offset_of!(Group, state) == 0);
+const _: () = assert!(std::mem::offset_of!(Group, epoch) == 8);
+const _: () = assert!(std::mem::offset_of!(Group, deadline) == 16);

@@ -1,0 +1,85 @@
+//! Where attachments outlive the process: the kernel's file system for BPF objects.
+
+use rustix::fs::statfs;
+use rustix::mount::{MountFlags, mount};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where it is mounted.
+const ROOT: &str = "/sys/fs/bpf";
+/// BPF_FS_MAGIC of linux/magic.h.
+const MAGIC: i64 = 0xcafe_4a11;
+
+/// This network namespace's own directory for pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    directory: PathBuf,
+}
+
+impl Pins {
+    /// Makes the directory, and mounts the file system if it is not.
+    ///
+    /// # Errors
+    /// It can't be mounted or written to; said for people.
+    pub fn open() -> Result<Self, String> {
+        mounted().map_err(|error| format!("{ROOT} could not be mounted: {error}"))?;
+        let namespace = fs::metadata("/proc/thread-self/ns/net")
+            .map_err(|error| format!("this network namespace has no number: {error}"))?
+            .ino();
+        let directory = Path::new(ROOT).join("fulcrum").join(namespace.to_string());
+        fs::create_dir_all(&directory)
+            .map_err(|error| format!("{} could not be made: {error}", directory.display()))?;
+        Ok(Self { directory })
+    }
+
+    /// The file of one attachment. Names have no dots, which this file system forbids, so interfaces go by number.
+    pub(crate) fn path(&self, interface: u32, program: &str) -> PathBuf {
+        self.directory.join(format!("{interface}-{program}"))
+    }
+
+    /// Removes the pins of all interfaces but these.
+    pub(crate) fn retain(&self, keep: impl Fn(u32) -> bool) {
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let index = name.split_once('-').and_then(|(index, _)| index.parse().ok());
+            if index.is_some_and(|index| !keep(index)) {
+                remove(&entry.path());
+            }
+        }
+    }
+
+    /// Removes the directory if nothing is pinned there.
+    pub(crate) fn close(&self) {
+        // One that is not empty stays, and so does the parent that others use.
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// Removes a pin; one that is not there is as good as removed.
+pub(crate) fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, "{} could not be removed", path.display()),
+    }
+}
+
+fn mounted() -> io::Result<()> {
+    if is_mounted() {
+        return Ok(());
+    }
+    mount(
+        "bpf",
+        ROOT,
+        "bpf",
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        Some(c"mode=700"),
+    )?;
+    if is_mounted() { Ok(()) } else { Err(io::Error::other("it is still another file system")) }
+}
+
+fn is_mounted() -> bool {
+    statfs(ROOT).is_ok_and(|found| found.f_type == MAGIC)
+}
