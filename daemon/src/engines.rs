@@ -3,7 +3,7 @@
 use crate::error::Failure;
 use fulcrum_config::Config;
 use fulcrum_lifecycle::{Engine, Engines, data_plane_missing, health_desired, lb_desired, vip_desired};
-use fulcrum_vip_manager::GuardCommand;
+use fulcrum_vip_manager::{Fencing, GuardCommand};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsString;
@@ -42,10 +42,26 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let options = fulcrum_vip_manager::Options {
         guard: Some(guard()),
         state_directory: Some(config.admin.socket.with_extension("state")),
+        fencing: fencing(),
     };
     let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
     Ok(Engines { health, vip, lb })
+}
+
+/// `FULCRUM_FENCE` may ask for another fence than the best: `clsact`, or `off`.
+fn fencing() -> Fencing {
+    match std::env::var("FULCRUM_FENCE").as_deref() {
+        Ok("clsact") => Fencing::Clsact,
+        Ok("off") => Fencing::Off,
+        Ok("" | "auto") | Err(_) => Fencing::Auto,
+        Ok(other) => {
+            tracing::warn!(
+                "FULCRUM_FENCE={other} is not known; write auto, clsact or off; the best fence is used"
+            );
+            Fencing::Auto
+        }
+    }
 }
 
 /// A node that begins with listeners that stand is eligible from the start. It does not wait for long, nor for

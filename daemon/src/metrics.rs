@@ -82,6 +82,14 @@ fn daemon(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         flag(status.ready),
     )?;
     page.value("fulcrum_guard_up", "Whether the guard process lives and is up to date.", flag(status.guard))?;
+    let fence = page.gauge(
+        "fulcrum_fence_kernel",
+        "Whether the kernel itself silences this node at the interface.",
+        &["interface"],
+    )?;
+    for at in &status.fence {
+        fence.with_label_values(&[&at.interface]).set(flag(at.kernel));
+    }
     let config = &status.config;
     let stale = config.state == ConfigState::LastGood || !config.refused.is_empty();
     page.value(
@@ -288,7 +296,7 @@ fn engines(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         "Probes that timed out while this process stood still; they change no verdict.",
         count("stalled"),
     )?;
-    let help = "What happened to the VIP manager as a whole, by name (netlink overflows, stalls, ...).";
+    let help = "What happened to the VIP manager as a whole, by name (netlink overflows, stalls, what the fence dropped and why, ...).";
     let events = page.counter("fulcrum_vip_manager_events_total", help, &["event"])?;
     for (event, count) in of("vip_manager") {
         events.with_label_values(&[event]).inc_by(number(*count));

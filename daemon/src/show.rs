@@ -25,6 +25,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     };
     writeln!(page, "node {}, fulcrum {}, up {}", status.node, status.version, time(status.uptime_seconds))?;
     writeln!(page, "configuration {}, loaded {} ago{state}", config.file, time(config.loaded_seconds_ago))?;
+    for fence in &status.fence {
+        writeln!(page, "fence at {}: {}", fence.interface, fence.what)?;
+    }
     for waits in &status.not_ready {
         writeln!(page, "not ready: {waits}")?;
     }

@@ -24,7 +24,7 @@ pub enum FenceError {
 impl FenceError {
     /// `what` failed because of `error`.
     pub(crate) fn of(what: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
-        if system_error(error).is_some_and(|error| is_forbidden(error)) {
+        if system_error(error).is_some_and(is_forbidden) {
             return Self::Forbidden;
         }
         Self::Failed { what: what.into(), why: chain(error) }

@@ -1,14 +1,17 @@
 //! Objects into the kernel.
 
 use crate::error::FenceError;
+use crate::sys;
 use aya::Ebpf;
 use aya::maps::{Map, MapData, MapError};
 use aya::programs::SchedClassifier;
 
 /// Creates the maps of an object; its programs are loaded one by one.
 pub(crate) fn open(what: &str, object: &[u8]) -> Result<Ebpf, FenceError> {
-    Ebpf::load(object)
-        .map_err(|error| FenceError::of(format!("the maps of the {what} can't be made"), &error))
+    let loaded = Ebpf::load(object);
+    // The loader reads all of the kernel's own types, 30 MB of memory for a moment, although none is asked for here.
+    sys::return_free_memory();
+    loaded.map_err(|error| FenceError::of(format!("the maps of the {what} can't be made"), &error))
 }
 
 /// Takes a map out.

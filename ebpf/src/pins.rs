@@ -1,5 +1,6 @@
 //! Where attachments outlive the process: the kernel's file system for BPF objects.
 
+use crate::sys::has_lost_its_interface;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
 use std::fs;
@@ -28,7 +29,9 @@ impl Pins {
         let namespace = fs::metadata("/proc/thread-self/ns/net")
             .map_err(|error| format!("this network namespace has no number: {error}"))?
             .ino();
-        let directory = Path::new(ROOT).join("fulcrum").join(namespace.to_string());
+        let parent = Path::new(ROOT).join("fulcrum");
+        sweep(&parent);
+        let directory = parent.join(namespace.to_string());
         fs::create_dir_all(&directory)
             .map_err(|error| format!("{} could not be made: {error}", directory.display()))?;
         Ok(Self { directory })
@@ -54,6 +57,22 @@ impl Pins {
     pub(crate) fn close(&self) {
         // One that is not empty stays, and so does the parent that others use.
         let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// Removes what network namespaces that are gone have left: attachments without an interface.
+fn sweep(parent: &Path) {
+    for namespace in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let pins = fs::read_dir(namespace.path()).into_iter().flatten().flatten().map(|pin| pin.path());
+        let mut swept = false;
+        for pin in pins.filter(|pin| has_lost_its_interface(pin).unwrap_or(false)) {
+            remove(&pin);
+            swept = true;
+        }
+        if swept {
+            // One with living attachments stays.
+            let _ = fs::remove_dir(namespace.path());
+        }
     }
 }
 

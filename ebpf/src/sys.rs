@@ -1,9 +1,83 @@
-//! The promises that sharing memory with the kernel's programs takes, and one system call that no wrapper offers.
+//! The promises that sharing memory with the kernel's programs takes, and a question that no wrapper offers.
 #![allow(unsafe_code)]
 
 use crate::layout::{Address, Group};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 // SAFETY: plain integers in a C layout without padding (asserted in layout.rs), valid for any bytes.
 unsafe impl aya::Pod for Address {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Group {}
+
+/// Gives memory that was freed back to the system, where the allocator does not by itself.
+pub(crate) fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and touches only memory that is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Commands of bpf(2), and the type of links by tcx, as in linux/bpf.h.
+const OBJ_GET: i32 = 7;
+const OBJ_GET_INFO_BY_FD: i32 = 15;
+const LINK_TYPE_TCX: u32 = 11;
+
+/// The attributes of OBJ_GET.
+#[repr(C)]
+struct Get {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+/// The attributes of OBJ_GET_INFO_BY_FD.
+#[repr(C)]
+struct GetInfo {
+    descriptor: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The beginning of struct bpf_link_info, as it is for links by tcx.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    interface: u32,
+    attach_type: u32,
+}
+
+/// Whether the link that is pinned at `path` is by tcx, and its interface is gone.
+pub(crate) fn has_lost_its_interface(path: &Path) -> io::Result<bool> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut get = Get { path: name.as_ptr() as u64, descriptor: 0, flags: 0 };
+    let descriptor = bpf(OBJ_GET, &mut get)?;
+    // SAFETY: the kernel has just opened it for this call alone.
+    let link = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let mut info = LinkInfo::default();
+    let descriptor = u32::try_from(link.as_raw_fd()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let length = u32::try_from(size_of::<LinkInfo>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut get_info = GetInfo { descriptor, length, info: (&raw mut info) as u64 };
+    bpf(OBJ_GET_INFO_BY_FD, &mut get_info)?;
+    Ok(info.kind == LINK_TYPE_TCX && info.interface == 0)
+}
+
+/// One call of bpf(2) with the attributes of `command`.
+fn bpf<A>(command: i32, attributes: &mut A) -> io::Result<i32> {
+    // SAFETY: the pointer and the length describe `attributes`, in which only pointers to live memory of the callers
+    // stand; both commands write no more than what is described there.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(|_| io::ErrorKind::InvalidData.into())
+}

@@ -2,7 +2,7 @@
 
 use crate::alarms::alarms;
 use crate::status::{
-    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Group, Leader, Limit, Link, Service,
+    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Fence, Group, Leader, Limit, Link, Service,
     Setting, Status, Track,
 };
 use fulcrum_config::{Config, Family, GroupName};
@@ -80,6 +80,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         groups: config.groups.values().map(|group| group_status(group, snapshots, now)).collect(),
         services: config.services.values().map(|service| service_status(service, snapshots, now)).collect(),
         guard: snapshots.vip.guard,
+        fence: fence(&snapshots.vip),
         ready: not_ready.is_empty(),
         not_ready,
         alarms: alarms(facts, snapshots),
@@ -260,6 +261,15 @@ fn backend_status(
         connections: stats.map_or(0, |stats| stats.connections),
         stats: stats.map_or_else(BTreeMap::new, counters),
     }
+}
+
+fn fence(vip: &fulcrum_vip_manager::Observed) -> Vec<Fence> {
+    let fences = vip.fence.iter().map(|(interface, fence)| Fence {
+        interface: interface.to_string(),
+        kernel: fence.is_kernel(),
+        what: fence.to_string(),
+    });
+    fences.collect()
 }
 
 pub(crate) fn settings(vip: &fulcrum_vip_manager::Observed) -> Vec<Setting> {

@@ -22,6 +22,9 @@ pub struct Status {
     pub services: Vec<Service>,
     /// Whether the guard process lives and has the present state.
     pub guard: bool,
+    /// What silences this node for the VIPs that it does not lead, at each interface with VIPs behind it.
+    #[serde(default)]
+    pub fence: Vec<Fence>,
     /// Configuration applied, listeners stand, first health round done.
     pub ready: bool,
     /// What `ready` still waits for, for people.
@@ -34,6 +37,17 @@ pub struct Status {
     pub limits: BTreeMap<String, Limit>,
     /// Counters of each engine as a whole.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// What silences this node at an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// The interface.
+    pub interface: String,
+    /// Whether the kernel does it, whatever becomes of this process.
+    pub kernel: bool,
+    /// For people: `kernel (tcx)`, `kernel (clsact)`, or `none: ` and why.
+    pub what: String,
 }
 
 /// Which configuration runs.

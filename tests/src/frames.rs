@@ -2,8 +2,10 @@
 //! address.
 
 mod neighbour;
+mod speaker;
 
 pub use neighbour::{NeighbourProbe, neighbour_question};
+pub use speaker::speaks_for;
 
 use crate::LabError;
 use crate::error::{Context, Result};
@@ -40,11 +42,11 @@ impl Capture {
     /// # Errors
     /// There is no such interface.
     pub fn start(
-        namespace: &Arc<Namespace>,
+        namespace: &Namespace,
         interface: &str,
         wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Self> {
-        let (namespace, interface) = (Arc::clone(namespace), interface.to_owned());
+        let interface = interface.to_owned();
         let (_, mut receiver) = namespace.enter(|| open(&interface))??;
         let stop = Arc::new(AtomicBool::new(false));
         let frames = Arc::new(Mutex::new(Vec::new()));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [(&str, &str); 7] = [
+const ROOMS: [(&str, &str); 8] = [
     ("T", "tests"),
     ("V", "vip-manager"),
     ("L", "lb"),
@@ -12,6 +12,7 @@ const ROOMS: [(&str, &str); 7] = [
     ("C", "config"),
     ("Y", "lifecycle"),
     ("D", "daemon"),
+    ("E", "ebpf"),
 ];
 
 #[test]

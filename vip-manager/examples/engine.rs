@@ -10,7 +10,9 @@ use fulcrum_config::{
     Admin, AdvertInterval, Adverts, Class, Config, Group, GroupName, Interface, InterfaceName, Node,
     NodeKind, NodeName, Preempt, Priority, Timing, Track, TrackEffect, Vip, Vrid,
 };
-use fulcrum_vip_manager::{Desired, GroupObserved, GuardCommand, Observed, Options, guard_main, start};
+use fulcrum_vip_manager::{
+    Desired, Fencing, GroupObserved, GuardCommand, Observed, Options, guard_main, start,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::BufRead;
@@ -54,6 +56,11 @@ fn run() -> Result<()> {
     let options = Options {
         guard: (arguments.get("guard").map(String::as_str) != Some("no")).then_some(guard),
         state_directory: arguments.get("state").map(PathBuf::from),
+        fencing: match arguments.get("fence").map(String::as_str) {
+            Some("clsact") => Fencing::Clsact,
+            Some("no") => Fencing::Off,
+            Some(_) | None => Fencing::Auto,
+        },
     };
     let (sender, desired) = watch::channel(first);
     let mut observed = start(desired, options)?;

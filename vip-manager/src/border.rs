@@ -33,10 +33,45 @@ pub struct Observed {
     pub stopped: bool,
     /// The kernel settings this room relies on.
     pub settings: Vec<KernelSetting>,
+    /// Which fence stands at each interface with VIPs behind it.
+    pub fence: BTreeMap<InterfaceName, FenceObserved>,
     /// Errors of this room as a whole, for people (a socket that can't be opened, ...).
     pub errors: Vec<String>,
     /// What happened in this room as a whole, each by name (netlink overflows, stalls, ...).
     pub counters: Counters,
+}
+
+/// What silences this node at an interface for the VIPs that it does not lead, whatever becomes of this process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "fence")]
+pub enum FenceObserved {
+    /// A program in the kernel.
+    Kernel {
+        /// How it is attached: "tcx", "clsact".
+        by: String,
+    },
+    /// Nothing; the guard does what it can.
+    None {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl FenceObserved {
+    /// Whether the kernel does it.
+    #[must_use]
+    pub fn is_kernel(&self) -> bool {
+        matches!(self, Self::Kernel { .. })
+    }
+}
+
+impl fmt::Display for FenceObserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel { by } => write!(f, "kernel ({by})"),
+            Self::None { reason } => write!(f, "none: {reason}"),
+        }
+    }
 }
 
 /// A kernel setting this room relies on.

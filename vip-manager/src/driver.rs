@@ -5,6 +5,7 @@
 
 mod addresses;
 mod engine;
+mod fence;
 mod group;
 mod link;
 mod rivals;
@@ -29,12 +30,26 @@ pub struct Options {
     /// Where the kernel settings that were changed are remembered, to be put back by a later life of this
     /// process. Without it they are forgotten when it crashes.
     pub state_directory: Option<PathBuf>,
+    /// Which fence to use.
+    pub fencing: Fencing,
+}
+
+/// Which fence silences this node for the VIPs that it does not lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fencing {
+    /// The best that the kernel takes.
+    #[default]
+    Auto,
+    /// In the kernel by clsact, as on kernels before 6.6, although there may be tcx.
+    Clsact,
+    /// None.
+    Off,
 }
 
 /// Starts the engine on a thread of its own. It ends, in good order, when the sender of `desired` is dropped.
 ///
 /// Needs the capabilities `CAP_NET_ADMIN` (addresses, kernel settings) and `CAP_NET_RAW` (adverts, ARP, ND);
-/// with `CAP_SYS_NICE` it runs with real-time scheduling.
+/// with `CAP_SYS_NICE` it runs with real-time scheduling, with `CAP_BPF` and `CAP_PERFMON` the kernel fences it.
 ///
 /// # Errors
 /// What this room can't work without is missing.
@@ -64,7 +79,7 @@ fn run(
     };
     runtime.block_on(async {
         // Before the thread becomes a real-time one: the guard is not to inherit that.
-        let engine = Engine::new(options, observed, clock());
+        let engine = Engine::new(options, observed, clock);
         match engine {
             Ok(engine) => {
                 let _ = started.send(Ok(()));

@@ -10,6 +10,7 @@ pub mod arp;
 mod border;
 mod driver;
 mod error;
+mod fence;
 pub mod frame;
 pub mod gateway;
 mod guard;
@@ -24,10 +25,10 @@ mod sys;
 pub mod track;
 
 pub use border::{
-    AddressState, Advice, Counters, Desired, GroupObserved, KernelSetting, LinkObserved, Observed, PeerSeen,
-    Reason, Role, TrackObserved,
+    AddressState, Advice, Counters, Desired, FenceObserved, GroupObserved, KernelSetting, LinkObserved,
+    Observed, PeerSeen, Reason, Role, TrackObserved,
 };
-pub use driver::{Options, start};
+pub use driver::{Fencing, Options, start};
 pub use error::StartError;
 #[doc(hidden)]
 pub use guard::reread_guard_message;

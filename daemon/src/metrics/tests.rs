@@ -30,6 +30,7 @@ fn status() -> Status {
                 "weight": 1.0, "backup": false, "connections": 3, "stats": {"connected": 4},
             }],
         }],
+        "fence": [{"interface": "eth0", "kernel": true, "what": "kernel (tcx)"}],
         "guard": true, "ready": true, "not_ready": [],
         "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
         "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
@@ -53,6 +54,7 @@ fn values_are_those_of_the_status() {
         "fulcrum_alarms{severity=\"critical\"} 1",
         "fulcrum_alarms{severity=\"warning\"} 0",
         "fulcrum_config_stale 0",
+        "fulcrum_fence_kernel{interface=\"eth0\"} 1",
         "fulcrum_health_probes_total 21",
         "fulcrum_vip_manager_events_total{event=\"stalls\"} 1",
     ] {

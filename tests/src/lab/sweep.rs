@@ -15,6 +15,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 const MARK: &str = "fulcrum-lab";
+/// Where a node keeps its fence, by its network namespace.
+const FENCES: &str = "/sys/fs/bpf/fulcrum";
 
 /// What the names of a process's lab begin with.
 pub(super) fn prefix(owner: u32, lab: u32) -> String {
@@ -87,6 +89,10 @@ pub(super) fn remove(prefix: &str) {
         for pid in processes_in(&inodes) {
             kill_process(pid, Signal::KILL).ok();
         }
+    }
+    // What silences a dead node's addresses outlives it; with its namespace gone it silences nothing.
+    for inode in inodes {
+        fs::remove_dir_all(Path::new(FENCES).join(inode.to_string())).ok();
     }
     for name in namespaces {
         output("ip", &["netns", "del", &name]).ok();

@@ -3,6 +3,7 @@
 use super::process::feed;
 use super::{Machine, Namespace, ip_batch};
 use crate::error::{Context, Result};
+use crate::frames::Capture;
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -119,6 +120,18 @@ impl Switch {
             command.args(["-f", "-"]);
             feed(command, &ruleset)
         })?
+    }
+
+    /// Watches the cable of a machine; keeps the frames, of both ways, that `wanted` wants.
+    ///
+    /// # Errors
+    /// It is not plugged in.
+    pub fn watch(
+        &self,
+        machine: &Machine,
+        wanted: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Capture> {
+        Capture::start(&self.namespace, &machine.port(), wanted)
     }
 
     /// Pulls the cable: the machine sees its carrier go.

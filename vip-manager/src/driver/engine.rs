@@ -9,6 +9,7 @@ mod routing;
 
 use super::Options;
 use super::addresses::Addresses;
+use super::fence::Fence;
 use super::group::GroupDriver;
 use super::link::{LinkDriver, Update, count};
 use super::virtual_mac::{Devices, Kernel};
@@ -66,6 +67,9 @@ pub(super) struct Engine {
     /// The addresses of groups that are not configured any more, until they are gone.
     dropped: BTreeMap<GroupName, BTreeSet<IpAddr>>,
     addresses: Addresses,
+    pub(super) fence: Fence,
+    /// Groups or their addresses changed: the fence must be told which it guards.
+    fence_due: bool,
     pub(super) devices: Devices,
     pub(super) counters: Counters,
     /// Of the kernel settings, by interface.
@@ -90,8 +94,9 @@ impl Engine {
     pub(super) fn new(
         options: &Options,
         observed: watch::Sender<Observed>,
-        now: Instant,
+        clock: impl Fn() -> Instant,
     ) -> Result<Self, StartError> {
+        let now = clock();
         let poller = Poller::new().map_err(|error| StartError::of("waiting for packets (epoll)", error))?;
         let monitor = Monitor::open()
             .and_then(|monitor| poller.add(&monitor, token(0, MONITOR)).map(|()| monitor))
@@ -119,6 +124,8 @@ impl Engine {
             groups: BTreeMap::new(),
             dropped: BTreeMap::new(),
             addresses: Addresses::default(),
+            fence: Fence::new(options.fencing, clock),
+            fence_due: true,
             devices: Devices::default(),
             counters: Counters::default(),
             setting_errors: BTreeMap::new(),
@@ -183,6 +190,8 @@ impl Engine {
                 }
             }
         }
+        self.fence_due = true;
+        self.update_fenced();
         self.update_links(now);
         self.update_fitness(now);
         if stopping {
@@ -226,6 +235,7 @@ impl Engine {
         }
         // And it forgets nothing before it is undone.
         self.instruct_guard(now);
+        self.update_fenced();
         // The kernel may have kept us waiting for its lock.
         let now = clock();
         self.handle_pause(now);
@@ -358,6 +368,10 @@ impl Engine {
         }
         for group in self.groups.values_mut() {
             group.update_links(&self.links, now);
+        }
+        let interfaces = self.links.keys().map(|link| link.interface.clone()).collect();
+        if !self.stopped && self.fence.attach(&interfaces, &self.view) {
+            self.show.changed();
         }
     }
 

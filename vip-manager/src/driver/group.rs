@@ -5,6 +5,7 @@ use super::rivals::{Claim, Rivals};
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role};
+use crate::fence::Permit;
 use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
 use crate::guard::Orders;
@@ -394,6 +395,18 @@ impl GroupDriver {
         }
         let addresses = self.ours().map(|address| (loopback, address));
         Some(Orders { resignations, addresses: addresses.collect(), devices, down_interval: self.patience() })
+    }
+
+    /// What its VIPs may do on this node.
+    pub(super) fn permit(&self, now: Instant) -> Permit {
+        if self.leading && self.router.role() == Role::Leader {
+            let interval = self.group.advert_interval.duration();
+            return Permit::Leading { interval, patience: self.patience() };
+        }
+        match self.linger_until {
+            Some(until) if now < until => Permit::Draining { until },
+            Some(_) | None => Permit::Silent,
+        }
     }
 
     /// Peers have waited at least this long when they take over.

@@ -62,6 +62,8 @@ impl Engine {
         errors.extend(self.devices.errors.values().cloned());
         errors.extend(self.misplaced());
         errors.extend(self.mistaken());
+        let mut counters = self.counters.clone();
+        self.fence.count_into(&mut counters);
         errors.extend(self.links.values().filter_map(|link| link.error.clone()));
         Observed {
             groups: self.groups.iter().map(|(name, group)| (name.clone(), self.group(group))).collect(),
@@ -69,7 +71,8 @@ impl Engine {
             stopped: self.stopped,
             settings: self.settings.shown(),
             errors,
-            counters: self.counters.clone(),
+            fence: self.fence.observed(),
+            counters,
         }
     }
 

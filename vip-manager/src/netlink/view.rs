@@ -101,6 +101,12 @@ impl View {
         self.interfaces.values().find(|interface| interface.name == name)
     }
 
+    /// The names of all links but these, by index.
+    pub(crate) fn names_but(&self, indexes: &BTreeSet<u32>) -> Vec<String> {
+        let others = self.interfaces.values().filter(|interface| !indexes.contains(&interface.index));
+        others.map(|interface| interface.name.clone()).collect()
+    }
+
     /// The loopback.
     pub(crate) fn loopback(&self) -> Option<&InterfaceState> {
         self.interfaces.values().find(|interface| interface.loopback)

@@ -6,8 +6,14 @@ use crate::router::Action;
 use std::time::Instant;
 
 impl Engine {
-    /// Does what the routers want done.
+    /// Does what the routers want done. The kernel's fence opens before anything of a group is sent, and closes
+    /// before its addresses go.
     pub(super) fn act(&mut self, now: Instant) {
+        self.act_for_routers(now);
+        self.fence.update(&self.groups, &mut self.counters, now);
+    }
+
+    fn act_for_routers(&mut self, now: Instant) {
         for (name, group) in &mut self.groups {
             while let Some(action) = group.router.poll_action() {
                 match action {

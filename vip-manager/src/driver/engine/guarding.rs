@@ -5,9 +5,9 @@ use crate::border::Role;
 use crate::driver::group::GroupDriver;
 use crate::driver::link::count;
 use crate::guard::{FromGuard, Guard};
-use fulcrum_config::GroupName;
+use fulcrum_config::{GroupName, Priority};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,31 @@ impl Engine {
         }
     }
 
+    /// Tells the fence which addresses it guards: those of every group but this node's own, and those that are not
+    /// gone yet.
+    pub(super) fn update_fenced(&mut self) {
+        if !self.fence_due || self.stopped {
+            return;
+        }
+        let Some(config) = self.desired.as_ref().map(|desired| &desired.config) else { return };
+        let mut fenced = BTreeMap::new();
+        for (name, addresses) in &self.dropped {
+            fenced.extend(addresses.iter().map(|address| (*address, name.clone())));
+        }
+        let is_owner =
+            |group: &&GroupDriver| group.group.priorities.get(&config.node) == Some(&Priority::OWNER);
+        let groups = || self.groups.values().filter(|group| !is_owner(group));
+        for group in groups() {
+            fenced.extend(group.ours().map(|address| (address, group.group.name.clone())));
+        }
+        // An address that moved is its new group's.
+        for group in groups() {
+            fenced.extend(group.group.vips.iter().map(|vip| (vip.address, group.group.name.clone())));
+        }
+        self.fence.set_vips(&fenced);
+        self.fence_due = !self.dropped.is_empty() || self.groups.values().any(GroupDriver::has_former);
+    }
+
     /// Tells the guard once per advert interval that this process runs.
     pub(super) fn beat(&mut self, now: Instant) {
         let Some(interval) = self.beat_interval() else {
@@ -132,6 +157,10 @@ impl Engine {
         self.stopped = true;
         self.reconcile_devices(now);
         self.settings.restore();
+        // A VIP that stays local stays fenced.
+        if !self.groups.values().any(|group| group.held) {
+            self.fence.stop();
+        }
         if let Some(guard) = &mut self.guard {
             Guard::stop(guard);
         }

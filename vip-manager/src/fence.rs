@@ -1,0 +1,78 @@
+//! What the kernel's fence is told of a group: a state, and until when it holds.
+//!
+//! The heartbeat of a group that this node leads lasts for as long as its peers wait at least, and is renewed by
+//! the loop that sends the adverts: if that stands still, the kernel silences the group before a peer leads it.
+
+use std::time::{Duration, Instant};
+
+/// What a group's VIPs may do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// Nothing.
+    Silent,
+    /// Everything, for `patience` from the last time that this was said, which is at least every `interval`.
+    Leading {
+        /// Between adverts.
+        interval: Duration,
+        /// The least that peers wait before they take over.
+        patience: Duration,
+    },
+    /// Packets of what goes on, but neither ARP nor ND.
+    Draining {
+        /// Its end.
+        until: Instant,
+    },
+}
+
+/// What to tell the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Silent.
+    Silent,
+    /// Leading until then.
+    Leading(Instant),
+    /// Draining until then.
+    Draining(Instant),
+}
+
+/// What the kernel knows of one group; a new one is silent.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    told: Order,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { told: Order::Silent }
+    }
+}
+
+impl Heartbeat {
+    /// What the kernel must be told now, if anything. Only once it was told: [`Heartbeat::handle_told`].
+    pub(crate) fn poll_order(&self, permit: Permit, now: Instant) -> Option<Order> {
+        let order = match permit {
+            Permit::Silent => Order::Silent,
+            Permit::Draining { until } => Order::Draining(until),
+            Permit::Leading { interval, patience } => {
+                let until = now.checked_add(patience)?;
+                if let Order::Leading(told) = self.told
+                    // Adverts are due every interval; the turn of the loop may come a little early.
+                    && told <= until
+                    && until.saturating_duration_since(told).saturating_mul(2) < interval
+                {
+                    return None;
+                }
+                Order::Leading(until)
+            }
+        };
+        (order != self.told).then_some(order)
+    }
+
+    /// The kernel knows it.
+    pub(crate) fn handle_told(&mut self, order: Order) {
+        self.told = order;
+    }
+}
+
+#[cfg(test)]
+mod tests;

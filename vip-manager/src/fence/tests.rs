@@ -1,0 +1,64 @@
+use super::*;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(300);
+const LEADING: Permit = Permit::Leading { interval: INTERVAL, patience: PATIENCE };
+
+#[allow(clippy::disallowed_methods, reason = "any moment will do")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn tell(heartbeat: &mut Heartbeat, permit: Permit, now: Instant) -> Option<Order> {
+    let order = heartbeat.poll_order(permit, now)?;
+    heartbeat.handle_told(order);
+    Some(order)
+}
+
+#[test]
+fn a_new_group_is_silent_and_needs_not_be_told() {
+    assert_eq!(Heartbeat::default().poll_order(Permit::Silent, start()), None);
+}
+
+#[test]
+fn a_leader_is_renewed_once_per_interval_and_never_beyond_its_peers_patience() {
+    let (mut heartbeat, start) = (Heartbeat::default(), start());
+    assert_eq!(tell(&mut heartbeat, LEADING, start), Some(Order::Leading(start + PATIENCE)));
+    assert_eq!(tell(&mut heartbeat, LEADING, start + Duration::from_millis(10)), None);
+    // A turn that comes a little early counts.
+    let next = start + Duration::from_millis(99);
+    assert_eq!(tell(&mut heartbeat, LEADING, next), Some(Order::Leading(next + PATIENCE)));
+    let late = start + Duration::from_secs(5);
+    assert_eq!(tell(&mut heartbeat, LEADING, late), Some(Order::Leading(late + PATIENCE)));
+}
+
+#[test]
+fn what_was_not_told_is_tried_again() {
+    let (mut heartbeat, start) = (Heartbeat::default(), start());
+    assert!(heartbeat.poll_order(LEADING, start).is_some());
+    assert!(heartbeat.poll_order(LEADING, start).is_some());
+    assert!(tell(&mut heartbeat, LEADING, start).is_some());
+    assert_eq!(heartbeat.poll_order(LEADING, start), None);
+}
+
+#[test]
+fn each_change_is_told_at_once_and_draining_has_one_end() {
+    let (mut heartbeat, start) = (Heartbeat::default(), start());
+    tell(&mut heartbeat, LEADING, start);
+    let until = start + Duration::from_millis(150);
+    assert_eq!(tell(&mut heartbeat, Permit::Draining { until }, start), Some(Order::Draining(until)));
+    assert_eq!(tell(&mut heartbeat, Permit::Draining { until }, start + INTERVAL), None);
+    assert_eq!(tell(&mut heartbeat, Permit::Silent, start + INTERVAL), Some(Order::Silent));
+    assert_eq!(tell(&mut heartbeat, Permit::Silent, start + INTERVAL * 2), None);
+    let again = start + INTERVAL * 3;
+    assert_eq!(tell(&mut heartbeat, LEADING, again), Some(Order::Leading(again + PATIENCE)));
+}
+
+#[test]
+fn a_shorter_patience_is_told() {
+    let (mut heartbeat, start) = (Heartbeat::default(), start());
+    tell(&mut heartbeat, LEADING, start);
+    let shorter = Permit::Leading { interval: INTERVAL / 10, patience: PATIENCE / 10 };
+    let order = tell(&mut heartbeat, shorter, start + INTERVAL / 10);
+    assert_eq!(order, Some(Order::Leading(start + INTERVAL / 10 + PATIENCE / 10)));
+}
