@@ -196,9 +196,6 @@ impl Fence {
     /// Takes it off every interface: nothing holds the node back any more.
     pub fn stop(mut self) {
         self.retain(|_| false, &[]);
-        if let Some(pins) = &self.pins {
-            pins.close();
-        }
     }
 }
 
@@ -208,6 +205,9 @@ const DROP: u32 = 2;
 impl Drop for Fence {
     fn drop(&mut self) {
         std::mem::take(&mut self.attached).into_values().flatten().for_each(Attached::leave);
+        if let Some(pins) = &self.pins {
+            pins.close();
+        }
     }
 }
 
