@@ -45,34 +45,14 @@ pub(crate) fn http_check() -> HttpCheck {
 
 pub(crate) fn service(name: &str, check: Option<Check>, backends: &[SocketAddr]) -> Service {
     let backend = |address: &SocketAddr| {
-        Arc::new(Backend {
-            name: BackendName::new(&address.to_string()),
-            address: BackendAddress { ip: address.ip(), port: Some(address.port()) },
-            weight: Weight::ONE,
-            backup: false,
-            drain: false,
-        })
+        let name = BackendName::new(&address.to_string());
+        Arc::new(Backend::new(name, BackendAddress { ip: address.ip(), port: Some(address.port()) }))
     };
+    let vips = vec!["192.0.2.1".parse().unwrap()];
     Service {
-        name: ServiceName::new(name),
-        group: GroupName::new("group"),
-        vips: vec!["192.0.2.1".parse().unwrap()],
-        protocol: Protocol::Tcp,
-        ports: PortRange::single(80),
-        mode: Mode::Auto,
-        balance: Balance::Maglev,
         backends: backends.iter().map(backend).collect(),
         check: check.map(Arc::new),
-        quorum: Quorum::default(),
-        slow_start: None,
-        on_down: OnDown::Drain,
-        timeouts: Timeouts::default(),
-        proxy_protocol: ProxyProtocol::default(),
-        sources: Vec::new(),
-        limits: Limits::default(),
-        transparent: false,
-        log: None,
-        udp: UdpOptions::default(),
+        ..Service::new(ServiceName::new(name), GroupName::new("group"), vips, 80)
     }
 }
 

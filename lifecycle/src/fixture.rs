@@ -1,10 +1,9 @@
 //! Small configurations and observations for tests.
 
 use fulcrum_config::{
-    Admin, AdvertInterval, Adverts, Backend, BackendAddress, BackendName, Balance, Check, CheckKind, Class,
-    Config, Group, GroupName, Interface, InterfaceName, Limits, Mode, Node, NodeKind, NodeName, OnDown,
-    PortRange, Preempt, Priority, Protocol, ProxyProtocol, Quorum, Service, ServiceName, Timeouts, Timing,
-    UdpOptions, Vip, Vrid, Weight,
+    Admin, AdvertInterval, Adverts, Backend, BackendAddress, BackendName, Check, CheckKind, Class, Config,
+    Group, GroupName, Interface, InterfaceName, Node, NodeKind, NodeName, Preempt, Priority, Service,
+    ServiceName, Timing, Vip, Vrid,
 };
 use fulcrum_health::{BackendHealth, Observed, ServiceHealth, TargetHealth, Verdict};
 use std::collections::{BTreeMap, HashMap};
@@ -17,13 +16,8 @@ pub(crate) fn vip() -> IpAddr {
 }
 
 pub(crate) fn backend(name: &str) -> Backend {
-    Backend {
-        name: BackendName::new(name),
-        address: BackendAddress { ip: "10.1.0.1".parse().expect("an address"), port: Some(8080) },
-        weight: Weight::ONE,
-        backup: false,
-        drain: false,
-    }
+    let ip = "10.1.0.1".parse().expect("an address");
+    Backend::new(BackendName::new(name), BackendAddress { ip, port: Some(8080) })
 }
 
 pub(crate) fn service<const N: usize>(name: &str, backends: [Backend; N]) -> Service {
@@ -39,25 +33,9 @@ pub(crate) fn service<const N: usize>(name: &str, backends: [Backend; N]) -> Ser
         jitter_percent: 0,
     };
     Service {
-        name: ServiceName::new(name),
-        group: GroupName::new("main"),
-        vips: vec![vip()],
-        protocol: Protocol::Tcp,
-        ports: PortRange::single(80),
-        mode: Mode::Auto,
-        balance: Balance::Maglev,
         backends: backends.into_iter().map(Arc::new).collect(),
         check: Some(Arc::new(check)),
-        quorum: Quorum::default(),
-        slow_start: None,
-        on_down: OnDown::Drain,
-        timeouts: Timeouts::default(),
-        proxy_protocol: ProxyProtocol::default(),
-        sources: Vec::new(),
-        limits: Limits::default(),
-        transparent: false,
-        log: None,
-        udp: UdpOptions::default(),
+        ..Service::new(ServiceName::new(name), GroupName::new("main"), vec![vip()], 80)
     }
 }
 

@@ -50,6 +50,34 @@ pub struct Service {
     pub udp: UdpOptions,
 }
 
+impl Service {
+    /// A service of one port for TCP with all that a file need not say, and no backends yet.
+    #[must_use]
+    pub fn new(name: ServiceName, group: GroupName, vips: Vec<IpAddr>, port: u16) -> Self {
+        Self {
+            name,
+            group,
+            vips,
+            protocol: Protocol::Tcp,
+            ports: PortRange::single(port),
+            mode: Mode::Auto,
+            balance: Balance::Maglev,
+            backends: Vec::new(),
+            check: None,
+            quorum: Quorum::default(),
+            slow_start: None,
+            on_down: OnDown::default(),
+            timeouts: Timeouts::default(),
+            proxy_protocol: ProxyProtocol::default(),
+            sources: Vec::new(),
+            limits: Limits::default(),
+            transparent: false,
+            log: None,
+            udp: UdpOptions::default(),
+        }
+    }
+}
+
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,6 +157,14 @@ pub struct Backend {
     pub drain: bool,
 }
 
+impl Backend {
+    /// One with all that a file need not say.
+    #[must_use]
+    pub fn new(name: BackendName, address: BackendAddress) -> Self {
+        Self { name, address, weight: Weight::ONE, backup: false, drain: false }
+    }
+}
+
 /// Where a backend listens. Without a port it is the one the client connected to, for port ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendAddress {
@@ -189,6 +225,12 @@ pub enum OnDown {
     },
     /// They go on; only new ones go elsewhere.
     Drain,
+}
+
+impl Default for OnDown {
+    fn default() -> Self {
+        Self::Reset { spread: Duration::from_secs(5) }
+    }
 }
 
 /// Timeouts of the proxy.

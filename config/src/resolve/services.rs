@@ -15,7 +15,6 @@ use crate::table::Or;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Where each service listens: by address and protocol, its ports, its name and where they stand.
 type Listeners = HashMap<(IpAddr, Protocol), Vec<(PortRange, ServiceName, NodeId)>>;
@@ -298,13 +297,12 @@ impl Walk<'_> {
 }
 
 fn on_down(section: &ServiceSection) -> OnDown {
-    const SPREAD: Duration = Duration::from_secs(5);
     match section.on_down.get() {
-        None | Some(Or::Short(OnDownWord::Reset)) => OnDown::Reset { spread: SPREAD },
+        None | Some(Or::Short(OnDownWord::Reset)) => OnDown::default(),
         Some(Or::Short(OnDownWord::Drain)) => OnDown::Drain,
         Some(Or::Long(section)) => {
             let spread = section.reset.get().and_then(|reset| reset.spread.get());
-            OnDown::Reset { spread: spread.map_or(SPREAD, |time| time.0) }
+            spread.map_or_else(OnDown::default, |time| OnDown::Reset { spread: time.0 })
         }
     }
 }

@@ -1,37 +1,17 @@
 use super::*;
-use fulcrum_config::{
-    Backend, Balance, GroupName, Limits, Mode, PortRange, ProxyProtocol, Quorum, Timeouts, UdpOptions, Weight,
-};
-use std::time::Duration;
+use fulcrum_config::{Backend, Balance, GroupName, PortRange};
 
 fn service(name: &str, backends: u8) -> Service {
-    let backend = |number: u8| Backend {
-        name: BackendName::new(&format!("b{number}")),
-        address: BackendAddress { ip: [10, 1, 0, number].into(), port: Some(80) },
-        weight: Weight::ONE,
-        backup: false,
-        drain: false,
+    let backend = |number: u8| {
+        let address = BackendAddress { ip: [10, 1, 0, number].into(), port: Some(80) };
+        Backend::new(BackendName::new(&format!("b{number}")), address)
     };
+    let vips = vec!["10.0.0.100".parse().unwrap(), "2001:db8::100".parse().unwrap()];
     Service {
-        name: ServiceName::new(name),
-        group: GroupName::new("group"),
-        vips: vec!["10.0.0.100".parse().unwrap(), "2001:db8::100".parse().unwrap()],
-        protocol: Protocol::Tcp,
         ports: PortRange { first: 80, last: 81 },
-        mode: Mode::Auto,
         balance: Balance::RoundRobin,
         backends: (1..=backends).map(backend).map(Arc::new).collect(),
-        check: None,
-        quorum: Quorum::default(),
-        slow_start: None,
-        on_down: OnDown::Reset { spread: Duration::from_secs(5) },
-        timeouts: Timeouts::default(),
-        proxy_protocol: ProxyProtocol::default(),
-        sources: Vec::new(),
-        limits: Limits::default(),
-        transparent: false,
-        log: None,
-        udp: UdpOptions::default(),
+        ..Service::new(ServiceName::new(name), GroupName::new("group"), vips, 80)
     }
 }
 

@@ -7,8 +7,8 @@ use crate::shared::WorkerShared;
 use crate::table::{Change, Tables};
 use crate::{BackendState, BackendUse, Desired, ServiceDesired, ServiceStats};
 use fulcrum_config::{
-    Backend, BackendAddress, BackendName, Balance, ConnectionLog, GroupName, Limits, Mode, OnDown, PortRange,
-    Protocol, ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions, Weight,
+    Backend, BackendAddress, BackendName, Balance, ConnectionLog, GroupName, PortRange, Protocol,
+    ProxyProtocolVersion, Rate, Service, Weight,
 };
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -66,26 +66,12 @@ impl Drop for Server {
 }
 
 fn service(vip: IpAddr, ports: PortRange) -> Service {
+    let name = ServiceName::new("dns");
     Service {
-        name: ServiceName::new("dns"),
-        group: GroupName::new("g"),
-        vips: vec![vip],
         protocol: Protocol::Udp,
         ports,
-        mode: Mode::Auto,
         balance: Balance::RoundRobin,
-        backends: Vec::new(),
-        check: None,
-        quorum: Quorum::default(),
-        slow_start: None,
-        on_down: OnDown::Reset { spread: Duration::from_secs(5) },
-        timeouts: Timeouts::default(),
-        proxy_protocol: ProxyProtocol::default(),
-        sources: Vec::new(),
-        limits: Limits::default(),
-        transparent: false,
-        log: None,
-        udp: UdpOptions::default(),
+        ..Service::new(name, GroupName::new("g"), vec![vip], ports.first)
     }
 }
 

@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // What may panic in tests may in their helpers.
 
 use fulcrum_config::{
-    Backend, BackendAddress, BackendName, Balance, GroupName, Limits, Mode, OnDown, PortRange, Protocol,
-    ProxyProtocol, Quorum, Service, ServiceName, Timeouts, UdpOptions, Weight,
+    Backend, BackendAddress, BackendName, Balance, GroupName, Mode, OnDown, Service, ServiceName,
 };
 use fulcrum_lb::{BackendState, BackendUse, Desired, Observed, Options, ServiceDesired, ServiceObserved};
 use std::io::{Read, Write};
@@ -74,37 +73,19 @@ pub fn closed_port() -> SocketAddr {
 }
 
 pub fn backend(name: &str, address: SocketAddr) -> Backend {
-    Backend {
-        name: BackendName::new(name),
-        address: BackendAddress { ip: address.ip(), port: Some(address.port()) },
-        weight: Weight::ONE,
-        backup: false,
-        drain: false,
-    }
+    let address = BackendAddress { ip: address.ip(), port: Some(address.port()) };
+    Backend::new(BackendName::new(name), address)
 }
 
 pub fn service(name: &str, backends: &[SocketAddr]) -> Service {
     let backends = backends.iter().enumerate();
+    let vips = vec![address().into()];
     Service {
-        name: ServiceName::new(name),
-        group: GroupName::new("group"),
-        vips: vec![address().into()],
-        protocol: Protocol::Tcp,
-        ports: PortRange::single(8080),
         mode: Mode::Proxy,
         balance: Balance::RoundRobin,
         backends: backends.map(|(index, at)| Arc::new(backend(&format!("b{index}"), *at))).collect(),
-        check: None,
-        quorum: Quorum::default(),
-        slow_start: None,
         on_down: OnDown::Reset { spread: Duration::from_secs(1) },
-        timeouts: Timeouts::default(),
-        proxy_protocol: ProxyProtocol::default(),
-        sources: Vec::new(),
-        limits: Limits::default(),
-        transparent: false,
-        log: None,
-        udp: UdpOptions::default(),
+        ..Service::new(ServiceName::new(name), GroupName::new("group"), vips, 8080)
     }
 }
 
