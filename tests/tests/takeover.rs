@@ -46,6 +46,24 @@ impl Scene {
         Ok(())
     }
 
+    /// Ends with either node serving alone.
+    fn assert_settled(self, event: Instant, what: &str) -> Result<()> {
+        wait_until("one leader and one standby", LONG, || {
+            let role = |node: &Fulcrum| node.status().ok()?.role(GROUP).map(str::to_owned);
+            let roles = BTreeSet::from([role(&self.first), role(&self.second)]);
+            roles == BTreeSet::from([Some("leader".into()), Some("standby".into())])
+        })?;
+        let leads = self.first.status()?.role(GROUP) == Some("leader");
+        let leader = if leads { &self.pair.lb1 } else { &self.pair.lb2 };
+        wait_served_by(&self.probe, leader)?;
+        self.assert_alone(leader)?;
+        let leader = leader.name().to_owned();
+        let gap = self.probe.finish().since(event).longest_gap();
+        println!("{what}: longest gap {gap:?}, {leader} leads");
+        assert!(gap < WITHOUT_SERVICE_AT_MOST, "{gap:?}");
+        Ok(())
+    }
+
     /// Ends with the second node serving alone; gives what the client saw from `event` on.
     fn assert_moved(self, event: Instant, what: &str) -> Result<Timeline> {
         wait_served_by(&self.probe, &self.pair.lb2)?;
@@ -158,22 +176,7 @@ fn the_machine_freezes_for_half_a_second() {
         scene.first.process().freeze()?;
         run_for(Duration::from_millis(500));
         scene.first.process().thaw()?;
-        wait_until("one leader and one standby", LONG, || {
-            let role = |node: &Fulcrum| node.status().ok()?.role(GROUP).map(str::to_owned);
-            let roles = BTreeSet::from([role(&scene.first), role(&scene.second)]);
-            roles == BTreeSet::from([Some("leader".into()), Some("standby".into())])
-        })?;
-        let leader = if scene.first.status()?.role(GROUP) == Some("leader") {
-            scene.pair.lb1.clone()
-        } else {
-            scene.pair.lb2.clone()
-        };
-        wait_served_by(&scene.probe, &leader)?;
-        scene.assert_alone(&leader)?;
-        let gap = scene.probe.finish().since(event).longest_gap();
-        println!("frozen for 500 ms: longest gap {gap:?}, {} leads", leader.name());
-        assert!(gap < WITHOUT_SERVICE_AT_MOST);
-        Ok(())
+        scene.assert_settled(event, "frozen for 500 ms")
     });
 }
 
@@ -187,19 +190,7 @@ fn the_link_is_cut_and_heals() {
         lab.switch().heal()?;
         // Both lead when they hear each other again; the one with the lower priority gives in, and the client
         // is served throughout by whoever answers.
-        wait_until("one to stand by", LONG, || {
-            let leads =
-                |node: &Fulcrum| node.status().is_ok_and(|status| status.role(GROUP) == Some("leader"));
-            leads(&scene.first) != leads(&scene.second)
-        })?;
-        let leads = scene.first.status()?.role(GROUP) == Some("leader");
-        let leader = if leads { scene.pair.lb1.clone() } else { scene.pair.lb2.clone() };
-        wait_served_by(&scene.probe, &leader)?;
-        scene.assert_alone(&leader)?;
-        let gap = scene.probe.finish().since(event).longest_gap();
-        println!("link cut and healed: longest gap {gap:?}, {} leads", leader.name());
-        assert!(gap < WITHOUT_SERVICE_AT_MOST);
-        Ok(())
+        scene.assert_settled(event, "link cut and healed")
     });
 }
 
@@ -225,20 +216,7 @@ fn the_two_lose_each_other_and_meet_again() {
         lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
         scene.second.wait_leader(GROUP)?;
         lab.switch().heal()?;
-        let healed = now();
-        wait_until("one to stand by", LONG, || {
-            let leads =
-                |node: &Fulcrum| node.status().is_ok_and(|status| status.role(GROUP) == Some("leader"));
-            leads(&scene.first) != leads(&scene.second)
-        })?;
-        let leads = scene.first.status()?.role(GROUP) == Some("leader");
-        let leader = if leads { scene.pair.lb1.clone() } else { scene.pair.lb2.clone() };
-        println!("parted and met again: {} leads after {:?}", leader.name(), healed.elapsed());
-        wait_served_by(&scene.probe, &leader)?;
-        scene.assert_alone(&leader)?;
-        let gap = scene.probe.finish().since(event).longest_gap();
-        assert!(gap < WITHOUT_SERVICE_AT_MOST, "{gap:?}");
-        Ok(())
+        scene.assert_settled(event, "parted and met again")
     });
 }
 
