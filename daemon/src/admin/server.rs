@@ -39,6 +39,8 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(240);
 const BACKLOG: u32 = 128;
 /// Time between two attempts to open a listener.
 const RETRY: Duration = Duration::from_secs(3);
+/// How long the listeners of services may take before those of the daemon itself do not wait for them any more.
+const SERVICES_FIRST: Duration = Duration::from_secs(1);
 /// Wait after an error of accept that does not go away by itself at once (no files left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,8 +92,11 @@ fn open_tls(files: &TcpAdmin) -> Result<(TcpListener, Arc<Tls>), String> {
     Ok((bind_tcp("admin.tcp", files.listen)?, tls))
 }
 
-/// Opens a listener, however long that takes; until then it is an alarm.
+/// Opens a listener, however long that takes; until then it is an alarm. A port that a service wants, too, is the
+/// service's.
 async fn opened<T>(name: &'static str, node: &Node, open: impl Fn() -> Result<T, String>) -> T {
+    let mut lb = node.handle().lb();
+    let _ = tokio::time::timeout(SERVICES_FIRST, lb.wait_for(|lb| lb.ready)).await;
     loop {
         match open() {
             Ok(listener) => {
