@@ -137,6 +137,8 @@ fn tcx(
     let Some(pin) = pin else { return Ok(Attached::Tcx(link)) };
     // Of an interface that is gone, or not a link at all.
     remove(pin);
+    // Another process may have swept the directory: the kernel gives a namespace the number of one that is gone.
+    pin.parent().map_or(Ok(()), std::fs::create_dir_all)?;
     Ok(Attached::Pinned(link.pin(pin)?))
 }
 
