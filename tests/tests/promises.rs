@@ -37,6 +37,8 @@ fn each_promise_names_a_test_that_exists() {
 fn each_promise_is_proven_or_pending() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let promises = fs::read_to_string(root.join("docs/promises.md")).unwrap();
+    // What `make soak` writes below is a record of what ran.
+    let (promises, _record) = promises.split_once("<!-- soak -->").unwrap();
     let rows = promises.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
     for row in rows {
         let proof = row.trim_end_matches('|').rsplit('|').next().unwrap();
