@@ -78,13 +78,13 @@ impl Router {
     /// Takes over: tells rivals first, then answers.
     pub(super) fn lead(&mut self, reason: Reason, now: Instant) {
         let interval = self.spec.interval.duration();
-        let mut leader = Leader::new(now, interval);
-        if self.is_last_resort() {
-            leader.offer = Offer::Declined { again: after(now, interval.saturating_mul(OFFER_AGAIN)) };
-        }
+        let leader = Leader::new(now, interval);
         self.following = None;
         self.saw_new_leader();
         self.enter(State::Leader(leader), reason.clone(), now);
+        if self.is_last_resort() {
+            self.decline(now);
+        }
         self.advertise(self.effective_priority());
         self.actions.push_back(Action::Lead { reason });
     }
@@ -119,12 +119,13 @@ impl Router {
         match leader.offer {
             Offer::Open { ends } if now >= ends && self.stopping => return self.retire_stopped(now),
             Offer::Open { ends } if now >= ends => {
-                leader.offer = Offer::Declined { again: after(now, interval.saturating_mul(OFFER_AGAIN)) };
                 leader.next = now;
+                self.decline(now);
             }
             Offer::Declined { again } if now >= again => return self.offer(now),
             Offer::None | Offer::Open { .. } | Offer::Declined { .. } => {}
         }
+        let State::Leader(leader) = &mut self.state else { return };
         if now < leader.next {
             return;
         }
@@ -144,9 +145,13 @@ impl Router {
         let priority = self.effective_priority();
         let State::Leader(leader) = &self.state else { return Ok(()) };
         if leader.is_offering() {
-            // Whoever leads now, it is somebody else.
-            if advert.priority > 0 {
+            // Whoever leads now, it is somebody else. One that offers as well took our offer unheard: then the
+            // one that stops goes at once, and any other says that it stays.
+            if advert.priority > 0 || self.stopping {
                 self.hand_over(link, source, advert, now);
+            } else {
+                self.decline(now);
+                self.advertise_change(now);
             }
             return Ok(());
         }
@@ -227,6 +232,14 @@ impl Router {
         self.advertise_in_force(now);
         if self.stopping && self.spec.peers.is_empty() {
             self.retire_stopped(now);
+        }
+    }
+
+    /// Nobody took the offer, or nobody is asked for now.
+    fn decline(&mut self, now: Instant) {
+        let again = after(now, self.spec.interval.duration().saturating_mul(OFFER_AGAIN));
+        if let State::Leader(leader) = &mut self.state {
+            leader.offer = Offer::Declined { again };
         }
     }
 

@@ -41,6 +41,23 @@ fn an_offer_ends_when_somebody_takes_over_whoever_it_is() {
 }
 
 #[test]
+fn of_two_that_offer_the_stopping_one_goes_and_the_other_stays() {
+    // Somebody took the offer, its first advert was lost, and it offers in its turn.
+    let now = epoch() + Duration::from_secs(60);
+    let mut stopping = leader(spec(), now);
+    stopping.handle_stop(now);
+    did(&mut stopping);
+    stopping.handle_advert(&ipv4(), LOW, &advert(0), now + 10 * MS).unwrap();
+    assert!(stopping.is_stopped());
+
+    let mut staying = leader(spec(), now);
+    staying.handle_fitness(track(), now);
+    did(&mut staying);
+    staying.handle_advert(&ipv4(), LOW, &advert(0), now + 10 * MS).unwrap();
+    assert_eq!((staying.role(), did(&mut staying)), (Role::Leader, vec![Did::Sent(1)]));
+}
+
+#[test]
 fn a_leader_that_is_fit_again_takes_its_offer_back() {
     let now = epoch() + Duration::from_secs(60);
     let mut router = leader(spec(), now);
