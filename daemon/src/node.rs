@@ -1,6 +1,7 @@
 //! The running node: what it was started with, and what operators may do to it.
 
 use crate::last_good;
+use crate::systemd;
 use crate::wire::{HandedOver, Refusal, Reloaded};
 use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, difference};
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
@@ -87,6 +88,11 @@ impl Node {
         let mut facts = self.facts();
         facts.limits = limits::now();
         self.handle.status(&facts)
+    }
+
+    /// Which part of this process does not run any more.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        systemd::stuck(self.handle.since_beat(), &self.handle.lb().borrow().stuck)
     }
 
     /// What someone should look at, and the snapshots that say so.

@@ -6,8 +6,20 @@ use fulcrum_vip_manager::Role;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// A loop that has not beaten for this long is stuck.
-pub(crate) const STUCK: Duration = Duration::from_secs(3);
+const STUCK: Duration = Duration::from_secs(3);
+
+/// Which part of the process does not run any more, if one does not: of the loops the one that has not run for
+/// longest, and threads that are known to hang.
+pub(crate) fn stuck((name, since): (&str, Duration), threads: &[String]) -> Option<String> {
+    if since >= STUCK {
+        return Some(format!("the loop of {name} has not run for {} ms", since.as_millis()));
+    }
+    (!threads.is_empty()).then(|| format!("threads that do not run: {}", threads.join(", ")))
+}
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {

@@ -23,6 +23,8 @@ pub struct Observed {
     pub targets: Arc<HashMap<Target, Arc<TargetHealth>>>,
     /// Counters of the engine since it started.
     pub counters: Counters,
+    /// Grows while the engine runs, at least twice a second. Nobody is woken for it.
+    pub beat: u64,
 }
 
 /// Counters of the engine since it started; `in_flight` is a gauge.

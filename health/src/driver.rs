@@ -15,6 +15,8 @@ mod tests;
 
 /// Probes use at most so many files unless told otherwise, whatever the process's limit.
 const FILES: u32 = 4096;
+/// How often at least the loop turns, and so beats.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// Starts the engine on a thread of its own. It ends when the sender of `desired` is dropped.
 ///
@@ -50,13 +52,17 @@ async fn run(mut desired: watch::Receiver<Desired>, observed: &watch::Sender<Obs
         let now = clock();
         // What is known goes out before thousands of probes are started.
         if let Some(snapshot) = table.poll_observed(now) {
-            observed.send_replace(snapshot);
+            observed.send_modify(|told| *told = Observed { beat: told.beat, ..snapshot });
         }
+        observed.send_if_modified(|told| {
+            told.beat = told.beat.wrapping_add(1);
+            false
+        });
         while let Some((id, target)) = table.poll_probe(now) {
             probes.spawn(run_probe(id, target, Arc::clone(&tools)));
         }
-        // Far enough if nothing is due; something happening wakes earlier.
-        let next = table.poll_timeout().unwrap_or_else(|| far(now));
+        let beat = now.checked_add(BEAT).unwrap_or(now);
+        let next = table.poll_timeout().map_or(beat, |next| next.min(beat));
         tokio::select! {
             biased;
             changed = desired.changed() => {
@@ -93,10 +99,6 @@ fn handle_ended(table: &mut Table, ended: Ended) {
 async fn run_probe(id: TargetId, target: Target, tools: Arc<Tools>) -> (TargetId, Outcome) {
     let outcome = probe(&target, &tools).await;
     (id, outcome)
-}
-
-fn far(now: Instant) -> Instant {
-    now.checked_add(Duration::from_secs(3600)).unwrap_or(now)
 }
 
 /// The only clock of this room.

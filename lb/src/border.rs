@@ -57,6 +57,10 @@ pub struct Observed {
     pub services: BTreeMap<ServiceName, ServiceObserved>,
     /// Whether every desired service's listeners stand (the last `Desired` is applied).
     pub ready: bool,
+    /// Threads that move bytes and have not run for seconds: their share of the clients waits.
+    pub stuck: Vec<String>,
+    /// Grows while the engine's own thread runs, at least twice a second. Nobody is woken for it.
+    pub beat: u64,
     /// The revision of the last table that every worker has: with it come the errors of its listeners.
     pub applied: u64,
     /// Connections of the whole process, and the limit it keeps (from the limit on open files).

@@ -6,6 +6,7 @@ mod tests;
 use crate::balance::Seed;
 use crate::connection_log::{self, LogQueue};
 use crate::error::StartError;
+use crate::pulse::Pulses;
 use crate::shared::{Message, Shared, WorkerShared};
 use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 
 /// How often counters are told while few services are configured; each 1,000 services add as much again.
 const TELL_EVERY: Duration = Duration::from_millis(250);
+/// How often the engine beats, and looks whether its workers do.
+const BEAT: Duration = Duration::from_millis(500);
 /// Descriptors left to everything else, or an eighth if there are few.
 const RESERVED: u64 = 512;
 /// The most pipes of one worker.
@@ -64,6 +67,10 @@ fn begin(
     let shared = Arc::new(Shared::new(workers));
     let log = LogQueue::start(connection_log::write).map_err(StartError::Thread)?;
     let threads = start_workers(&shared, &log, pipes(files, count), epoch)?;
+    let mut pulses = Pulses::default();
+    for (index, worker) in shared.workers.iter().enumerate() {
+        pulses.watch(format!("tcp-{index}"), Arc::clone(&worker.pulse), Arc::clone(worker.wake()));
+    }
     let (observed_sender, observed) = watch::channel(Observed::default());
     let engine = Engine {
         tables: Tables::new(options.seed, count, epoch),
@@ -72,6 +79,8 @@ fn begin(
         errors: BTreeMap::new(),
         shared: Arc::clone(&shared),
         threads,
+        pulses,
+        udp_watched: 0,
         change: 0,
         revision: 0,
         files,
@@ -93,6 +102,9 @@ struct Engine {
     errors: BTreeMap<ServiceName, Vec<String>>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    pulses: Pulses,
+    /// Threads for UDP that are watched; they start with the first service.
+    udp_watched: usize,
     change: u64,
     /// Of the table that `change` brings to the workers.
     revision: u64,
@@ -109,6 +121,8 @@ impl Engine {
         self.apply();
         let shared = Arc::clone(&self.shared);
         let mut next = tokio::time::Instant::now();
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = self.desired.changed() => match changed {
@@ -124,6 +138,7 @@ impl Engine {
                     tracing::error!("a worker has ended by itself, and so the engine ends: its clients would hang");
                     break;
                 }
+                at = beat.tick() => self.beat(at.into_std()),
                 () = tokio::time::sleep_until(next) => {
                     self.retry();
                     self.tell();
@@ -133,6 +148,22 @@ impl Engine {
             }
         }
         self.stop();
+    }
+
+    fn beat(&mut self, now: Instant) {
+        self.udp_watched = self.udp.watch(self.udp_watched, &mut self.pulses);
+        let stuck = self.pulses.check(now);
+        self.observed.send_if_modified(|told| {
+            told.beat = told.beat.wrapping_add(1);
+            let changed = told.stuck != stuck;
+            if changed && stuck.is_empty() {
+                tracing::info!("every worker runs again");
+            } else if changed {
+                tracing::error!(threads = ?stuck, "threads that do not run: their share of the clients waits");
+            }
+            told.stuck = stuck;
+            changed
+        });
     }
 
     fn apply(&mut self) {

@@ -17,6 +17,7 @@ mod limits;
 mod listener;
 mod pacer;
 pub mod proxy_protocol;
+mod pulse;
 mod shared;
 mod splice;
 mod sys;

@@ -1,12 +1,13 @@
 //! What the threads of the engine share: mailboxes, and how many connections there may be.
 
 use crate::listener::Listener;
+use crate::pulse::Pulse;
 use crate::table::ServiceCell;
 use rustix::event::EventfdFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -39,11 +40,13 @@ pub(crate) enum Message {
 pub(crate) struct WorkerShared {
     messages: Mutex<VecDeque<Message>>,
     waiting: AtomicBool,
-    wake: OwnedFd,
+    wake: Arc<OwnedFd>,
     /// Its connections now.
     pub(crate) connections: AtomicUsize,
     /// The last change it has applied.
     pub(crate) applied: AtomicU64,
+    /// Whether it still runs.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 impl WorkerShared {
@@ -51,9 +54,10 @@ impl WorkerShared {
         Ok(Self {
             messages: Mutex::new(VecDeque::new()),
             waiting: AtomicBool::new(false),
-            wake: rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            wake: Arc::new(rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
             connections: AtomicUsize::new(0),
             applied: AtomicU64::new(0),
+            pulse: Arc::default(),
         })
     }
 
@@ -62,21 +66,21 @@ impl WorkerShared {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).push_back(message);
         if !self.waiting.swap(true, Ordering::AcqRel) {
             // It can fail only if the counter is full, and then the worker wakes anyway.
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+            let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
         }
     }
 
     /// What was told since, for the worker itself.
     pub(crate) fn receive(&self) -> VecDeque<Message> {
         let mut count = [0; 8];
-        let _ = rustix::io::read(&self.wake, &mut count);
+        let _ = rustix::io::read(&*self.wake, &mut count);
         self.waiting.store(false, Ordering::Release);
         std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Readable when something was told.
-    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    pub(crate) fn wake(&self) -> &Arc<OwnedFd> {
+        &self.wake
     }
 }
 

@@ -26,6 +26,7 @@ mod token;
 mod worker;
 
 use crate::connection_log::LogQueue;
+use crate::pulse::{Pulse, Pulses};
 use crate::shared::Shared;
 use crate::table::ServiceCell;
 use fulcrum_config::ServiceName;
@@ -70,6 +71,7 @@ struct Held {
 struct Handle {
     commands: Option<Sender<Command>>,
     wake: Arc<OwnedFd>,
+    pulse: Arc<Pulse>,
 }
 
 impl UdpWorkers {
@@ -92,6 +94,14 @@ impl UdpWorkers {
     /// Sockets that take datagrams from clients now.
     pub(crate) fn len(&self) -> usize {
         self.sockets
+    }
+
+    /// Has the threads watched that were started since the first `known`. Gives how many there are now.
+    pub(crate) fn watch(&self, known: usize, pulses: &mut Pulses) -> usize {
+        for (index, worker) in self.workers.iter().enumerate().skip(known) {
+            pulses.watch(format!("udp-{index}"), Arc::clone(&worker.pulse), Arc::clone(&worker.wake));
+        }
+        self.workers.len()
     }
 
     /// Serves a service as its table says now. Returns why some of its addresses are not served, a message for
@@ -183,9 +193,11 @@ impl UdpWorkers {
             let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
             let (sender, commands) = channel();
             let shared = Arc::clone(&self.shared);
-            let worker = Worker::new(index, shared, Arc::clone(&wake), commands, self.log.clone())?;
+            let pulse = Arc::new(Pulse::default());
+            let (woken, answers) = (Arc::clone(&wake), Arc::clone(&pulse));
+            let worker = Worker::new(index, shared, woken, commands, answers, self.log.clone())?;
             self.shared.spawn(format!("udp-{index}"), move || worker.run())?;
-            self.workers.push(Handle { commands: Some(sender), wake });
+            self.workers.push(Handle { commands: Some(sender), wake, pulse });
         }
         Ok(())
     }

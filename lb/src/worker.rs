@@ -114,6 +114,9 @@ impl Worker {
                 }
             }
             self.now = Instant::now();
+            if let Some(own) = self.own() {
+                own.pulse.answer();
+            }
             self.now_milliseconds = milliseconds(self.now.saturating_duration_since(self.epoch));
             for event in &events {
                 self.handle_event(event.data.u64(), event.flags);

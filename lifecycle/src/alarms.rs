@@ -29,6 +29,7 @@ pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
         affected: "the VIP groups of this node".to_owned(),
         remedy: "look at the log for what led to it".to_owned(),
     }));
+    alarms.extend(stuck(snapshots));
     alarms.extend(bounded(groups(snapshots)));
     alarms.extend(bounded(listeners(snapshots)));
     alarms.extend(bounded(services_down(snapshots)));
@@ -94,6 +95,18 @@ fn guard(snapshots: &Snapshots) -> Option<Alarm> {
         affected: "a crash of the daemon: its addresses would stay until the peer has waited for adverts"
             .to_owned(),
         remedy: "if this stays for more than some seconds, restart the daemon and look at its log".to_owned(),
+    })
+}
+
+fn stuck(snapshots: &Snapshots) -> Option<Alarm> {
+    let threads = &snapshots.lb.stuck;
+    (!threads.is_empty()).then(|| Alarm {
+        severity: Severity::Critical,
+        what: format!("threads that move bytes do not run: {}", threads.join(", ")),
+        affected: "the connections they have, and their share of new ones; the groups go to the peer"
+            .to_owned(),
+        remedy: "restart fulcrum on this node, and report it with the log and the stacks of its threads"
+            .to_owned(),
     })
 }
 

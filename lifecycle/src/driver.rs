@@ -88,11 +88,32 @@ struct Marks {
     beat: Instant,
     /// When `vip-manager` told anything last; it does so twice a second at least.
     vip_told: Instant,
+    health: Beat,
+    lb: Beat,
     /// The groups that were served whole.
     served_once: BTreeSet<GroupName>,
     first_round_done: bool,
     refused_at_limit: u64,
     limit_reached: Option<Instant>,
+}
+
+/// The last beat of an engine that was seen, and when it was seen first.
+#[derive(Debug, Clone, Copy)]
+struct Beat {
+    number: u64,
+    seen: Instant,
+}
+
+impl Beat {
+    fn new() -> Self {
+        Self { number: 0, seen: Instant::now() }
+    }
+
+    fn look(&mut self, number: u64) {
+        if self.number != number {
+            *self = Self { number, seen: Instant::now() };
+        }
+    }
 }
 
 /// Starts the driver on a thread of its own. The engines have been started with what
@@ -114,6 +135,8 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
     let marks = Arc::new(Mutex::new(Marks {
         beat: Instant::now(),
         vip_told: Instant::now(),
+        health: Beat::new(),
+        lb: Beat::new(),
         served_once: BTreeSet::new(),
         first_round_done: false,
         refused_at_limit: 0,
@@ -216,12 +239,19 @@ impl Handle {
         (alarms(facts, &snapshots), snapshots)
     }
 
-    /// How long ago the driver ran through its loop, or `vip-manager` told anything: the one of them that hangs
-    /// longer.
+    /// Of the loops of this node, the one that has not run for longest, and for how long.
     #[must_use]
-    pub fn since_beat(&self) -> Duration {
+    pub fn since_beat(&self) -> (&'static str, Duration) {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.beat.min(marks.vip_told).elapsed()
+        let loops = [
+            // The first, because it is the one that sees the others.
+            ("lifecycle", marks.beat),
+            ("vip-manager", marks.vip_told),
+            ("lb", marks.lb.seen),
+            ("health", marks.health.seen),
+        ];
+        let oldest = loops.into_iter().min_by_key(|(_, beat)| *beat);
+        oldest.map_or(("lifecycle", Duration::ZERO), |(name, beat)| (name, beat.elapsed()))
     }
 
     /// Waits until an engine has ended without having been asked to, and says which.
@@ -290,7 +320,7 @@ impl Driver {
                 }
                 _ = beat.tick() => None,
             };
-            self.marks.lock().unwrap_or_else(PoisonError::into_inner).beat = Instant::now();
+            self.look_at_beats();
             if let Some(name) = failed {
                 if !self.asked.borrow().ending {
                     self.ended.send_replace(Some(name));
@@ -298,6 +328,15 @@ impl Driver {
                 return;
             }
         }
+    }
+
+    fn look_at_beats(&self) {
+        let (health, lb) =
+            (self.engines.health.observed.borrow().beat, self.engines.lb.observed.borrow().beat);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.beat = Instant::now();
+        marks.health.look(health);
+        marks.lb.look(lb);
     }
 
     /// New listeners stand before a new VIP does.

@@ -99,6 +99,9 @@ fn seconds(since: Instant, now: Instant) -> u64 {
 
 fn not_ready(snapshots: &Snapshots) -> Vec<String> {
     let mut waits = Vec::new();
+    if !snapshots.lb.stuck.is_empty() {
+        waits.push(format!("threads that do not run: {}", snapshots.lb.stuck.join(", ")));
+    }
     if !snapshots.lb.ready {
         waits.push("not every service listens yet".to_owned());
     }

@@ -127,6 +127,7 @@ pub fn vip_desired(
 
 /// The groups whose services the local data plane does not serve.
 ///
+/// All of them, if a thread is stuck: its share of the clients waits whatever the service.
 /// A service that `lb` has not reached yet counts as missing only until its group was served whole
 /// (`served_once`): a reload that adds a service to a group must not make its leader resign. Nor must one that
 /// is `on_trial`.
@@ -137,9 +138,12 @@ pub fn data_plane_missing(
     served_once: &BTreeSet<GroupName>,
     on_trial: &BTreeSet<ServiceName>,
 ) -> BTreeSet<GroupName> {
-    let is_missing = |service: &Service| match lb.services.get(&service.name) {
-        Some(observed) => !observed.errors.is_empty() && !on_trial.contains(&service.name),
-        None => !served_once.contains(&service.group),
+    let is_missing = |service: &Service| {
+        !lb.stuck.is_empty()
+            || match lb.services.get(&service.name) {
+                Some(observed) => !observed.errors.is_empty() && !on_trial.contains(&service.name),
+                None => !served_once.contains(&service.group),
+            }
     };
     config.services.values().filter(|service| is_missing(service)).map(|s| s.group.clone()).collect()
 }

@@ -3,7 +3,7 @@
 use crate::admin::caller::{Caller, Role};
 use crate::metrics;
 use crate::node::Node;
-use crate::systemd::{self, STUCK};
+use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,7 +11,6 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
@@ -88,7 +87,10 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
     match route {
         Route::Status => off_loop(node, |node| json(StatusCode::OK, &node.status())).await,
         Route::Metrics => off_loop(node, metrics_page).await,
-        Route::Health => health(node.handle().since_beat()),
+        Route::Health => match node.stuck() {
+            None => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            Some(what) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{what}\n")),
+        },
         Route::Ready => off_loop(node, ready).await,
         Route::Reload(unprotected) => reload(node, caller, unprotected).await,
         Route::Handover(group) => handover(node, caller, group).await,
@@ -113,18 +115,6 @@ fn metrics_page(node: &Node) -> Answer {
     match metrics::page(&node.status()) {
         Ok(page) => text(StatusCode::OK, metrics::CONTENT_TYPE, page),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
-}
-
-fn health(since: Duration) -> Answer {
-    if since < STUCK {
-        text(StatusCode::OK, "text/plain", "ok\n".to_owned())
-    } else {
-        let what = format!(
-            "the loop that joins the engines, or vip-manager, has not run for {} ms\n",
-            since.as_millis()
-        );
-        text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", what)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::lock;
 use crate::logging;
 use crate::node::{Boot, Node, boot};
-use crate::systemd::{self, STUCK};
+use crate::systemd;
 use crate::watch::watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
@@ -205,14 +205,9 @@ async fn watchdog(node: Arc<Node>, interval: Duration) {
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        let since = node.handle().since_beat();
-        if since < STUCK {
-            systemd::watchdog();
-        } else {
-            tracing::error!(
-                since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-                "a loop is stuck"
-            );
+        match node.stuck() {
+            None => systemd::watchdog(),
+            Some(what) => tracing::error!("{what}; systemd is not told that all is well"),
         }
     }
 }

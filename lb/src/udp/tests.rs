@@ -417,7 +417,7 @@ fn a_worker_that_cannot_wait_for_datagrams_tells_that_it_has_ended() {
     let shared = shared(1);
     let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap());
     let (_commands, receiver) = channel();
-    let mut worker = Worker::new(0, Arc::clone(&shared), wake, receiver, None).unwrap();
+    let mut worker = Worker::new(0, Arc::clone(&shared), wake, receiver, Arc::default(), None).unwrap();
     worker.epoll = std::fs::File::open("/dev/null").unwrap().into();
     shared.spawn("udp-0".to_owned(), move || worker.run()).unwrap().join().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

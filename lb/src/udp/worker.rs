@@ -7,6 +7,7 @@ use super::service::{Listener, ServiceState, count_backend, count_service};
 use super::sys::{BATCH, Batch, Outgoing};
 use super::token::Token;
 use crate::connection_log::{End, LogQueue};
+use crate::pulse::Pulse;
 use crate::shared::Shared;
 use crate::table::ServiceCell;
 use fulcrum_config::ServiceName;
@@ -51,6 +52,7 @@ pub(super) struct Worker {
     pub(super) epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     commands: Receiver<Command>,
+    pulse: Arc<Pulse>,
     pub(super) log: Option<LogQueue>,
     names: HashMap<ServiceName, usize>,
     pub(super) services: Slab<ServiceState>,
@@ -71,6 +73,7 @@ impl Worker {
         shared: Arc<Shared>,
         wake: Arc<OwnedFd>,
         commands: Receiver<Command>,
+        pulse: Arc<Pulse>,
         log: Option<LogQueue>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -81,6 +84,7 @@ impl Worker {
             epoll,
             wake,
             commands,
+            pulse,
             log,
             names: HashMap::new(),
             services: Slab::new(),
@@ -111,6 +115,7 @@ impl Worker {
                 }
             }
             let now = Instant::now();
+            self.pulse.answer();
             self.turn = self.turn.wrapping_add(1);
             ready.extend(events.iter().map(|event| Token::unpack(event.data.u64())));
             // Replies first: what is under way is finished before more is begun.

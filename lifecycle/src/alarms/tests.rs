@@ -97,6 +97,13 @@ fn a_listener_that_does_not_stand_is_one() {
 }
 
 #[test]
+fn a_thread_that_hangs_is_one() {
+    let mut snapshots = good();
+    snapshots.lb.stuck.push("udp-1".to_owned());
+    assert!(only(&facts(), &snapshots).what.contains("udp-1"));
+}
+
+#[test]
 fn the_last_good_configuration_is_one() {
     let refused = vec!["fulcrum.yaml:3:1: unknown key".to_owned()];
     let facts = Facts { config_state: ConfigState::LastGood, refused, ..facts() };

@@ -102,6 +102,8 @@ fn the_data_plane_is_missing_until_the_first_table_stands_and_when_listeners_fai
     assert_eq!(data_plane_missing(&config, &served, &group, &no_trial), group);
     let on_trial = BTreeSet::from([ServiceName::new("web")]);
     assert!(data_plane_missing(&config, &served, &group, &on_trial).is_empty(), "a trial's error");
+    served.stuck.push("tcp-0".to_owned());
+    assert_eq!(data_plane_missing(&config, &served, &group, &on_trial), group, "every service waits");
 }
 
 #[test]
