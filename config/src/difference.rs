@@ -3,11 +3,11 @@
 mod words;
 
 use crate::model::{
-    Admin, Backend, BackendName, Config, Group, Interface, Limits, Node, ProxyProtocol, Service, Timeouts,
-    Timing, UdpOptions,
+    Admin, Backend, BackendName, Config, Group, Interface, Limits, Node, PeerLink, ProxyProtocol, Service,
+    Timeouts, Timing, UdpOptions,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use words::Words;
@@ -42,6 +42,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.things("group", &old.groups, &new.groups, |changes, old, new| changes.group(old, new));
     changes.things("service", &old.services, &new.services, |changes, old, new| changes.service(old, new));
     changes.admin(&old.admin, &new.admin);
+    changes.peer(&old.peer, &new.peer);
     changes.list
 }
 
@@ -133,6 +134,18 @@ impl Changes {
             Admin { socket, viewer_group, tcp, metrics, state_dir, log_format },
             elsewhere {}
         );
+        self.what.clear();
+    }
+
+    fn peer(&mut self, old: &PeerLink, new: &PeerLink) {
+        "peer link".clone_into(&mut self.what);
+        fields!(self, old, new, PeerLink { port, heartbeat, key }, elsewhere { pins });
+        let nothing = Vec::new();
+        let nodes: BTreeSet<_> = old.pins.keys().chain(new.pins.keys()).collect();
+        for node in nodes {
+            let pins = |link: &PeerLink| link.pins.get(node).unwrap_or(&nothing).clone();
+            self.members(&format!("key of {node}"), &pins(old), &pins(new));
+        }
         self.what.clear();
     }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod group;
+mod peer;
 mod service;
 
 pub(crate) use admin::AdminSection;
@@ -10,6 +11,7 @@ pub(crate) use check::{CheckSection, ExpectSection, TlsSection, Wire};
 pub(crate) use group::{
     GroupSection, InterfaceSection, NodeSection, TimingSection, TrackSection, VipSection,
 };
+pub(crate) use peer::PeerSection;
 pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
 };
@@ -43,5 +45,7 @@ section! {
         services: optional Named<Name, ServiceSection>,
         /// How operators reach the daemon.
         admin: optional AdminSection,
+        /// The link between the nodes; it needs `keys` in `nodes`.
+        peer: optional PeerSection,
     }
 }

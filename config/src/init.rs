@@ -3,7 +3,7 @@
 //! What is written is parsed before it is returned, so it works or is refused with the reason.
 
 use crate::diagnostic::Diagnostics;
-use crate::model::{InterfaceName, NodeName, Vrid};
+use crate::model::{InterfaceName, KeyPin, NodeName, Vrid};
 use crate::parse::parse;
 use ipnet::IpNet;
 use std::fmt::Write as _;
@@ -20,6 +20,8 @@ pub struct NodeOption {
     pub name: NodeName,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its key on the peer link.
+    pub key: Option<KeyPin>,
 }
 
 impl FromStr for NodeOption {
@@ -30,7 +32,7 @@ impl FromStr for NodeOption {
         let (name, addresses) = text.split_once('=').ok_or_else(wrong)?;
         let addresses: Result<Vec<IpAddr>, _> = addresses.split(',').map(str::parse).collect();
         match addresses {
-            Ok(addresses) if !name.is_empty() => Ok(Self { name: NodeName::new(name), addresses }),
+            Ok(addresses) if !name.is_empty() => Ok(Self { name: NodeName::new(name), addresses, key: None }),
             Ok(_) | Err(_) => Err(wrong()),
         }
     }
@@ -139,8 +141,15 @@ impl Site {
         );
         for (node, priority) in self.nodes.iter().zip((10_u8..=150).rev().step_by(10)) {
             let addresses = list(&node.addresses);
+            let key = node.key.map(|key| format!(", keys: [\"{key}\"]")).unwrap_or_default();
             let _infallible =
-                writeln!(text, "  {}: {{addresses: [{addresses}], priority: {priority}}}", node.name);
+                writeln!(text, "  {}: {{addresses: [{addresses}], priority: {priority}{key}}}", node.name);
+        }
+        if self.nodes.iter().any(|node| node.key.is_some()) {
+            text.push_str(
+                "\n# The nodes talk over UDP port 4747, encrypted: open it between them. `key` names the file \
+                 with this node's private key.\npeer: {port: 4747, key: /etc/fulcrum/peer.key}\n",
+            );
         }
         let mut networks = self.networks.clone();
         let mut assumed = "";

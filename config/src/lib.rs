@@ -8,6 +8,7 @@
 
 mod diagnostic;
 mod difference;
+mod digest;
 mod document;
 mod file;
 pub mod init;

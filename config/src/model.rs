@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod group;
 mod names;
+mod peer;
 mod service;
 mod units;
 
@@ -13,6 +14,7 @@ pub use group::{
     Adverts, Class, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track, TrackEffect, Vip,
 };
 pub use names::{BackendName, GroupName, InterfaceName, NodeName, ServiceName};
+pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub use service::{
     Backend, BackendAddress, Balance, ConnectionLog, Limits, Mode, OnDown, PortRange, Protocol,
     ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions,
@@ -41,6 +43,10 @@ pub struct Config {
     pub timing: Timing,
     /// How operators reach the daemon.
     pub admin: Admin,
+    /// The link between the nodes.
+    pub peer: PeerLink,
+    /// What stands for all that the nodes share: equal where their files say the same.
+    pub shared: SharedDigest,
 }
 
 impl Config {

@@ -1,6 +1,7 @@
 //! The way in: text to [`Config`].
 
 use crate::diagnostic::Diagnostics;
+use crate::digest;
 use crate::document::{Document, SIZE_LIMIT};
 use crate::file::File;
 use crate::model::Config;
@@ -36,6 +37,9 @@ pub fn parse(text: &str, file: &str, host_name: &str) -> Result<Parsed, Diagnost
     if whole {
         let root = reader.root();
         config = File::decode(&mut reader, root).and_then(|file| resolve(&mut reader, &file, host_name));
+        if let Some(config) = &mut config {
+            config.shared = digest::shared(&document);
+        }
     }
     let refused = reader.refused();
     let diagnostics = reader.finish(text);

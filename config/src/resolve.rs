@@ -7,11 +7,12 @@ mod admin;
 mod checks;
 mod groups;
 mod nodes;
+mod peer;
 mod pools;
 mod services;
 
 use crate::file::{File, TimingSection};
-use crate::model::{AdvertInterval, Config, Timing};
+use crate::model::{AdvertInterval, Config, SharedDigest, Timing};
 use crate::reader::{Field, Reader};
 use crate::scalar::Profile;
 use crate::table::Or;
@@ -27,6 +28,7 @@ pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> 
     let pools = pools::resolve(reader, file, &checks, &groups);
     let services = services::resolve(reader, file, &checks, &pools, &groups);
     let admin = admin::resolve(file);
+    let peer = peer::resolve(reader, file, &nodes);
     if reader.refused() {
         return None;
     }
@@ -38,6 +40,8 @@ pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> 
         services,
         timing,
         admin,
+        peer,
+        shared: SharedDigest::default(),
     })
 }
 

@@ -71,6 +71,8 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         services: services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect(),
         timing: Timing::default(),
         admin: Admin::default(),
+        peer: fulcrum_config::PeerLink::default(),
+        shared: fulcrum_config::SharedDigest::default(),
     }
 }
 

@@ -221,5 +221,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         services: BTreeMap::new(),
         timing: Timing { advert_interval: interval, ..Timing::default() },
         admin: Admin::default(),
+        peer: fulcrum_config::PeerLink::default(),
+        shared: fulcrum_config::SharedDigest::default(),
     })
 }

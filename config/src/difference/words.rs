@@ -2,7 +2,7 @@
 
 use crate::model::{
     AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, GroupName,
-    LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority, Protocol,
+    KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority, Protocol,
     ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Vrid, Weight,
 };
 use crate::scalar::show_duration;
@@ -27,7 +27,7 @@ macro_rules! displayed {
     )+};
 }
 
-displayed! { bool, u32, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, Vrid, Priority }
+displayed! { bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, Vrid, Priority }
 
 /// Enums whose serialised form is the word that the file has.
 macro_rules! serialised {

@@ -1,6 +1,6 @@
 //! `timing`, `nodes`, `interfaces` and `groups`.
 
-use crate::model::{AdvertInterval, Adverts, Class, Priority, Vrid};
+use crate::model::{AdvertInterval, Adverts, Class, KeyPin, Priority, Vrid};
 use crate::scalar::{LinkName, Name, Number, Profile, Time, TrackWord};
 use crate::table::{List, Named, Or, section};
 use ipnet::IpNet;
@@ -41,6 +41,8 @@ section! {
         priority: optional Priority,
         /// Whether it runs another VRRPv3 router (keepalived, FRR). Default: false.
         foreign: optional bool,
+        /// The keys that it may show on the peer link, as `fulcrum peer-key` prints them; two while one is being replaced. Default: none, and no link.
+        keys: optional List<KeyPin>,
     }
 }
 

@@ -41,6 +41,25 @@ fn a_pair_is_two_files_that_differ_in_the_node_alone() {
 }
 
 #[test]
+fn the_nodes_keys_are_written() {
+    let mut options = PairOptions {
+        site: site(&["10.0.0.100"], &["a=10.0.0.11", "b=10.0.0.12"]),
+        port: 80,
+        backends: vec!["10.0.0.21:80".parse().unwrap()],
+    };
+    assert!(configs(pair(&options)).iter().all(|config| config.peer.pins.is_empty()));
+    for (node, byte) in options.site.nodes.iter_mut().zip(1..) {
+        node.key = Some(KeyPin::new([byte; 32]));
+    }
+    for config in configs(pair(&options)) {
+        for (node, byte) in options.site.nodes.iter().zip(1..) {
+            assert_eq!(config.peer.pins[&node.name], [KeyPin::new([byte; 32])]);
+        }
+        assert_eq!(config.peer.key, std::path::Path::new(crate::PeerLink::KEY));
+    }
+}
+
+#[test]
 fn the_control_plane_is_checked_and_protected() {
     let options = ControlPlaneOptions {
         site: site(&["10.0.0.100"], &["lb-1=10.0.0.11", "lb-2=10.0.0.12"]),

@@ -1,5 +1,6 @@
 //! Text of some form.
 
+use crate::model::KeyPin;
 use crate::reader::Problem;
 use crate::table::Scalar;
 use serde_json::{Value as Json, json};
@@ -109,5 +110,19 @@ text! {
             _ => None,
         };
         digits?.chunks(2).map(pair).collect()
+    }
+}
+
+impl Scalar for KeyPin {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        text.parse().map_err(|()| Problem::not(text, "the pin of a key", &<Self as Scalar>::expected()))
+    }
+
+    fn expected() -> String {
+        "`sha256:` and 44 characters of base64, as `fulcrum peer-key` prints it".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^sha256:[A-Za-z0-9+/]{43}=$" })
     }
 }

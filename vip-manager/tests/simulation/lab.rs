@@ -97,6 +97,8 @@ impl Lab {
             services: BTreeMap::new(),
             timing: Timing::default(),
             admin: Admin::default(),
+            peer: fulcrum_config::PeerLink::default(),
+            shared: fulcrum_config::SharedDigest::default(),
         }
     }
 }

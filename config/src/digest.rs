@@ -1,0 +1,85 @@
+//! What stands for all that the nodes of a file share.
+
+use crate::document::{Document, NodeId, Value};
+use crate::model::SharedDigest;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+
+#[cfg(test)]
+mod tests;
+
+/// Sections that are each node's own.
+const OWN: [&str; 2] = ["node", "admin"];
+/// What is each node's own of `peer`.
+const OWN_OF_PEER: &str = "key";
+
+/// The digest of everything in `document` but what is each node's own.
+pub(crate) fn shared(document: &Document) -> SharedDigest {
+    let mut hasher = SipHasher24::new();
+    let Value::Map(sections) = document.value(document.root()) else { return SharedDigest::default() };
+    for section in sorted(document, sections) {
+        let name = document.key(section).unwrap_or_default();
+        if OWN.contains(&name) {
+            continue;
+        }
+        if name == "peer"
+            && let Value::Map(members) = document.value(section)
+        {
+            for member in sorted(document, members) {
+                let key = document.key(member).unwrap_or_default();
+                if key != OWN_OF_PEER {
+                    text(&mut hasher, "peer");
+                    text(&mut hasher, key);
+                    value(&mut hasher, document, member);
+                }
+            }
+            continue;
+        }
+        text(&mut hasher, name);
+        value(&mut hasher, document, section);
+    }
+    SharedDigest(hasher.finish128().as_u128())
+}
+
+/// As deep as the document, which is bounded.
+fn value(hasher: &mut SipHasher24, document: &Document, node: NodeId) {
+    match document.value(node) {
+        Value::Null => hasher.write_u8(0),
+        Value::Scalar(scalar) => {
+            hasher.write_u8(1);
+            text(hasher, scalar);
+        }
+        Value::List(items) => {
+            hasher.write_u8(2);
+            length(hasher, items.len());
+            for item in items {
+                value(hasher, document, *item);
+            }
+        }
+        Value::Map(members) => {
+            hasher.write_u8(3);
+            length(hasher, members.len());
+            for member in sorted(document, members) {
+                text(hasher, document.key(member).unwrap_or_default());
+                value(hasher, document, member);
+            }
+        }
+    }
+}
+
+/// Its length first, so that no two texts after each other look like two others.
+fn text(hasher: &mut SipHasher24, text: &str) {
+    length(hasher, text.len());
+    hasher.write(text.as_bytes());
+}
+
+/// The same on every machine.
+fn length(hasher: &mut SipHasher24, length: usize) {
+    hasher.write(&u64::try_from(length).unwrap_or(u64::MAX).to_le_bytes());
+}
+
+fn sorted(document: &Document, members: &[NodeId]) -> Vec<NodeId> {
+    let mut sorted = members.to_vec();
+    sorted.sort_by(|a, b| document.key(*a).cmp(&document.key(*b)));
+    sorted
+}

@@ -1,0 +1,147 @@
+//! What this room is told and what it tells.
+
+use fulcrum_config::{Config, KeyPin, NodeName, SharedDigest};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Whom to keep a link to, and what to say there.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The configuration that runs. Whenever this is sent, the private key is read again.
+    pub config: Arc<Config>,
+    /// Grows with each configuration applied; 1 is that of the start.
+    pub generation: u64,
+}
+
+/// How the engine works on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The version to tell peers.
+    pub version: String,
+}
+
+/// What was found: a whole snapshot, latest wins.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Whether there can be links at all.
+    pub state: LinkState,
+    /// The pin of this node's key, once it was read.
+    pub own_pin: Option<KeyPin>,
+    /// Whether the configuration lists that key for this node; if not, peers refuse it.
+    pub own_pin_listed: bool,
+    /// What keeps the link from working here, for people; tried again by itself.
+    pub errors: Vec<String>,
+    /// Each node that has keys, this one excepted.
+    pub peers: BTreeMap<NodeName, PeerObserved>,
+    /// Counters since the start.
+    pub counters: Counters,
+}
+
+/// Whether there can be links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// The configuration has no keys.
+    #[default]
+    NoKeys,
+    /// Other nodes have keys, this one has none.
+    NoOwnKey,
+    /// This node has keys, no other has any.
+    NoPeerKey,
+    /// Links are kept.
+    On,
+}
+
+/// Counters that belong to no peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Packets that began a connection from an address of no node that has keys.
+    pub strangers: u64,
+    /// Connections that were refused because too many were being set up.
+    pub too_many: u64,
+    /// Connections from a node's address whose key was none of those listed, or that failed otherwise while they were
+    /// set up.
+    pub handshakes_refused: u64,
+    /// Connections whose key was taken off the list meanwhile.
+    pub keys_withdrawn: u64,
+}
+
+/// What is known of one peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerObserved {
+    /// Whether the link to it stands.
+    pub state: PeerState,
+    /// Since when.
+    pub since: Instant,
+    /// Why, for people.
+    pub reason: Arc<str>,
+    /// Where it is.
+    pub address: Option<SocketAddr>,
+    /// Time from a heartbeat to its echo, smoothed.
+    pub round_trip: Option<Duration>,
+    /// The version it said last.
+    pub version: Option<Arc<str>>,
+    /// What it said last that it runs.
+    pub config: Option<PeerConfig>,
+    /// Counters since the start.
+    pub counters: PeerCounters,
+}
+
+/// What a peer runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// How many configurations it has applied.
+    pub generation: u64,
+    /// Of what the nodes share of it.
+    pub digest: SharedDigest,
+}
+
+/// Whether the link stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// It stands.
+    Up,
+    /// The peer is not heard.
+    Down,
+    /// One of the two does not know the other's key.
+    Refused,
+}
+
+/// Counters of the link to one peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PeerCounters {
+    /// Times that the link came up.
+    pub up: u64,
+    /// Times that it went down.
+    pub down: u64,
+    /// Connections replaced by another without the link going down.
+    pub replaced: u64,
+    /// Connections tried from here.
+    pub dials: u64,
+    /// Of which failed.
+    pub dials_failed: u64,
+    /// Times that one side refused the other's key.
+    pub keys_refused: u64,
+    /// Connections closed because the peer had too many.
+    pub too_many: u64,
+    /// Connections closed because nothing was heard on them.
+    pub silent: u64,
+    /// Heartbeats sent.
+    pub beats_sent: u64,
+    /// Heartbeats received.
+    pub beats_received: u64,
+    /// Echoes of our heartbeats.
+    pub echoes: u64,
+    /// Heartbeats and echoes that came doubled, late or of nothing that was sent.
+    pub stale: u64,
+    /// Messages received.
+    pub messages: u64,
+    /// Messages and datagrams of a kind that this version does not know.
+    pub unknown: u64,
+    /// Messages and datagrams that made no sense or were too long.
+    pub malformed: u64,
+}

@@ -1,0 +1,432 @@
+//! The loop: owns the sockets and connections, tells the links what happens and when, and does what they want.
+
+use crate::border::{Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerState};
+use crate::error::StartError;
+use crate::key::{self, Key, pin_of};
+use crate::link::{Action, Code, Failure, Id, Link, Settings};
+use crate::message::{Datagram, Message};
+use crate::tls;
+use connection::{Event, carry, dial, say};
+use endpoints::Endpoints;
+use fulcrum_config::{Config, KeyPin, NodeName};
+use quinn::{Connection, VarInt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+mod connection;
+mod endpoints;
+#[cfg(test)]
+mod tests;
+
+/// Events that wait to be handled; whoever makes more waits.
+const EVENTS: usize = 256;
+/// How often counters and round trips are told; changes of state are told at once.
+const TELL: Duration = Duration::from_millis(500);
+/// Time between tries of what could not be had: a key, a port.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long the end waits for the peers to be told.
+const END: Duration = Duration::from_millis(100);
+
+/// Starts the engine on a thread of its own. It ends when the sender of `desired` is dropped.
+///
+/// # Errors
+/// No thread or no event loop can be had.
+pub fn start(
+    desired: watch::Receiver<Desired>,
+    options: Options,
+) -> Result<watch::Receiver<Observed>, StartError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let (observed, receiver) = watch::channel(Observed::default());
+    std::thread::Builder::new()
+        .name("peer".into())
+        .spawn(move || runtime.block_on(run(desired, observed, options)))
+        .map_err(StartError::Thread)?;
+    Ok(receiver)
+}
+
+async fn run(mut desired: watch::Receiver<Desired>, observed: watch::Sender<Observed>, options: Options) {
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let first = desired.borrow_and_update().clone();
+    let mut driver = Driver::new(first, options, sender, clock());
+    driver.apply(clock());
+    loop {
+        driver.act();
+        driver.tell(&observed, clock());
+        tokio::select! {
+            changed = desired.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let wanted = desired.borrow_and_update().clone();
+                driver.handle_desired(wanted, clock());
+            }
+            Some(event) = events.recv() => driver.handle_event(event, clock()),
+            () = tokio::time::sleep_until(driver.poll_timeout().into()) => driver.handle_timeout(clock()),
+        }
+    }
+    driver.end().await;
+}
+
+struct Driver {
+    desired: Desired,
+    options: Options,
+    instance: u64,
+    events: mpsc::Sender<Event>,
+    key: Option<Key>,
+    errors: Vec<String>,
+    endpoints: Endpoints,
+    links: BTreeMap<NodeName, Link>,
+    connections: BTreeMap<Id, Held>,
+    next: Id,
+    counters: Counters,
+    tell_at: Instant,
+    again_at: Option<Instant>,
+    told: BTreeMap<NodeName, (PeerState, Option<PeerConfig>)>,
+    is_news: bool,
+}
+
+/// A connection that shook hands.
+struct Held {
+    peer: NodeName,
+    pin: KeyPin,
+    connection: Connection,
+}
+
+impl Driver {
+    fn new(desired: Desired, options: Options, events: mpsc::Sender<Event>, now: Instant) -> Self {
+        Self {
+            desired,
+            options,
+            instance: fastrand::u64(..),
+            events: events.clone(),
+            key: None,
+            errors: Vec::new(),
+            endpoints: Endpoints::new(events),
+            links: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next: 0,
+            counters: Counters::default(),
+            tell_at: now,
+            again_at: None,
+            told: BTreeMap::new(),
+            is_news: true,
+        }
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.desired.config)
+    }
+
+    fn handle_desired(&mut self, desired: Desired, now: Instant) {
+        self.desired = desired;
+        self.apply(now);
+    }
+
+    /// Does what is desired, as a difference.
+    fn apply(&mut self, now: Instant) {
+        self.is_news = true;
+        self.errors.clear();
+        self.again_at = None;
+        let config = self.config();
+        let new_key = self.read_key(&config);
+        let peers = peers(&config);
+        let is_on = state(&config) == LinkState::On;
+        self.links.retain(|name, _| is_on && peers.contains_key(name));
+        if is_on {
+            self.keep_links(&config, &peers, now);
+        }
+        self.drop_withdrawn(&peers);
+        match self.key.clone().filter(|_| is_on) {
+            Some(key) => {
+                let pins = peers.values().flatten().copied().collect();
+                match tls::server(&key, pins) {
+                    Ok(server) => self.errors.extend(self.endpoints.keep(&config, &server)),
+                    Err(error) => self.errors.push(format!("the key can't be used: {error}")),
+                }
+            }
+            None => self.endpoints.close(),
+        }
+        if new_key {
+            self.links.values_mut().for_each(|link| link.handle_new_key(now));
+        }
+        if !self.errors.is_empty() {
+            self.again_at = now.checked_add(AGAIN);
+        }
+    }
+
+    /// Reads the private key; one that can't be read does not replace one that could. Says whether it is another.
+    fn read_key(&mut self, config: &Config) -> bool {
+        if state(config) == LinkState::NoKeys {
+            self.key = None;
+            return false;
+        }
+        match key::load(&config.peer.key) {
+            Ok(key) => {
+                let is_new = self.key.as_ref().is_some_and(|old| old.pin != key.pin);
+                self.key = Some(key);
+                is_new
+            }
+            Err(error) => {
+                self.errors.push(error.to_string());
+                false
+            }
+        }
+    }
+
+    fn keep_links(&mut self, config: &Config, peers: &BTreeMap<NodeName, BTreeSet<KeyPin>>, now: Instant) {
+        let runs = PeerConfig { generation: self.desired.generation, digest: config.shared };
+        for name in peers.keys() {
+            let settings =
+                Settings { own: config.node.clone(), peer: name.clone(), beat: config.peer.heartbeat };
+            if let Some(link) = self.links.get_mut(name) {
+                link.handle_settings(settings, now);
+                link.handle_config(runs);
+            } else {
+                let link = Link::new(settings, &self.options.version, self.instance, runs, now);
+                self.links.insert(name.clone(), link);
+            }
+        }
+    }
+
+    /// Closes what was connected with a key that is not listed any more.
+    fn drop_withdrawn(&mut self, peers: &BTreeMap<NodeName, BTreeSet<KeyPin>>) {
+        let links = &self.links;
+        let is_good = |held: &Held| {
+            links.contains_key(&held.peer)
+                && peers.get(&held.peer).is_some_and(|pins| pins.contains(&held.pin))
+        };
+        for held in self.connections.values().filter(|held| !is_good(held)) {
+            self.counters.keys_withdrawn = self.counters.keys_withdrawn.saturating_add(1);
+            close(&held.connection, Code::KeyWithdrawn);
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Connected { connection, dialed } => self.handle_connected(connection, dialed, now),
+            Event::DialFailed { peer, failure } => {
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.handle_dial_failed(failure, now);
+                }
+            }
+            Event::Stranger => self.counters.strangers = self.counters.strangers.saturating_add(1),
+            Event::TooMany => self.counters.too_many = self.counters.too_many.saturating_add(1),
+            Event::HandshakeFailed => {
+                self.counters.handshakes_refused = self.counters.handshakes_refused.saturating_add(1);
+            }
+            Event::Message { id, bytes } => {
+                if let Some(link) = self.link_of(id) {
+                    link.handle_message(id, Message::decode(&bytes), now);
+                }
+            }
+            Event::Unreadable { id } => {
+                if let Some(link) = self.link_of(id) {
+                    link.handle_unreadable();
+                }
+            }
+            Event::Datagram { id, bytes } => {
+                if let Some(link) = self.link_of(id) {
+                    link.handle_datagram(id, Datagram::decode(&bytes), now);
+                }
+            }
+            Event::Closed { id, failure } => {
+                if let Some(link) = self.link_of(id) {
+                    link.handle_closed(id, failure, now);
+                }
+                self.connections.remove(&id);
+            }
+        }
+    }
+
+    fn link_of(&mut self, id: Id) -> Option<&mut Link> {
+        self.links.get_mut(&self.connections.get(&id)?.peer)
+    }
+
+    fn handle_connected(&mut self, connection: Connection, dialed: Option<NodeName>, now: Instant) {
+        let pin = pin_of_peer(&connection);
+        let config = self.config();
+        let owner = pin.and_then(|pin| {
+            let owner = config.peer.pins.iter().find(|(_, pins)| pins.contains(&pin))?;
+            Some((owner.0.clone(), pin))
+        });
+        // The list may have changed while hands were shaken.
+        let good = owner.filter(|(peer, _)| dialed.as_ref().is_none_or(|dialed| dialed == peer));
+        let Some((peer, pin)) = good.filter(|(peer, _)| self.links.contains_key(peer)) else {
+            self.counters.handshakes_refused = self.counters.handshakes_refused.saturating_add(1);
+            close(&connection, Code::KeyWithdrawn);
+            if let Some(link) = dialed.and_then(|peer| self.links.get_mut(&peer)) {
+                link.handle_dial_failed(Failure::Refused(connection::unknown_key()), now);
+            }
+            return;
+        };
+        let id = self.next;
+        self.next = id.wrapping_add(1);
+        let address = connection.remote_address();
+        tokio::spawn(carry(id, connection.clone(), self.events.clone()));
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.handle_connected(id, dialed.is_some(), address, now);
+        }
+        self.connections.insert(id, Held { peer, pin, connection });
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.apply(now);
+        }
+        self.links.values_mut().for_each(|link| link.handle_timeout(now));
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        let links = self.links.values().filter_map(Link::poll_timeout);
+        links.chain(self.again_at).fold(self.tell_at, Instant::min)
+    }
+
+    /// Does what the links want.
+    fn act(&mut self) {
+        let names: Vec<NodeName> = self.links.keys().cloned().collect();
+        for name in names {
+            while let Some(action) = self.links.get_mut(&name).and_then(Link::poll_action) {
+                self.do_action(&name, action);
+            }
+        }
+    }
+
+    fn do_action(&mut self, peer: &NodeName, action: Action) {
+        match action {
+            Action::Dial { attempt } => self.dial(peer, attempt),
+            Action::Say(id, message) => {
+                if let Some(held) = self.connections.get(&id) {
+                    tokio::spawn(say(held.connection.clone(), message));
+                }
+            }
+            Action::Send(id, datagram) => {
+                if let Some(held) = self.connections.get(&id) {
+                    // What can't be sent now is not worth sending later.
+                    let _ = held.connection.send_datagram(datagram.encode().to_vec().into());
+                }
+            }
+            Action::Close(id, code) => {
+                if let Some(held) = self.connections.get(&id) {
+                    close(&held.connection, code);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, peer: &NodeName, attempt: u32) {
+        let config = self.config();
+        let pins: BTreeSet<KeyPin> = config.peer.pins.get(peer).into_iter().flatten().copied().collect();
+        let client = self.key.as_ref().ok_or_else(|| "this node's private key could not be read".to_owned());
+        let client = client.and_then(|key| tls::client(key, pins));
+        let endpoint = self.endpoints.towards(&config, peer, attempt);
+        let events = self.events.clone();
+        let peer = peer.clone();
+        tokio::spawn(async move {
+            let event = match (client, endpoint) {
+                (Ok(client), Ok((endpoint, address))) => dial(peer, endpoint, client, address).await,
+                (Err(error), _) | (_, Err(error)) => {
+                    Event::DialFailed { peer, failure: Failure::Lost(error) }
+                }
+            };
+            // The engine may have ended meanwhile.
+            let _ = events.send(event).await;
+        });
+    }
+
+    /// Tells what is known, at once if a state changed.
+    fn tell(&mut self, observed: &watch::Sender<Observed>, now: Instant) {
+        let states = self.links.iter().map(|(name, link)| {
+            let observed = link.observed();
+            (name.clone(), (observed.state, observed.config))
+        });
+        let states: BTreeMap<_, _> = states.collect();
+        if states == self.told && now < self.tell_at && !self.is_news {
+            return;
+        }
+        self.log(&states);
+        self.told = states;
+        self.is_news = false;
+        self.tell_at = now.checked_add(TELL).unwrap_or(now);
+        observed.send_replace(self.observed());
+    }
+
+    fn log(&self, states: &BTreeMap<NodeName, (PeerState, Option<PeerConfig>)>) {
+        for (name, (state, _)) in states {
+            if self.told.get(name).map(|(state, _)| state) == Some(state) {
+                continue;
+            }
+            let reason = self.links.get(name).map(|link| link.observed().reason);
+            let reason = reason.as_deref().unwrap_or_default();
+            match state {
+                PeerState::Up => tracing::info!(target: "peer", peer = %name, "the peer link is up"),
+                PeerState::Down => {
+                    tracing::warn!(target: "peer", peer = %name, reason, "the peer link is down")
+                }
+                PeerState::Refused => {
+                    tracing::error!(target: "peer", peer = %name, reason, "the peer link is refused");
+                }
+            }
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        let config = &self.desired.config;
+        let own_pin = self.key.as_ref().map(|key| key.pin);
+        let listed = config.peer.pins.get(&config.node);
+        Observed {
+            state: state(config),
+            own_pin,
+            own_pin_listed: own_pin.is_none_or(|pin| listed.is_some_and(|listed| listed.contains(&pin))),
+            errors: self.errors.clone(),
+            peers: self.links.iter().map(|(name, link)| (name.clone(), link.observed())).collect(),
+            counters: self.counters,
+        }
+    }
+
+    /// Tells the peers that this node ends.
+    async fn end(mut self) {
+        for held in self.connections.values() {
+            close(&held.connection, Code::Ending);
+        }
+        let _ = tokio::time::timeout(END, self.endpoints.end()).await;
+    }
+}
+
+/// Whether the configuration asks for links.
+fn state(config: &Config) -> LinkState {
+    let pins = &config.peer.pins;
+    if pins.is_empty() {
+        LinkState::NoKeys
+    } else if !pins.contains_key(&config.node) {
+        LinkState::NoOwnKey
+    } else if pins.len() == 1 {
+        LinkState::NoPeerKey
+    } else {
+        LinkState::On
+    }
+}
+
+/// The keys of each node but this one.
+fn peers(config: &Config) -> BTreeMap<NodeName, BTreeSet<KeyPin>> {
+    let others = config.peer.pins.iter().filter(|(name, _)| **name != config.node);
+    others.map(|(name, pins)| (name.clone(), pins.iter().copied().collect())).collect()
+}
+
+fn pin_of_peer(connection: &Connection) -> Option<KeyPin> {
+    let identity = connection.peer_identity()?;
+    let keys = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
+    keys.first().map(|public| pin_of(public))
+}
+
+fn close(connection: &Connection, code: Code) {
+    connection.close(VarInt::from_u32(code as u32), format!("{code:?}").as_bytes());
+}
+
+/// The only clock of this room.
+#[allow(clippy::disallowed_methods)] // The links take the time as an argument; it comes from here.
+fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,161 @@
+//! What runs beside the loop: a dial, a handshake, a connection that carries something. Each tells the loop by events.
+
+use crate::link::{Failure, Id};
+use crate::message::{MESSAGE_LIMIT, Message};
+use fulcrum_config::NodeName;
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a connection may take to be set up.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
+/// How long a message may take to come, or to go.
+const MESSAGE: Duration = Duration::from_secs(5);
+/// The name in the handshake; it is not sent and means nothing.
+const NAME: &str = "fulcrum";
+/// QUIC's errors of TLS (RFC 9001 section 4.8): 0x100 and the alert.
+const TLS_ERRORS: std::ops::Range<u64> = 0x100..0x200;
+
+/// What happens.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Hands were shaken; `dialed` if this side began.
+    Connected {
+        connection: Connection,
+        dialed: Option<NodeName>,
+    },
+    DialFailed {
+        peer: NodeName,
+        failure: Failure,
+    },
+    /// Somebody who is no peer.
+    Stranger,
+    TooMany,
+    HandshakeFailed,
+    Message {
+        id: Id,
+        bytes: Vec<u8>,
+    },
+    /// A message that is too long or does not end.
+    Unreadable {
+        id: Id,
+    },
+    Datagram {
+        id: Id,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        id: Id,
+        failure: Failure,
+    },
+}
+
+/// What is said when the other's key is not listed here.
+pub(super) fn unknown_key() -> String {
+    "its key is none of those that `keys` lists for it here: compare with what `fulcrum peer-key` prints there"
+        .to_owned()
+}
+
+/// Connects to `peer`.
+pub(super) async fn dial(
+    peer: NodeName,
+    endpoint: Endpoint,
+    client: ClientConfig,
+    address: SocketAddr,
+) -> Event {
+    let failed = |failure| Event::DialFailed { peer: peer.clone(), failure };
+    let connecting = match endpoint.connect_with(client, address, NAME) {
+        Ok(connecting) => connecting,
+        Err(error) => return failed(Failure::Lost(format!("{address} can't be reached: {error}"))),
+    };
+    match timeout(HANDSHAKE, connecting).await {
+        Ok(Ok(connection)) => Event::Connected { connection, dialed: Some(peer) },
+        Ok(Err(error)) => failed(in_words(&error, address)),
+        Err(_) => failed(Failure::Lost(no_answer(address))),
+    }
+}
+
+fn no_answer(address: SocketAddr) -> String {
+    format!("no answer from {address}: is it up, and UDP port {} open between the nodes?", address.port())
+}
+
+/// Why a connection ended, for people.
+fn in_words(error: &ConnectionError, address: SocketAddr) -> Failure {
+    match error {
+        // Ours.
+        ConnectionError::TransportError(error) if TLS_ERRORS.contains(&u64::from(error.code)) => {
+            Failure::Refused(unknown_key())
+        }
+        // Theirs.
+        ConnectionError::ConnectionClosed(close) if TLS_ERRORS.contains(&u64::from(close.error_code)) => {
+            Failure::Refused(
+                "it refuses this node's key: list what `fulcrum peer-key` prints here in its file, then \
+                 `fulcrum reload` there"
+                    .to_owned(),
+            )
+        }
+        ConnectionError::ApplicationClosed(close) => match close.error_code.into_inner() {
+            0 => Failure::Lost("it was stopped".to_owned()),
+            1 => Failure::Refused("it has taken this node's key off its list".to_owned()),
+            2 => Failure::Refused("it knows this node by another name".to_owned()),
+            3 => Failure::Lost("it did not hear this node any more".to_owned()),
+            code => Failure::Lost(format!("it closed the connection ({code})")),
+        },
+        ConnectionError::TimedOut => Failure::Lost(no_answer(address)),
+        ConnectionError::Reset => Failure::Lost("it was started anew".to_owned()),
+        ConnectionError::LocallyClosed => Failure::Lost("this side closed the connection".to_owned()),
+        ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::VersionMismatch
+        | ConnectionError::CidsExhausted => Failure::Lost(error.to_string()),
+    }
+}
+
+/// Brings what comes on a connection, until it ends.
+pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<Event>) {
+    let error = loop {
+        tokio::select! {
+            datagram = connection.read_datagram() => match datagram {
+                Ok(bytes) => {
+                    if events.send(Event::Datagram { id, bytes: bytes.to_vec() }).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => break error,
+            },
+            // As many at a time as the transport allows.
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    tokio::spawn(read(id, stream, events.clone()));
+                }
+                Err(error) => break error,
+            },
+        }
+    };
+    let failure = in_words(&error, connection.remote_address());
+    let _ = events.send(Event::Closed { id, failure }).await;
+}
+
+async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>) {
+    let event = match timeout(MESSAGE, stream.read_to_end(MESSAGE_LIMIT)).await {
+        Ok(Ok(bytes)) => Event::Message { id, bytes },
+        Ok(Err(quinn::ReadToEndError::TooLong)) | Err(_) => Event::Unreadable { id },
+        // The connection ended: that is told elsewhere.
+        Ok(Err(quinn::ReadToEndError::Read(_))) => return,
+    };
+    let _ = events.send(event).await;
+}
+
+/// Says something; if it can't be said in time, the connection is of no use.
+pub(super) async fn say(connection: Connection, message: Message) {
+    let said = async {
+        let mut stream = connection.open_uni().await.ok()?;
+        stream.write_all(&message.encode()).await.ok()?;
+        stream.finish().ok()
+    };
+    if timeout(MESSAGE, said).await.is_err() {
+        super::close(&connection, crate::link::Code::Silent);
+    }
+}

@@ -1,0 +1,340 @@
+use super::*;
+use fulcrum_config::SharedDigest;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const BEAT: Duration = Duration::from_millis(50);
+
+fn start_of_time() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    Instant::now()
+}
+
+fn runs(generation: u64, digest: u128) -> PeerConfig {
+    PeerConfig { generation, digest: SharedDigest(digest) }
+}
+
+fn link(own: &str, peer: &str, instance: u64, now: Instant) -> Link {
+    let settings = Settings { own: NodeName::new(own), peer: NodeName::new(peer), beat: BEAT };
+    Link::new(settings, "0.1.0", instance, runs(1, 1), now)
+}
+
+/// What the network does with a datagram.
+#[derive(Debug, Clone, Copy)]
+struct Weather {
+    loss_percent: u32,
+    twice_percent: u32,
+    delay: (u64, u64),
+}
+
+const FAIR: Weather = Weather { loss_percent: 0, twice_percent: 0, delay: (1, 1) };
+
+enum Happening {
+    Dial(usize),
+    Says(usize, Id, Message),
+    Sends(usize, Id, Datagram),
+    Closes(usize, Id, Code),
+}
+
+/// Two nodes and what is between them. A connection has one number on both sides.
+struct World {
+    now: Instant,
+    links: [Link; 2],
+    queue: BTreeMap<(Instant, u64), Happening>,
+    order: u64,
+    next: Id,
+    standing: BTreeMap<Id, ()>,
+    random: fastrand::Rng,
+    weather: Weather,
+    cut: bool,
+}
+
+impl World {
+    fn new(seed: u64, weather: Weather) -> Self {
+        let now = start_of_time();
+        Self {
+            now,
+            links: [link("a", "b", 10, now), link("b", "a", 20, now)],
+            queue: BTreeMap::new(),
+            order: 0,
+            next: 1,
+            standing: BTreeMap::new(),
+            random: fastrand::Rng::with_seed(seed),
+            weather,
+            cut: false,
+        }
+    }
+
+    fn at(&mut self, delay: Duration, happening: Happening) {
+        self.order += 1;
+        self.queue.insert((self.now + delay, self.order), happening);
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_millis(self.random.u64(self.weather.delay.0..=self.weather.delay.1))
+    }
+
+    fn act(&mut self) {
+        for side in [0, 1] {
+            while let Some(action) = self.links[side].poll_action() {
+                let delay = self.delay();
+                match action {
+                    Action::Dial { .. } => self.at(delay, Happening::Dial(side)),
+                    Action::Say(id, message) => self.at(delay, Happening::Says(side, id, message)),
+                    Action::Send(id, datagram) => {
+                        let copies = if self.random.u32(0..100) < self.weather.loss_percent {
+                            0
+                        } else {
+                            1 + u32::from(self.random.u32(0..100) < self.weather.twice_percent)
+                        };
+                        for _ in 0..copies {
+                            let delay = self.delay();
+                            self.at(delay, Happening::Sends(side, id, datagram));
+                        }
+                    }
+                    Action::Close(id, code) => {
+                        self.at(delay, Happening::Closes(side, id, code));
+                    }
+                }
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let now = self.now;
+        match happening {
+            Happening::Dial(side) if self.cut => {
+                self.links[side].handle_dial_failed(Failure::Lost("cut".into()), now);
+            }
+            Happening::Dial(side) => {
+                let id = self.next;
+                self.next += 1;
+                self.standing.insert(id, ());
+                let address = "10.0.0.1:4747".parse().unwrap();
+                for end in [side, 1 - side] {
+                    self.links[end].handle_connected(id, end == side, address, now);
+                }
+            }
+            _ if self.cut => {}
+            Happening::Says(side, id, message) => {
+                if self.standing.contains_key(&id) {
+                    let read = Message::decode(&message.encode());
+                    self.links[1 - side].handle_message(id, read, now);
+                }
+            }
+            Happening::Sends(side, id, datagram) => {
+                if self.standing.contains_key(&id) {
+                    let read = Datagram::decode(&datagram.encode());
+                    self.links[1 - side].handle_datagram(id, read, now);
+                }
+            }
+            Happening::Closes(side, id, code) => {
+                self.standing.remove(&id);
+                self.links[1 - side].handle_closed(id, Failure::Lost(format!("{code:?}")), now);
+            }
+        }
+    }
+
+    fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        self.act();
+        loop {
+            let next = self.queue.keys().next().map(|(at, _)| *at);
+            let timers = self.links.iter().filter_map(Link::poll_timeout);
+            let Some(at) = timers.chain(next).min().filter(|at| *at <= end) else { break };
+            self.now = at.max(self.now);
+            while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let happening = entry.remove();
+                self.happen(happening);
+                self.act();
+            }
+            for side in [0, 1] {
+                self.links[side].handle_timeout(self.now);
+            }
+            self.act();
+        }
+        self.now = end;
+    }
+
+    fn states(&self) -> [PeerState; 2] {
+        [self.links[0].observed().state, self.links[1].observed().state]
+    }
+
+    fn counters(&self, side: usize) -> PeerCounters {
+        self.links[side].observed().counters
+    }
+
+    /// Both carry the link by the same connection, and there is no other.
+    fn is_settled(&self) -> bool {
+        let [a, b] = &self.links;
+        self.states() == [PeerState::Up; 2]
+            && a.current == b.current
+            && a.connections.len() == 1
+            && b.connections.len() == 1
+    }
+}
+
+#[test]
+fn two_nodes_find_each_other_and_measure_the_way() {
+    let mut world = World::new(1, Weather { delay: (4, 4), ..FAIR });
+    world.run(Duration::from_secs(3));
+    assert!(world.is_settled());
+    for side in [0, 1] {
+        let seen = world.links[side].observed();
+        assert_eq!(seen.round_trip, Some(Duration::from_millis(8)));
+        assert_eq!((seen.counters.up, seen.counters.down, seen.counters.stale), (1, 0, 0));
+        assert_eq!(seen.config, Some(runs(1, 1)));
+        assert_eq!(seen.version.as_deref(), Some("0.1.0"));
+    }
+}
+
+#[test]
+fn the_lower_name_dials_and_the_other_if_that_comes_to_nothing() {
+    let now = start_of_time();
+    let mut low = link("a", "b", 1, now);
+    let mut high = link("b", "a", 2, now);
+    low.handle_timeout(now);
+    high.handle_timeout(now);
+    assert_eq!(low.poll_action(), Some(Action::Dial { attempt: 0 }));
+    assert_eq!(high.poll_action(), None);
+    high.handle_timeout(now + SECOND);
+    assert_eq!(high.poll_action(), Some(Action::Dial { attempt: 0 }));
+}
+
+#[test]
+fn a_change_of_configuration_is_told() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    world.links[0].handle_config(runs(2, 7));
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.links[1].observed().config, Some(runs(2, 7)));
+    assert_eq!(world.links[0].observed().config, Some(runs(1, 1)));
+}
+
+#[test]
+fn a_cut_is_noticed_within_the_silence_and_heals_by_itself() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    world.cut = true;
+    world.run(Duration::from_millis(600));
+    assert_eq!(world.states(), [PeerState::Down; 2]);
+    assert_eq!((world.counters(0).silent, world.counters(1).silent), (1, 1));
+    world.run(Duration::from_secs(60));
+    let dials = world.counters(0).dials;
+    assert!((5..30).contains(&dials), "{dials}");
+    world.cut = false;
+    world.run(Duration::from_secs(8));
+    assert!(world.is_settled());
+    assert_eq!(world.counters(0).up, 2);
+}
+
+#[test]
+fn a_peer_that_starts_anew_replaces_its_old_connection() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    // The process dies without a word, and the next one is there at once.
+    world.links[1] = link("b", "a", 21, world.now);
+    world.run(Duration::from_secs(4));
+    assert!(world.is_settled());
+    assert_eq!(world.links[0].remote.as_ref().unwrap().instance, 21);
+}
+
+#[test]
+fn a_new_key_on_either_side_takes_a_new_connection_without_the_link_going_down() {
+    for side in [0, 1] {
+        let mut world = World::new(1, FAIR);
+        world.run(Duration::from_secs(2));
+        let before = world.links[0].current;
+        let now = world.now;
+        world.links[side].handle_new_key(now);
+        world.run(Duration::from_secs(3));
+        assert!(world.is_settled(), "{side}");
+        assert_ne!(world.links[0].current, before);
+        for side in [0, 1] {
+            assert_eq!((world.counters(side).down, world.counters(side).replaced), (0, 1));
+        }
+    }
+}
+
+#[test]
+fn whoever_says_another_name_is_refused() {
+    let now = start_of_time();
+    let mut link = link("a", "b", 1, now);
+    link.handle_connected(1, true, "10.0.0.1:4747".parse().unwrap(), now);
+    let Some(Action::Say(1, Message::Hello(mut hello))) = link.poll_action() else { panic!() };
+    hello.node = "c".into();
+    link.handle_message(1, Ok(Message::Hello(hello)), now);
+    assert_eq!(link.poll_action(), Some(Action::Close(1, Code::WrongName)));
+    let seen = link.observed();
+    assert_eq!(seen.state, PeerState::Refused);
+    assert!(seen.reason.contains("says that it is c"), "{}", seen.reason);
+}
+
+#[test]
+fn a_connection_without_a_hello_is_given_up() {
+    let now = start_of_time();
+    let mut link = link("a", "b", 1, now);
+    link.handle_connected(1, true, "10.0.0.1:4747".parse().unwrap(), now);
+    for beat in 0..80_u32 {
+        let then = now + BEAT * beat;
+        link.handle_datagram(1, Ok(Datagram::Beat(beat.into())), then);
+        link.handle_timeout(then);
+    }
+    let actions: Vec<Action> = std::iter::from_fn(|| link.poll_action()).collect();
+    assert!(actions.contains(&Action::Close(1, Code::Silent)));
+    assert_eq!(link.observed().state, PeerState::Down);
+}
+
+#[test]
+fn connections_are_bounded() {
+    let now = start_of_time();
+    let mut link = link("a", "b", 1, now);
+    for id in 0..10 {
+        link.handle_connected(id, false, "10.0.0.1:4747".parse().unwrap(), now);
+    }
+    assert_eq!(link.connections.len(), CONNECTIONS_AT_MOST);
+    assert_eq!(link.observed().counters.too_many, 6);
+}
+
+#[test]
+fn echoes_of_nothing_and_doubled_beats_count_as_stale_and_prove_nothing() {
+    let now = start_of_time();
+    let mut link = link("a", "b", 1, now);
+    link.handle_connected(1, false, "10.0.0.1:4747".parse().unwrap(), now);
+    for datagram in [Datagram::Echo(0), Datagram::Beat(3), Datagram::Beat(3), Datagram::Beat(2)] {
+        link.handle_datagram(1, Ok(datagram), now);
+    }
+    assert_eq!((link.observed().counters.stale, link.observed().counters.beats_received), (3, 1));
+    link.handle_timeout(now);
+    link.handle_datagram(1, Ok(Datagram::Echo(0)), now);
+    link.handle_datagram(1, Ok(Datagram::Echo(0)), now);
+    assert_eq!((link.observed().counters.stale, link.observed().counters.echoes), (4, 1));
+    assert_eq!(link.observed().state, PeerState::Down);
+}
+
+proptest! {
+    /// Whatever the network does to datagrams, once it is fair again both agree on one connection.
+    #[test]
+    fn any_weather_ends_in_one_connection(
+        seed in any::<u64>(),
+        loss_percent in 0..60_u32,
+        twice_percent in 0..30_u32,
+        delay in 0..120_u64,
+        cuts in 0..4_u32,
+    ) {
+        let mut world = World::new(seed, Weather { loss_percent, twice_percent, delay: (0, delay) });
+        for _ in 0..cuts {
+            let until = world.random.u64(0..4_000);
+            world.run(Duration::from_millis(until));
+            world.cut = !world.cut;
+        }
+        let side = world.random.usize(0..2);
+        let now = world.now;
+        world.links[side].handle_new_key(now);
+        world.run(Duration::from_secs(2));
+        world.cut = false;
+        world.weather = FAIR;
+        world.run(Duration::from_secs(20));
+        prop_assert!(world.is_settled(), "{:?} {:?}", world.links[0], world.links[1]);
+    }
+}
