@@ -79,7 +79,23 @@ Resigns the group here, waits until a peer leads it, and prints how long that to
 node leads it again and the exit code is 1.")]
     Handover(HandoverOptions),
 
-    /// Writes a commented, working configuration file for each node.
+    /// Makes this node's private key for the peer link if there is none, and prints its pin for `keys` in `nodes`.
+    #[command(after_help = "\
+Examples:
+  fulcrum peer-key
+  fulcrum peer-key /etc/fulcrum/peer.key.new
+
+The file is of mode 0600 and never leaves the node; the pin is public. To replace a key without an outage:
+  1. make the new one as above, write its pin beside the old one in the files of all nodes, reload each
+  2. mv /etc/fulcrum/peer.key.new /etc/fulcrum/peer.key && fulcrum reload
+  3. take the old pin out of the files of all nodes, reload each")]
+    PeerKey {
+        /// The file.
+        #[arg(value_name = "FILE", default_value = fulcrum_config::PeerLink::KEY)]
+        file: PathBuf,
+    },
+
+    /// Writes a commented, working configuration file and a private key for each node.
     #[command(subcommand)]
     Init(Init),
 
@@ -179,7 +195,9 @@ Example:
   fulcrum init pair --node lb-1=10.0.0.11 --node lb-2=10.0.0.12 --vip 10.0.0.100 --interface eth0 \\
       --port 80 --backend 10.0.0.21:8080 --backend 10.0.0.22:8080
 
-Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml.")]
+Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml. Writes lb-1.key and lb-2.key, the
+private keys of the link between the nodes; move each to its node as /etc/fulcrum/peer.key. Keys that are there are
+kept.")]
     Pair {
         #[command(flatten)]
         site: SiteOptions,
@@ -200,7 +218,9 @@ Example:
       --vip 10.0.0.100 --interface eth0 \\
       --apiserver 10.0.0.21 --apiserver 10.0.0.22 --apiserver 10.0.0.23
 
-Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml.")]
+Writes lb-1.yaml and lb-2.yaml; copy each to its node as /etc/fulcrum/fulcrum.yaml. Writes lb-1.key and lb-2.key, the
+private keys of the link between the nodes; move each to its node as /etc/fulcrum/peer.key. Keys that are there are
+kept.")]
     ControlPlane {
         #[command(flatten)]
         site: SiteOptions,

@@ -12,6 +12,7 @@ use crate::wire::{HandedOver, Refusal, Reloaded};
 use clap::CommandFactory;
 use hyper::Method;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Does what was asked, and says how it went.
@@ -23,6 +24,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),
+        Command::PeerKey { file } => peer_key(&file),
         Command::Init(options) => init::init(options),
         Command::Version => print(&format!("fulcrum {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
@@ -77,6 +79,15 @@ fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
         }
         Reply::Refused(refusal) => Err(refused(&refusal)),
     }
+}
+
+fn peer_key(file: &Path) -> Result<ExitCode, Failure> {
+    let (pin, made) =
+        fulcrum_peer::key::create_or_pin(file).map_err(|error| Failure::Refused(error.to_string()))?;
+    if made {
+        eprintln!("made {}", file.display());
+    }
+    print(&format!("{pin}\n"))
 }
 
 fn handover(options: &HandoverOptions) -> Result<ExitCode, Failure> {

@@ -1,8 +1,10 @@
-//! Starts the three engines with what `lifecycle` wants of them.
+//! Starts the engines with what `lifecycle` wants of them.
 
 use crate::error::Failure;
 use fulcrum_config::Config;
-use fulcrum_lifecycle::{Engine, Engines, data_plane_missing, health_desired, lb_desired, vip_desired};
+use fulcrum_lifecycle::{
+    Engine, Engines, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
+};
 use fulcrum_vip_manager::{Fencing, GuardCommand};
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -46,7 +48,12 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     };
     let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
-    Ok(Engines { health, vip, lb })
+
+    let (peer_desired, seen) = watch::channel(peer_desired(config, 1));
+    let options = fulcrum_peer::Options { version: env!("CARGO_PKG_VERSION").to_owned() };
+    let observed = fulcrum_peer::start(seen, options).map_err(refused)?;
+    let peer = Engine { desired: peer_desired, observed };
+    Ok(Engines { health, vip, lb, peer })
 }
 
 /// `FULCRUM_FENCE` may ask for another fence than the best: `clsact`, or `off`.

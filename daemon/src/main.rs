@@ -1,7 +1,7 @@
 //! The fulcrum command: the only binary.
 //!
 //! [`cli`] says what can be asked, `commands` does it. `fulcrum run` is the daemon: [`engines`] starts the
-//! three engines, [`node`] holds the running configuration, [`admin`] is how operators reach it, [`metrics`]
+//! engines, [`node`] holds the running configuration, [`admin`] is how operators reach it, [`metrics`]
 //! what others measure of it.
 
 mod admin;

@@ -26,6 +26,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     groups(&mut page, status)?;
     services(&mut page, status)?;
     backends(&mut page, status)?;
+    peers(&mut page, status)?;
     limits(&mut page, status)?;
     engines(&mut page, status)?;
     Ok(page.registry)
@@ -258,6 +259,41 @@ fn add(families: &BTreeMap<String, CounterVec>, stats: &BTreeMap<String, u64>, l
         let count = stats.get(name).copied().unwrap_or(0);
         family.with_label_values(labels).inc_by(number(count));
     }
+}
+
+fn peers(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let of = &["peer"];
+    let up = page.gauge("fulcrum_peer_up", "Whether the link to the peer stands.", of)?;
+    let since = page.gauge("fulcrum_peer_state_age_seconds", "Since the link came up or went down.", of)?;
+    let round_trip =
+        page.gauge("fulcrum_peer_round_trip_seconds", "From a heartbeat to its echo, smoothed.", of)?;
+    let agrees =
+        page.gauge("fulcrum_peer_config_agrees", "Whether the peer runs what this node runs.", of)?;
+    let events = page.counter(
+        "fulcrum_peer_events_total",
+        "What happened on the link to the peer, by name (links made and lost, heartbeats, refusals, ...).",
+        &["peer", "event"],
+    )?;
+    for peer in &status.peer_link.peers {
+        let name = &[peer.name.as_str()];
+        up.with_label_values(name).set(flag(peer.state == "up"));
+        since.with_label_values(name).set(number(peer.since_seconds));
+        if let Some(milliseconds) = peer.round_trip_ms {
+            round_trip.with_label_values(name).set(milliseconds / 1e3);
+        }
+        if let Some(agree) = peer.config_agrees {
+            agrees.with_label_values(name).set(flag(agree));
+        }
+        for (event, count) in &peer.counters {
+            events.with_label_values(&[&peer.name, event]).inc_by(number(*count));
+        }
+    }
+    let help = "Connections that came to the peer link and were refused, by reason.";
+    let refused = page.counter("fulcrum_peer_refused_total", help, &["reason"])?;
+    for (reason, count) in status.counters.get("peer").into_iter().flatten() {
+        refused.with_label_values(&[reason]).inc_by(number(*count));
+    }
+    Ok(())
 }
 
 fn limits(page: &mut Page, status: &Status) -> prometheus::Result<()> {

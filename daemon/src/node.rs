@@ -198,6 +198,7 @@ impl Node {
         Ok(Reloaded {
             changes: difference(&old, &new),
             needs_restart: self.admin != new.admin,
+            peers: self.handle.peers_behind(),
             warnings,
             read_ms: milliseconds(read),
             applied_ms: milliseconds(applied),

@@ -32,9 +32,40 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
         writeln!(page, "not ready: {waits}")?;
     }
     alarms(page, status, colour)?;
+    peers(page, status)?;
     writeln!(page, "\nGROUPS\n{}", groups(status, colour))?;
     writeln!(page, "\nSERVICES\n{}", services(status, colour))?;
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
+}
+
+/// A line for each peer, or why there is no link.
+fn peers(page: &mut String, status: &Status) -> std::fmt::Result {
+    let link = &status.peer_link;
+    if let Some(why) = &link.why {
+        return writeln!(page, "\nno peer link: {why}");
+    }
+    if !link.peers.is_empty() {
+        writeln!(page)?;
+    }
+    for peer in &link.peers {
+        write!(page, "peer {}: link {} for {}", peer.name, peer.state, time(peer.since_seconds))?;
+        if peer.state != "up" {
+            writeln!(page, ": {}", peer.reason)?;
+            continue;
+        }
+        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+        write!(page, ", {}, fulcrum {}", known(&peer.address), known(&peer.version))?;
+        if let Some(round_trip) = peer.round_trip_ms {
+            write!(page, ", round trip {round_trip:.2} ms")?;
+        }
+        let agrees = match peer.config_agrees {
+            Some(true) => ", same configuration",
+            Some(false) => ", ANOTHER CONFIGURATION",
+            None => "",
+        };
+        writeln!(page, "{agrees}")?;
+    }
+    Ok(())
 }
 
 fn alarms(page: &mut String, status: &Status, colour: bool) -> std::fmt::Result {

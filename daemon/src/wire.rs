@@ -11,6 +11,9 @@ pub(crate) struct Reloaded {
     pub(crate) changes: Vec<Change>,
     /// Something of `admin` changed: it takes effect when the daemon is started again.
     pub(crate) needs_restart: bool,
+    /// Each peer that runs another configuration now, or can't be asked, and what to do.
+    #[serde(default)]
+    pub(crate) peers: Vec<String>,
     /// What the parser found worth saying.
     pub(crate) warnings: Vec<String>,
     /// To read and check the file.
@@ -29,6 +32,9 @@ impl fmt::Display for Reloaded {
         }
         if self.needs_restart {
             writeln!(f, "changes of admin take effect when the daemon is started again")?;
+        }
+        for peer in &self.peers {
+            writeln!(f, "{peer}")?;
         }
         writeln!(f, "read and checked in {:.1} ms, applied in {:.1} ms", self.read_ms, self.applied_ms)
     }

@@ -1,6 +1,7 @@
 //! The command line with wrong input, and without a daemon: exit codes, and messages that say what to do.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test ends by it")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -46,9 +47,18 @@ fn without_a_command_or_with_an_unknown_one_it_says_how() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in
-        ["run", "status", "reload", "check", "schema", "handover", "init", "version", "completions"]
-    {
+    for command in [
+        "run",
+        "status",
+        "reload",
+        "check",
+        "schema",
+        "handover",
+        "peer-key",
+        "init",
+        "version",
+        "completions",
+    ] {
         let output = fulcrum(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}: {}", said(&output));
         let has_example = printed(&output).contains("Example") || ["init", "version"].contains(&command);
@@ -155,6 +165,17 @@ fn init_writes_files_that_check_and_never_replaces_one() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let file = directory.path().join("lb-2.yaml");
     let text = std::fs::read_to_string(&file).expect("the second node's file");
+    // Each node has a private key of its own, and both files list both.
+    let keys = ["lb-1", "lb-2"].map(|node| directory.path().join(format!("{node}.key")));
+    let secrets = keys.each_ref().map(|key| std::fs::read_to_string(key).expect("a key"));
+    for key in &keys {
+        let mode = std::fs::metadata(key).expect("a key").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{key:?}");
+        let output = fulcrum(&["peer-key", key.to_str().expect("a path")]);
+        assert!(text.contains(&format!("keys: [\"{}\"]", printed(&output).trim())), "{text}");
+    }
+    assert_ne!(secrets[0], secrets[1]);
+    assert!(printed(&output).contains("UDP port 4747"), "{}", printed(&output));
     assert_refused(&fulcrum(&kubernetes), 1, &["already there", "lb-2.yaml", "--force"]);
     assert_eq!(std::fs::read_to_string(&file).expect("still there"), text);
     let output = fulcrum(&[&kubernetes[..], &["--force"]].concat());
@@ -162,6 +183,23 @@ fn init_writes_files_that_check_and_never_replaces_one() {
     let output = fulcrum(&["check", file.to_str().expect("a path")]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(printed(&output).contains("node lb-2"));
+    // A private key is never replaced.
+    assert_eq!(keys.map(|key| std::fs::read_to_string(key).expect("a key")), secrets);
+}
+
+#[test]
+fn peer_key_makes_a_key_once_and_prints_its_pin() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("peer.key");
+    let path = path.to_str().expect("a path");
+    let (made, again) = (fulcrum(&["peer-key", path]), fulcrum(&["peer-key", path]));
+    assert_eq!(made.status.code(), Some(0), "{}", said(&made));
+    assert!(said(&made).contains("made ") && !said(&again).contains("made "));
+    assert_eq!(printed(&made), printed(&again));
+    assert!(printed(&made).starts_with("sha256:"), "{}", printed(&made));
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("our own");
+    assert_refused(&fulcrum(&["peer-key", path]), 1, &["0644", "chmod 600"]);
+    assert_refused(&fulcrum(&["peer-key", "/nowhere/peer.key"]), 1, &["/nowhere/peer.key"]);
 }
 
 #[test]

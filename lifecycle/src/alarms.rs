@@ -35,6 +35,7 @@ pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     alarms.extend(bounded(services_down(snapshots)));
     alarms.extend(bounded(checks_not_made(snapshots)));
     alarms.extend(limit(snapshots));
+    alarms.extend(crate::peers::alarms(facts, snapshots));
     alarms.sort();
     alarms
 }

@@ -27,6 +27,8 @@ pub struct Asked {
     pub config: Arc<Config>,
     /// Grows with each configuration and each trial.
     pub revision: u64,
+    /// Grows with each configuration; 1 is that of the start.
+    pub generation: u64,
     /// A configuration whose listeners are tried out.
     pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave.
@@ -64,6 +66,8 @@ pub struct Engines {
     pub vip: Engine<fulcrum_vip_manager::Desired, fulcrum_vip_manager::Observed>,
     /// `lb`.
     pub lb: Engine<fulcrum_lb::Desired, fulcrum_lb::Observed>,
+    /// `peer`.
+    pub peer: Engine<fulcrum_peer::Desired, fulcrum_peer::Observed>,
 }
 
 /// The driver could not be started.
@@ -78,6 +82,7 @@ pub struct Handle {
     health: watch::Receiver<fulcrum_health::Observed>,
     vip: watch::Receiver<fulcrum_vip_manager::Observed>,
     lb: watch::Receiver<fulcrum_lb::Observed>,
+    peer: watch::Receiver<fulcrum_peer::Observed>,
     ended: watch::Receiver<Option<&'static str>>,
     marks: Arc<Mutex<Marks>>,
 }
@@ -126,6 +131,7 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
     let (asked, asked_seen) = watch::channel(Asked {
         config,
         revision: 0,
+        generation: 1,
         trial: None,
         standing_down: BTreeSet::new(),
         stopping: false,
@@ -147,6 +153,7 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
         health: engines.health.observed.clone(),
         vip: engines.vip.observed.clone(),
         lb: engines.lb.observed.clone(),
+        peer: engines.peer.observed.clone(),
         ended: ended_seen,
         marks: Arc::clone(&marks),
     };
@@ -160,6 +167,7 @@ impl Handle {
     pub fn apply(&self, config: Arc<Config>) -> u64 {
         self.revise(|asked| {
             asked.config = config;
+            asked.generation = asked.generation.saturating_add(1);
             asked.trial = None;
         })
     }
@@ -221,6 +229,8 @@ impl Handle {
             health: self.health.borrow().clone(),
             vip: self.vip.borrow().clone(),
             lb: self.lb.borrow().clone(),
+            peer: self.peer.borrow().clone(),
+            peer_ended: self.peer.has_changed().is_err(),
             first_round_done: marks.first_round_done,
             limit_reached_lately: marks.limit_reached.is_some_and(lately),
         }
@@ -237,6 +247,12 @@ impl Handle {
     pub fn alarms(&self, facts: &Facts) -> (Vec<Alarm>, Snapshots) {
         let snapshots = self.snapshots();
         (alarms(facts, &snapshots), snapshots)
+    }
+
+    /// Each peer that runs another configuration than was asked for here, or can't be asked, and what to do.
+    #[must_use]
+    pub fn peers_behind(&self) -> Vec<String> {
+        crate::peers::behind(&self.snapshots())
     }
 
     /// Of the loops of this node, the one that has not run for longest, and for how long.
@@ -271,11 +287,12 @@ impl Handle {
         let resigned =
             tokio::time::timeout(bound, vip.wait_for(|vip| vip.stopped)).await.is_ok_and(|seen| seen.is_ok());
         self.asked.send_modify(|asked| asked.ending = true);
-        let (mut health, mut lb) = (self.health.clone(), self.lb.clone());
+        let (mut health, mut lb, mut peer) = (self.health.clone(), self.lb.clone(), self.peer.clone());
         let all_ended = async {
             while vip.changed().await.is_ok() {}
             while lb.changed().await.is_ok() {}
             while health.changed().await.is_ok() {}
+            while peer.changed().await.is_ok() {}
         };
         // A thread that does not end in time ends with the process.
         let _ = tokio::time::timeout(bound, all_ended).await;
@@ -351,6 +368,19 @@ impl Driver {
             changed
         });
         self.tell_vip();
+        self.tell_peer();
+    }
+
+    /// Each configuration that is applied, even an equal one: the private key is read again then.
+    fn tell_peer(&mut self) {
+        let asked = self.asked.borrow();
+        self.engines.peer.desired.send_if_modified(|desired| {
+            let is_news = desired.generation != asked.generation;
+            if is_news {
+                *desired = plan::peer_desired(&asked.config, asked.generation);
+            }
+            is_news
+        });
     }
 
     fn tell_lb(&mut self) {

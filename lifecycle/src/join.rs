@@ -54,6 +54,10 @@ pub struct Snapshots {
     pub vip: fulcrum_vip_manager::Observed,
     /// Of `lb`.
     pub lb: fulcrum_lb::Observed,
+    /// Of `peer`.
+    pub peer: fulcrum_peer::Observed,
+    /// `peer` has ended by itself.
+    pub peer_ended: bool,
     /// Every check of the first configuration has had its verdict.
     pub first_round_done: bool,
     /// `lb` refused connections within the last minute because its limit was reached.
@@ -79,6 +83,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         },
         groups: config.groups.values().map(|group| group_status(group, snapshots, now)).collect(),
         services: config.services.values().map(|service| service_status(service, snapshots, now)).collect(),
+        peer_link: crate::peers::status(snapshots, now),
         guard: snapshots.vip.guard,
         fence: fence(&snapshots.vip),
         ready: not_ready.is_empty(),
@@ -89,11 +94,12 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         counters: BTreeMap::from([
             ("health".to_owned(), counters(&snapshots.health.counters)),
             ("vip_manager".to_owned(), counters(&snapshots.vip.counters)),
+            ("peer".to_owned(), counters(&snapshots.peer.counters)),
         ]),
     }
 }
 
-fn seconds(since: Instant, now: Instant) -> u64 {
+pub(crate) fn seconds(since: Instant, now: Instant) -> u64 {
     now.saturating_duration_since(since).as_secs()
 }
 
@@ -294,12 +300,12 @@ fn limits(facts: &Facts, lb: &fulcrum_lb::Observed) -> BTreeMap<String, Limit> {
     limits
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// The name that serde gives a plain enum.
-fn word(value: &impl Serialize) -> String {
+pub(crate) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => String::new(),
@@ -307,7 +313,7 @@ fn word(value: &impl Serialize) -> String {
 }
 
 /// A struct of counters as a map, so that each new one shows by itself.
-fn counters(value: &impl Serialize) -> BTreeMap<String, u64> {
+pub(crate) fn counters(value: &impl Serialize) -> BTreeMap<String, u64> {
     let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(value) else {
         return BTreeMap::new();
     };

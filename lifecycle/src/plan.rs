@@ -112,6 +112,12 @@ fn usage(backend: &Backend, health: Option<&ServiceHealth>, spares_needed: bool)
     (usage, weight)
 }
 
+/// What `peer` is to keep a link for.
+#[must_use]
+pub fn peer_desired(config: &Arc<Config>, generation: u64) -> fulcrum_peer::Desired {
+    fulcrum_peer::Desired { config: Arc::clone(config), generation }
+}
+
 /// What `vip-manager` is to lead.
 #[must_use]
 pub fn vip_desired(

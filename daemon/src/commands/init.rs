@@ -4,7 +4,7 @@ use crate::cli::{Init, SiteOptions};
 use crate::commands::print;
 use crate::error::Failure;
 use fulcrum_config::init::{ControlPlaneOptions, PairOptions, Site, control_plane, pair};
-use fulcrum_config::{Diagnostics, InterfaceName, NodeName, Vrid};
+use fulcrum_config::{Diagnostics, InterfaceName, NodeName, PeerLink, Vrid};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,22 +12,62 @@ use std::process::ExitCode;
 
 pub(crate) fn init(options: Init) -> Result<ExitCode, Failure> {
     let (site, files) = match options {
-        Init::Pair { site, port, backends } => {
-            let files = pair(&PairOptions { site: of(&site)?, port, backends });
+        Init::Pair { mut site, port, backends } => {
+            let make = |site| pair(&PairOptions { site, port, backends: backends.clone() });
+            let files = with_keys(&mut site, make)?;
             (site, files)
         }
-        Init::ControlPlane { site, port, apiservers } => {
-            let files = control_plane(&ControlPlaneOptions { site: of(&site)?, port, apiservers });
+        Init::ControlPlane { mut site, port, apiservers } => {
+            let make =
+                |site| control_plane(&ControlPlaneOptions { site, port, apiservers: apiservers.clone() });
+            let files = with_keys(&mut site, make)?;
             (site, files)
         }
     };
+    write(&site, &files)
+}
+
+type Files = Vec<(NodeName, String)>;
+
+/// The files, with a key for each node. Nothing is written before everything else is known to be right.
+fn with_keys(
+    options: &mut SiteOptions,
+    make: impl Fn(Site) -> Result<Files, Diagnostics>,
+) -> Result<Files, Failure> {
     let refused = |mistakes: Diagnostics| {
         Failure::Refused(format!(
             "\n{mistakes}\nnothing was written: the lines above would have been in the files; correct the options \
              that they come from"
         ))
     };
-    write(&site, &files.map_err(refused)?)
+    make(of(options)?).map_err(refused)?;
+    there(options)?;
+    std::fs::create_dir_all(&options.directory).map_err(|error| failed(&options.directory, error))?;
+    for node in &mut options.nodes {
+        let path = options.directory.join(format!("{}.key", node.name));
+        let (pin, _) =
+            fulcrum_peer::key::create_or_pin(&path).map_err(|error| Failure::Refused(error.to_string()))?;
+        node.key = Some(pin);
+    }
+    make(of(options)?).map_err(refused)
+}
+
+/// Refuses to go on if a file is there that would be replaced.
+fn there(options: &SiteOptions) -> Result<(), Failure> {
+    let there: Vec<String> = options
+        .nodes
+        .iter()
+        .map(|node| options.directory.join(format!("{}.yaml", node.name)))
+        .filter(|path| path.exists())
+        .map(|path| path.display().to_string())
+        .collect();
+    if there.is_empty() || options.force {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "already there: {}; nothing was written\n  --force replaces, --directory writes elsewhere",
+        there.join(", ")
+    )))
 }
 
 fn of(options: &SiteOptions) -> Result<Site, Failure> {
@@ -47,31 +87,24 @@ fn of(options: &SiteOptions) -> Result<Site, Failure> {
     })
 }
 
-/// Writes all files, or none if one is there already.
+/// Writes all files.
 fn write(options: &SiteOptions, files: &[(NodeName, String)]) -> Result<ExitCode, Failure> {
     let path = |node: &NodeName| options.directory.join(format!("{node}.yaml"));
-    let there: Vec<String> = files
-        .iter()
-        .map(|(node, _)| path(node))
-        .filter(|path| path.exists())
-        .map(|p| p.display().to_string())
-        .collect();
-    if !there.is_empty() && !options.force {
-        return Err(Failure::Refused(format!(
-            "already there: {}; nothing was written\n  --force replaces, --directory writes elsewhere",
-            there.join(", ")
-        )));
-    }
-    std::fs::create_dir_all(&options.directory).map_err(|error| failed(&options.directory, error))?;
     let mut written: Vec<PathBuf> = Vec::new();
     for (node, text) in files {
         let path = path(node);
         write_file(&path, text, options.force).map_err(|error| failed(&path, error))?;
         written.push(path);
     }
-    let lines: String = written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
+    let mut lines: String = written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
+    for node in &options.nodes {
+        let path = options.directory.join(format!("{}.key", node.name));
+        lines.push_str(&format!("{} is the private key of {}\n", path.display(), node.name));
+    }
     print(&format!(
-        "{lines}Copy each to its node as /etc/fulcrum/fulcrum.yaml, then 'fulcrum check' and 'fulcrum run'.\n"
+        "{lines}Copy each to its node as /etc/fulcrum/fulcrum.yaml, move its private key there as \
+         {}, mode 0600, and open UDP port 4747 between the nodes; then 'fulcrum check' and 'fulcrum run'.\n",
+        PeerLink::KEY
     ))
 }
 

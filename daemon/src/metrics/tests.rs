@@ -31,10 +31,18 @@ fn status() -> Status {
             }],
         }],
         "fence": [{"interface": "eth0", "kernel": true, "what": "kernel (tcx)"}],
+        "peer_link": {
+            "state": "on", "key": null, "config_digest": "d1",
+            "peers": [{
+                "name": "lb2", "state": "up", "since_seconds": 8, "reason": "", "address": "10.0.0.2:4747",
+                "round_trip_ms": 2.5, "version": "1.2.3", "config_generation": 1, "config_digest": "d2",
+                "config_agrees": false, "counters": {"beats_sent": 13},
+            }],
+        },
         "guard": true, "ready": true, "not_ready": [],
         "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
         "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
-        "counters": {"health": {"probes": 21}, "vip_manager": {"stalls": 1}},
+        "counters": {"health": {"probes": 21}, "vip_manager": {"stalls": 1}, "peer": {"strangers": 6}},
     }))
     .expect("a status")
 }
@@ -57,6 +65,12 @@ fn values_are_those_of_the_status() {
         "fulcrum_fence_kernel{interface=\"eth0\"} 1",
         "fulcrum_health_probes_total 21",
         "fulcrum_vip_manager_events_total{event=\"stalls\"} 1",
+        "fulcrum_peer_up{peer=\"lb2\"} 1",
+        "fulcrum_peer_state_age_seconds{peer=\"lb2\"} 8",
+        "fulcrum_peer_round_trip_seconds{peer=\"lb2\"} 0.0025",
+        "fulcrum_peer_config_agrees{peer=\"lb2\"} 0",
+        "fulcrum_peer_events_total{event=\"beats_sent\",peer=\"lb2\"} 13",
+        "fulcrum_peer_refused_total{reason=\"strangers\"} 6",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }

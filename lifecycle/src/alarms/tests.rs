@@ -49,6 +49,8 @@ pub(crate) fn good() -> Snapshots {
         standing_down: BTreeSet::new(),
         health: health([("web", true, vec![("a", Verdict::Up, 100)])]),
         vip: fulcrum_vip_manager::Observed { groups, guard: true, ..Default::default() },
+        peer: fulcrum_peer::Observed::default(),
+        peer_ended: false,
         lb: fulcrum_lb::Observed { ready: true, connections_limit: 1000, ..Default::default() },
         first_round_done: true,
         limit_reached_lately: false,

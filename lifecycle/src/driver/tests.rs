@@ -12,6 +12,8 @@ struct Played {
     health_desired: watch::Receiver<fulcrum_health::Desired>,
     vip_desired: watch::Receiver<fulcrum_vip_manager::Desired>,
     lb_desired: watch::Receiver<fulcrum_lb::Desired>,
+    peer: watch::Sender<fulcrum_peer::Observed>,
+    peer_desired: watch::Receiver<fulcrum_peer::Desired>,
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,13 +32,16 @@ fn play() -> (Handle, Played) {
     let (health, health_rx) = watch::channel(fulcrum_health::Observed::default());
     let (vip, vip_rx) = watch::channel(fulcrum_vip_manager::Observed::default());
     let (lb, lb_rx) = watch::channel(fulcrum_lb::Observed::default());
+    let (peer_tx, peer_desired) = watch::channel(plan::peer_desired(&config, 1));
+    let (peer, peer_rx) = watch::channel(fulcrum_peer::Observed::default());
     let engines = Engines {
         health: Engine { desired: health_tx, observed: health_rx },
         vip: Engine { desired: vip_tx, observed: vip_rx },
         lb: Engine { desired: lb_tx, observed: lb_rx },
+        peer: Engine { desired: peer_tx, observed: peer_rx },
     };
     let handle = start(config, engines).expect("a thread");
-    (handle, Played { health, vip, lb, health_desired, vip_desired, lb_desired })
+    (handle, Played { health, vip, lb, peer, health_desired, vip_desired, lb_desired, peer_desired })
 }
 
 #[tokio::test]
@@ -190,4 +195,16 @@ async fn each_revision_reaches_the_data_plane_even_if_its_table_stays() {
     let second = handle.try_out(None);
     assert!(second > first);
     until(&mut played.lb_desired, |desired| desired.revision == second && desired.services.len() == 1).await;
+}
+
+#[tokio::test]
+async fn each_configuration_that_is_applied_reaches_the_peer_link_even_an_equal_one() {
+    let (handle, mut played) = play();
+    handle.try_out(None);
+    handle.apply(handle.config());
+    let desired = until(&mut played.peer_desired, |desired| desired.generation == 2).await;
+    assert_eq!(desired.config, handle.config());
+    let observed = fulcrum_peer::Observed { errors: vec!["no port".to_owned()], ..Default::default() };
+    played.peer.send_replace(observed);
+    assert_eq!(handle.snapshots().peer.errors, ["no port"]);
 }
