@@ -21,7 +21,7 @@ pub use keepalived::{Keepalived, VirtualRouter};
 pub use memory::MemoryLimit;
 pub use namespace::Namespace;
 pub use nginx::Nginx;
-pub use pair::{GROUP, Pair, Plan, PlannedNode, wait_served_by};
+pub use pair::{GROUP, Pair, Plan, PlannedNode, make_key, wait_served_by};
 pub use partner::{Kind, Partner};
 pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};

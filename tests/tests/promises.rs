@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [(&str, &str); 8] = [
+const ROOMS: [(&str, &str); 9] = [
     ("T", "tests"),
     ("V", "vip-manager"),
     ("L", "lb"),
@@ -13,6 +13,7 @@ const ROOMS: [(&str, &str); 8] = [
     ("Y", "lifecycle"),
     ("D", "daemon"),
     ("E", "ebpf"),
+    ("P", "peer"),
 ];
 
 #[test]

@@ -180,6 +180,20 @@ impl Status {
         self.named("services", name)
     }
 
+    /// A peer, as the link to it is seen.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<&Value> {
+        let peers = self.0.get("peer_link")?.get("peers")?.as_array()?;
+        peers.iter().find(|peer| peer.get("name").is_some_and(|it| it == name))
+    }
+
+    /// What is alarming, each in a sentence.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<&str> {
+        let alarms = self.0.get("alarms").and_then(Value::as_array);
+        alarms.into_iter().flatten().filter_map(|alarm| alarm.get("what")?.as_str()).collect()
+    }
+
     /// What the node is in a group.
     #[must_use]
     pub fn role(&self, group: &str) -> Option<&str> {

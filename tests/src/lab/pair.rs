@@ -1,11 +1,13 @@
 //! The scene of most tests: a client, two nodes and three web servers on one switch.
 
-use super::{Fulcrum, Lab, Machine, Nginx, ipv4, ipv6};
+use super::{Fulcrum, Lab, Machine, Nginx, fulcrum_binary, ipv4, ipv6, run};
 use crate::error::Result;
 use crate::probe::{Options, Probe, Sample};
 use crate::wait::{now, wait_for};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The group of a [`Pair`].
@@ -96,6 +98,16 @@ pub fn wait_served_by(probe: &Probe, node: &Machine) -> Result<Sample> {
     })
 }
 
+/// Makes a private key if there is none, and gives its pin.
+///
+/// # Errors
+/// It can't be made.
+pub fn make_key(path: &Path) -> Result<String> {
+    let mut command = Command::new(fulcrum_binary()?);
+    command.arg("peer-key").arg(path);
+    Ok(run(command)?.trim().to_owned())
+}
+
 /// What the nodes' configuration files say.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -115,6 +127,8 @@ pub struct Plan {
     pub service: Vec<String>,
     /// Further services, a line each.
     pub services: Vec<String>,
+    /// Further keys of `peer`, such as `port: 4748`.
+    pub peer: Vec<String>,
 }
 
 /// A node in a plan.
@@ -126,13 +140,15 @@ pub struct PlannedNode {
     pub priority: u8,
     /// Whether it is not ours.
     pub foreign: bool,
+    /// Its keys on the peer link.
+    pub keys: Vec<String>,
 }
 
 impl PlannedNode {
     /// One of ours.
     #[must_use]
     pub fn new(machine: &Machine, priority: u8) -> Self {
-        Self { machine: machine.clone(), priority, foreign: false }
+        Self { machine: machine.clone(), priority, foreign: false, keys: Vec::new() }
     }
 }
 
@@ -147,6 +163,7 @@ impl Default for Plan {
             group: Vec::new(),
             service: Vec::new(),
             services: Vec::new(),
+            peer: Vec::new(),
         }
     }
 }
@@ -157,6 +174,23 @@ impl Plan {
     pub fn dual_stack(mut self) -> Self {
         self.vips = vec![ipv4(100), ipv6(100)];
         self
+    }
+
+    /// Makes a key for each node, and lists it.
+    ///
+    /// # Errors
+    /// One can't be made.
+    pub fn with_keys(mut self) -> Result<Self> {
+        for node in &mut self.nodes {
+            node.keys = vec![make_key(&Self::key_of(&node.machine))?];
+        }
+        Ok(self)
+    }
+
+    /// Where the private key of the node on this machine is.
+    #[must_use]
+    pub fn key_of(node: &Machine) -> PathBuf {
+        node.file("peer.key")
     }
 
     /// The file of one node.
@@ -179,7 +213,10 @@ impl Plan {
             let addresses = families(machine.ipv4().to_string(), machine.ipv6().to_string());
             let foreign = if planned.foreign { ", foreign: true" } else { "" };
             let (name, priority) = (machine.name(), planned.priority);
-            writeln!(text, "  {name}: {{addresses: [{addresses}], priority: {priority}{foreign}}}").ok();
+            let keys: Vec<String> = planned.keys.iter().map(|key| format!("\"{key}\"")).collect();
+            let keys = if keys.is_empty() { String::new() } else { format!(", keys: [{}]", keys.join(", ")) };
+            writeln!(text, "  {name}: {{addresses: [{addresses}], priority: {priority}{foreign}{keys}}}")
+                .ok();
         }
         let networks = families("10.77.0.0/24".into(), "fd77::/64".into());
         let vips = self.vips.iter().map(|vip| format!("\"{vip}\"")).collect::<Vec<_>>().join(", ");
@@ -200,6 +237,8 @@ impl Plan {
             writeln!(text, "      - {{name: {}, address: {}, port: 80}}", web.name(), web.ipv4()).ok();
         }
         self.services.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
+        writeln!(text, "peer:\n  key: {}", Self::key_of(node).display()).ok();
+        self.peer.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
         writeln!(
             text,
             "admin:\n  socket: {}\n  state_dir: {}",
