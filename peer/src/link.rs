@@ -294,9 +294,11 @@ impl Link {
                 match message {
                     Message::Hello(hello) => self.handle_hello(id, hello, now),
                     Message::Config(config) => {
-                        if let Some(remote) =
-                            self.remote.as_mut().filter(|it| it.config.generation <= config.generation)
-                        {
+                        let instance = connection.hello.as_ref().map(|hello| hello.instance);
+                        // Of another process of the peer it would be old.
+                        if let Some(remote) = self.remote.as_mut().filter(|it| {
+                            Some(it.instance) == instance && it.config.generation <= config.generation
+                        }) {
                             remote.config = config;
                         }
                     }

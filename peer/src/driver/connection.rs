@@ -5,14 +5,17 @@ use crate::message::{MESSAGE_LIMIT, Message};
 use fulcrum_config::NodeName;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// How long a connection may take to be set up.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long a message may take to come, or to go.
 const MESSAGE: Duration = Duration::from_secs(5);
+/// Messages of a connection that are read, or wait for the loop, at a time.
+const READING: usize = 8;
 /// The name in the handshake; it is not sent and means nothing.
 const NAME: &str = "fulcrum";
 /// QUIC's errors of TLS (RFC 9001 section 4.8): 0x100 and the alert.
@@ -115,6 +118,12 @@ fn in_words(error: &ConnectionError, address: SocketAddr) -> Failure {
 
 /// Brings what comes on a connection, until it ends.
 pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<Event>) {
+    let reading = Arc::new(Semaphore::new(READING));
+    // Whoever sends faster than the loop can hear waits here, before more is taken from the transport.
+    let accept = || async {
+        let permit = Arc::clone(&reading).acquire_owned().await;
+        connection.accept_uni().await.map(|stream| (stream, permit))
+    };
     let error = loop {
         tokio::select! {
             datagram = connection.read_datagram() => match datagram {
@@ -125,10 +134,13 @@ pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<E
                 }
                 Err(error) => break error,
             },
-            // As many at a time as the transport allows.
-            stream = connection.accept_uni() => match stream {
-                Ok(stream) => {
-                    tokio::spawn(read(id, stream, events.clone()));
+            stream = accept() => match stream {
+                Ok((stream, permit)) => {
+                    let events = events.clone();
+                    tokio::spawn(async move {
+                        read(id, stream, events).await;
+                        drop(permit);
+                    });
                 }
                 Err(error) => break error,
             },

@@ -11,6 +11,9 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
+/// With fewer handshakes left than this, whoever connects has to show first that it is where it says.
+const CROWDED: usize = crate::tls::HANDSHAKES_AT_MOST / 2;
+
 /// The sockets, and who may connect to them.
 pub(super) struct Endpoints {
     open: BTreeMap<SocketAddr, Open>,
@@ -154,6 +157,10 @@ async fn accept(
         let event = if !known.read().is_ok_and(|known| known.contains(&from)) {
             incoming.ignore();
             Event::Stranger
+        } else if handshakes.available_permits() < CROWDED && incoming.may_retry() {
+            // Whoever writes another's address as the sender never sees the token that this asks to bring back.
+            let _ = incoming.retry();
+            continue;
         } else if let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() {
             let events = events.clone();
             tokio::spawn(async move {
