@@ -12,6 +12,7 @@
  * a VIP pass (ARP probes from 0.0.0.0, ND from ::, and those from other addresses), and so do tagged frames,
  * which belong to another interface, and everything that is not ARP, IPv4 or IPv6.
  */
+#include "access.h"
 #include "bpf.h"
 #include "fence.h"
 #include "frames.h"
@@ -24,23 +25,6 @@ static __always_inline void count(__u32 reason)
 
 	if (counter)
 		*counter += 1;
-}
-
-static __always_inline struct group *group_of(const struct address *address)
-{
-	__u32 *index = map_lookup(&vips, address);
-
-	return index ? map_lookup(&groups, index) : 0;
-}
-
-static __always_inline struct address from_ipv4(__u32 ipv4)
-{
-	return (struct address){ .words = { 0, 0, be32(0xffff), ipv4 } };
-}
-
-static __always_inline struct address from_ipv6(const __u32 words[4])
-{
-	return (struct address){ .words = { words[0], words[1], words[2], words[3] } };
 }
 
 /* A packet whose source is `address`. */
@@ -97,33 +81,7 @@ static __always_inline int packet_in(const struct address *address)
 	return NEXT;
 }
 
-/* Read anew each time: the verifier loses track of a bound that the compiler kept in a register. */
-static __always_inline void *start_of(const struct __sk_buff *skb)
-{
-	return (void *)(unsigned long)*(const volatile __u32 *)&skb->data;
-}
-
-static __always_inline void *end_of(const struct __sk_buff *skb)
-{
-	return (void *)(unsigned long)*(const volatile __u32 *)&skb->data_end;
-}
-
-/* The frame's first `length` bytes, made linear if they are not; 0 if it has not so many. */
-static __always_inline void *first(struct __sk_buff *skb, __u32 length)
-{
-	void *data = start_of(skb);
-
-	if (data + length <= end_of(skb))
-		return data;
-	if (skb->len < length || skb_pull_data(skb, length))
-		return 0;
-	data = start_of(skb);
-	return data + length <= end_of(skb) ? data : 0;
-}
-
 #define ARP_BYTES (sizeof(struct ethernet) + sizeof(struct arp))
-#define IPV4_BYTES (sizeof(struct ethernet) + sizeof(struct ipv4))
-#define IPV6_BYTES (sizeof(struct ethernet) + sizeof(struct ipv6))
 #define ND_BYTES (IPV6_BYTES + sizeof(struct neighbour))
 
 static __always_inline int arp_out(struct __sk_buff *skb)

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "this is what it is for")]
 
 use fulcrum_ebpf::layout::{Group, State};
-use fulcrum_ebpf::{Direction, Fence, FenceError, Mode};
+use fulcrum_ebpf::{Direction, Fence, KernelError, Mode};
 use std::net::{IpAddr, Ipv4Addr};
 
 fn ipv4(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
@@ -11,7 +11,7 @@ fn ipv4(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
     [&ethernet[..], &header, &source.octets(), &destination.octets(), &[0; 20]].concat()
 }
 
-fn main() -> Result<(), FenceError> {
+fn main() -> Result<(), KernelError> {
     let vip = Ipv4Addr::new(10, 0, 0, 100);
     let (one, other) = (Ipv4Addr::new(10, 0, 0, 7), Ipv4Addr::new(10, 0, 0, 8));
     let mut fence = Fence::load(Mode::Auto)?;

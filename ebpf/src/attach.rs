@@ -1,6 +1,6 @@
 //! Programs at an interface: by tcx, or by clsact where the kernel is older than 6.6.
 
-use crate::error::{FenceError, system_error};
+use crate::error::{KernelError, system_error};
 use crate::pins::remove;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{
@@ -15,8 +15,24 @@ use std::path::Path;
 
 /// Where a classifier of ours stands in clsact: before others, and always in the same place, so that a later
 /// life of this process replaces it in one step.
-const PRIORITY: u16 = 1;
-const HANDLE: TcHandle = TcHandle::new(0, 0xf01c);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    priority: u16,
+    handle: TcHandle,
+}
+
+impl Place {
+    pub(crate) const FENCE: Self = Self { priority: 1, handle: TcHandle::new(0, 0xf01c) };
+    pub(crate) const PLANE: Self = Self { priority: 2, handle: TcHandle::new(0, 0xf01d) };
+}
+
+/// One end of an interface.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) interface: &'a str,
+    pub(crate) direction: TcAttachType,
+    pub(crate) place: Place,
+}
 
 /// Which way of attaching to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,13 +107,13 @@ impl Attached {
 pub(crate) fn attach(
     program: &mut SchedClassifier,
     name: &str,
-    interface: &str,
-    direction: TcAttachType,
+    at: At<'_>,
     mode: Mode,
     pin: Option<&Path>,
-) -> Result<Attached, FenceError> {
+) -> Result<Attached, KernelError> {
+    let At { interface, direction, .. } = at;
     let failed = |error: &(dyn Error + 'static)| {
-        FenceError::of(format!("{name} can't be attached to {interface}"), error)
+        KernelError::of(format!("{name} can't be attached to {interface}"), error)
     };
     if mode == Mode::Auto {
         match tcx(program, interface, direction, pin) {
@@ -110,7 +126,7 @@ pub(crate) fn attach(
             Err(_) => {}
         }
     }
-    let attached = clsact(program, interface, direction).map_err(|error| failed(error.as_ref()))?;
+    let attached = clsact(program, at).map_err(|error| failed(error.as_ref()))?;
     if let Some(pin) = pin {
         remove(pin);
     }
@@ -150,21 +166,18 @@ fn replace(program: &mut SchedClassifier, pin: &Path) -> Result<Attached, Failur
     Ok(Attached::Pinned(PinnedLink::from_pin(pin)?))
 }
 
-fn clsact(
-    program: &mut SchedClassifier,
-    interface: &str,
-    direction: TcAttachType,
-) -> Result<Attached, Failure> {
+fn clsact(program: &mut SchedClassifier, at: At<'_>) -> Result<Attached, Failure> {
+    let At { interface, direction, place: Place { priority, handle } } = at;
     if let Err(error) = qdisc_add_clsact(interface)
         && system_error_of_tc(&error) != Some(io::ErrorKind::AlreadyExists)
     {
         return Err(error.into());
     }
-    let earlier = SchedClassifierLink::attached(interface, direction, PRIORITY, HANDLE, None)?;
+    let earlier = SchedClassifierLink::attached(interface, direction, priority, handle, None)?;
     let id = match program.attach_to_link(earlier) {
         Ok(id) => id,
         Err(_) => {
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            let options = NlOptions { priority, handle, classid: None };
             program.attach_with_options(interface, direction, TcAttachOptions::Netlink(options))?
         }
     };

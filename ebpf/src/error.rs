@@ -1,11 +1,11 @@
-//! Why there is no fence in the kernel.
+//! Why something of ours is not in the kernel.
 
 use std::error::Error;
 use std::io;
 
-/// Why there is no fence in the kernel, or not on an interface.
+/// Why the fence or the plane is not in the kernel, or not on an interface.
 #[derive(Debug, thiserror::Error)]
-pub enum FenceError {
+pub enum KernelError {
     /// The kernel takes no programs from this process.
     #[error(
         "this process may not load BPF programs (that takes CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN outside of a user namespace)"
@@ -21,7 +21,7 @@ pub enum FenceError {
     },
 }
 
-impl FenceError {
+impl KernelError {
     /// `what` failed because of `error`.
     pub(crate) fn of(what: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         if system_error(error).is_some_and(is_forbidden) {

@@ -1,9 +1,10 @@
 //! The fence as the rest of the node uses it.
 
-use crate::attach::{self, Attached, Attachment, Mode};
-use crate::error::FenceError;
-use crate::layout::{Address, DROPPED, Group};
-use crate::loader::{Array, Hash, PerCpuArray, classifier, load_classifier, open, take_map};
+use crate::attach::{Attachment, Mode, Place};
+use crate::error::KernelError;
+use crate::interfaces::{Hook, Interfaces};
+use crate::layout::{Address, DROPPED, Group, MAX_GROUPS, SHARED, SHARED_MAPS};
+use crate::loader::{Array, Hash, PerCpuArray, Pinned, classifier, load_classifier, open, take_map};
 use crate::pins::Pins;
 use aya::Ebpf;
 use aya::programs::{TcAttachType, TestRun, TestRunOptions};
@@ -23,19 +24,10 @@ pub enum Direction {
 }
 
 impl Direction {
-    const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
-
     fn program(self) -> &'static str {
         match self {
             Self::Ingress => "fulcrum_ingress",
             Self::Egress => "fulcrum_egress",
-        }
-    }
-
-    fn attach_type(self) -> TcAttachType {
-        match self {
-            Self::Ingress => TcAttachType::Ingress,
-            Self::Egress => TcAttachType::Egress,
         }
     }
 }
@@ -57,31 +49,62 @@ pub struct Fence {
     vips: Hash<Address, u32>,
     groups: Array<Group>,
     dropped: PerCpuArray<u64>,
-    mode: Mode,
-    pins: Option<Pins>,
+    interfaces: Interfaces,
     /// Why nothing is pinned.
     unpinned: Option<String>,
-    attached: BTreeMap<u32, Vec<Attached>>,
+    /// Where the tables are shared.
+    shared: Option<Pins>,
 }
 
+const HOOKS: [Hook; 2] = [
+    Hook { program: "fulcrum_ingress", direction: TcAttachType::Ingress },
+    Hook { program: "fulcrum_egress", direction: TcAttachType::Egress },
+];
+
 impl Fence {
-    /// Loads it. Nothing is attached yet.
+    /// Loads it, with tables of its own. Nothing is attached yet.
     ///
     /// # Errors
     /// The kernel does not take it.
-    pub fn load(mode: Mode) -> Result<Self, FenceError> {
-        let mut ebpf = open("fence", OBJECT)?;
-        let vips = take_map(&mut ebpf, "vips")?;
-        let groups = take_map(&mut ebpf, "groups")?;
-        let dropped = take_map(&mut ebpf, "dropped")?;
-        for direction in Direction::ALL {
-            load_classifier(&mut ebpf, direction.program())?;
-        }
+    pub fn load(mode: Mode) -> Result<Self, KernelError> {
+        Self::load_with(mode, false)
+    }
+
+    /// Loads it with tables that the forwarding plane of this network namespace reads too, and that outlive the
+    /// process. Every group is silent, whatever an earlier life said. Where nothing can be pinned, the tables are
+    /// its own.
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    pub fn load_shared(mode: Mode) -> Result<Self, KernelError> {
+        Self::load_with(mode, true)
+    }
+
+    fn load_with(mode: Mode, share: bool) -> Result<Self, KernelError> {
         let (pins, unpinned) = match Pins::open() {
             Ok(pins) => (Some(pins), None),
             Err(reason) => (None, Some(reason)),
         };
-        Ok(Self { ebpf, vips, groups, dropped, mode, pins, unpinned, attached: BTreeMap::new() })
+        let shared = pins.clone().filter(|_| share);
+        let pinned = shared.as_ref().map(|pins| Pinned { pins, maps: &SHARED });
+        let mut ebpf = open("fence", OBJECT, pinned)?;
+        let vips = take_map(&mut ebpf, "vips")?;
+        let mut groups: Array<Group> = take_map(&mut ebpf, "groups")?;
+        let dropped = take_map(&mut ebpf, "dropped")?;
+        for hook in HOOKS {
+            load_classifier(&mut ebpf, hook.program)?;
+        }
+        if shared.is_some() {
+            silence(&mut groups)?;
+        }
+        let interfaces = Interfaces::new(&HOOKS, Place::FENCE, mode, pins);
+        Ok(Self { ebpf, vips, groups, dropped, interfaces, unpinned, shared })
+    }
+
+    /// The VIPs that are known, each with the index of its group: of an earlier life, in shared tables.
+    #[must_use]
+    pub fn vips(&self) -> BTreeMap<IpAddr, u32> {
+        self.vips.iter().flatten().map(|(vip, group)| (vip.into(), group)).collect()
     }
 
     /// Why attachments by tcx do not outlive this process, if they don't.
@@ -95,74 +118,44 @@ impl Fence {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn attach(&mut self, interface: &str, index: u32) -> Result<Attachment, FenceError> {
-        if let Some(attachment) = self.attachment(index) {
-            return Ok(attachment);
-        }
-        let mut attached = Vec::new();
-        for direction in Direction::ALL {
-            let name = direction.program();
-            let pin = self.pins.as_ref().map(|pins| pins.path(index, name));
-            let program = classifier(&mut self.ebpf, name)?;
-            let pin = pin.as_deref();
-            attached.push(attach::attach(program, name, interface, direction.attach_type(), self.mode, pin)?);
-        }
-        self.attached.insert(index, attached);
-        self.attachment(index).ok_or_else(|| FenceError::Failed {
-            what: format!("the fence can't be attached to {interface}"),
-            why: "nothing was attached".to_owned(),
-        })
-    }
-
-    fn attachment(&self, index: u32) -> Option<Attachment> {
-        self.attached.get(&index)?.last().map(Attached::attachment)
+    pub fn attach(&mut self, interface: &str, index: u32) -> Result<Attachment, KernelError> {
+        self.interfaces.attach(&mut self.ebpf, interface, index)
     }
 
     /// Takes it off all interfaces but these, also off those of an earlier life. `others` are the names of those that
     /// an earlier life may have used.
     pub fn retain(&mut self, keep: impl Fn(u32) -> bool, others: &[String]) {
-        let gone: Vec<u32> = self.attached.keys().copied().filter(|index| !keep(*index)).collect();
-        for index in gone {
-            self.attached.remove(&index).into_iter().flatten().for_each(Attached::detach);
-        }
-        if let Some(pins) = &self.pins {
-            pins.retain(&keep);
-        }
-        for interface in others {
-            for direction in Direction::ALL {
-                attach::detach_by_name(interface, direction.attach_type(), direction.program());
-            }
-        }
+        self.interfaces.retain(keep, others);
     }
 
     /// A VIP and the index of its group.
     ///
     /// # Errors
     /// There is no room for more than [`crate::layout::MAX_VIPS`].
-    pub fn set_vip(&mut self, vip: IpAddr, group: u32) -> Result<(), FenceError> {
+    pub fn set_vip(&mut self, vip: IpAddr, group: u32) -> Result<(), KernelError> {
         self.vips
             .insert(Address::from(vip), group, 0)
-            .map_err(|error| FenceError::of(format!("the fence can't take {vip}"), &error))
+            .map_err(|error| KernelError::of(format!("the fence can't take {vip}"), &error))
     }
 
     /// The fence has nothing more to do with an address.
     ///
     /// # Errors
     /// It was not known.
-    pub fn remove_vip(&mut self, vip: IpAddr) -> Result<(), FenceError> {
+    pub fn remove_vip(&mut self, vip: IpAddr) -> Result<(), KernelError> {
         self.vips
             .remove(&Address::from(vip))
-            .map_err(|error| FenceError::of(format!("the fence can't forget {vip}"), &error))
+            .map_err(|error| KernelError::of(format!("the fence can't forget {vip}"), &error))
     }
 
     /// What a group may do here, and until when.
     ///
     /// # Errors
     /// There are no more than [`crate::layout::MAX_GROUPS`].
-    pub fn set_group(&mut self, index: u32, group: Group) -> Result<(), FenceError> {
+    pub fn set_group(&mut self, index: u32, group: Group) -> Result<(), KernelError> {
         self.groups
             .set(index, group, 0)
-            .map_err(|error| FenceError::of("the fence can't take the state of a group", &error))
+            .map_err(|error| KernelError::of("the fence can't take the state of a group", &error))
     }
 
     /// Frames that were dropped, by the names in [`DROPPED`].
@@ -184,11 +177,11 @@ impl Fence {
         direction: Direction,
         frame: &[u8],
         repeat: u32,
-    ) -> Result<(Verdict, Duration), FenceError> {
+    ) -> Result<(Verdict, Duration), KernelError> {
         let program = classifier(&mut self.ebpf, direction.program())?;
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
         let result =
-            program.test_run(options).map_err(|error| FenceError::of("the frame can't be tried", &error))?;
+            program.test_run(options).map_err(|error| KernelError::of("the frame can't be tried", &error))?;
         let verdict = if result.return_value == DROP { Verdict::Drop } else { Verdict::Pass };
         Ok((verdict, result.duration))
     }
@@ -196,26 +189,27 @@ impl Fence {
     /// Takes it off every interface: nothing holds the node back any more.
     pub fn stop(mut self) {
         self.retain(|_| false, &[]);
+        if let Some(pins) = &self.shared {
+            pins.remove_maps(SHARED_MAPS, None);
+        }
     }
 }
 
 /// TC_ACT_SHOT, which is TCX_DROP too.
 const DROP: u32 = 2;
 
-impl Drop for Fence {
-    fn drop(&mut self) {
-        std::mem::take(&mut self.attached).into_values().flatten().for_each(Attached::leave);
-        if let Some(pins) = &self.pins {
-            pins.close();
-        }
+/// What an earlier life said does not hold.
+fn silence(groups: &mut Array<Group>) -> Result<(), KernelError> {
+    for index in 0..MAX_GROUPS {
+        groups
+            .set(index, Group::SILENT, 0)
+            .map_err(|error| KernelError::of("the fence's groups can't be silenced", &error))?;
     }
+    Ok(())
 }
 
 impl std::fmt::Debug for Fence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fence")
-            .field("mode", &self.mode)
-            .field("attached", &self.attached)
-            .finish_non_exhaustive()
+        f.debug_struct("Fence").field("interfaces", &self.interfaces).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,11 @@ pub const MAX_VIPS: u32 = 16_384;
 /// The most groups.
 pub const MAX_GROUPS: u32 = 4_096;
 
+/// The maps that the fence and the forwarding plane share, by their pins.
+pub(crate) const SHARED_MAPS: &[&str] = &["vips", "groups"];
+/// With the version of their layout: another one's are not adopted.
+pub(crate) const SHARED: [(&[&str], u32); 1] = [(SHARED_MAPS, 1)];
+
 /// A VIP as the programs look it up: an IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
@@ -18,6 +23,12 @@ impl From<IpAddr> for Address {
             IpAddr::V4(address) => Self(address.to_ipv6_mapped().octets()),
             IpAddr::V6(address) => Self(address.octets()),
         }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        IpAddr::V6(address.0.into()).to_canonical()
     }
 }
 

@@ -1,17 +1,21 @@
 //! The kernel half: programs in C (`c/`), the layouts of their maps, and the loader.
 //!
-//! So far the [`Fence`]: it silences this node for the VIPs of each group that it does not lead, or whose daemon
-//! has not said for a while that it does, whatever state that process is in.
+//! The [`Fence`] silences this node for the VIPs of each group that it does not lead, or whose daemon has not said for
+//! a while that it does, whatever state that process is in. The [`Plane`] forwards packets of services from one
+//! interface to another, and asks the fence's tables whether it may.
 
 mod attach;
 mod error;
 mod fence;
+mod interfaces;
 pub mod layout;
 mod loader;
 mod pins;
+pub mod plane;
 mod sys;
 
 pub use attach::{Attachment, Mode};
-pub use error::FenceError;
+pub use error::KernelError;
 pub use fence::{Direction, Fence, Verdict};
 pub use pins::Pins;
+pub use plane::Plane;

@@ -1,45 +1,64 @@
 //! Objects into the kernel.
 
-use crate::error::FenceError;
+use crate::error::KernelError;
+use crate::pins::Pins;
 use crate::sys;
-use aya::Ebpf;
 use aya::maps::{Map, MapData, MapError};
 use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader};
 
-/// Creates the maps of an object; its programs are loaded one by one.
-pub(crate) fn open(what: &str, object: &[u8]) -> Result<Ebpf, FenceError> {
-    let loaded = Ebpf::load(object);
+/// Maps that outlive the process, and that others share.
+#[derive(Clone, Copy)]
+pub(crate) struct Pinned<'a> {
+    /// Where.
+    pub(crate) pins: &'a Pins,
+    /// Which, each with the version of its layout.
+    pub(crate) maps: &'a [(&'static [&'static str], u32)],
+}
+
+/// Creates the maps of an object, or adopts those that are pinned; its programs are loaded one by one.
+pub(crate) fn open(what: &str, object: &[u8], pinned: Option<Pinned<'_>>) -> Result<Ebpf, KernelError> {
+    let mut loader = EbpfLoader::new();
+    if let Some(Pinned { pins, maps }) = pinned {
+        for (names, version) in maps {
+            pins.remove_maps(names, Some(*version));
+            for name in *names {
+                loader.map_pin_path(name, pins.map(name, *version));
+            }
+        }
+    }
+    let loaded = loader.load(object);
     // The loader reads all of the kernel's own types, 30 MB of memory for a moment, although none is asked for here.
     sys::return_free_memory();
-    loaded.map_err(|error| FenceError::of(format!("the maps of the {what} can't be made"), &error))
+    loaded.map_err(|error| KernelError::of(format!("the maps of the {what} can't be made"), &error))
 }
 
 /// Takes a map out.
-pub(crate) fn take_map<M>(ebpf: &mut Ebpf, name: &str) -> Result<M, FenceError>
+pub(crate) fn take_map<M>(ebpf: &mut Ebpf, name: &str) -> Result<M, KernelError>
 where
     M: TryFrom<Map, Error = MapError>,
 {
     let map = ebpf.take_map(name).ok_or_else(|| missing("map", name))?;
-    M::try_from(map).map_err(|error| FenceError::of(format!("the map {name} is not as expected"), &error))
+    M::try_from(map).map_err(|error| KernelError::of(format!("the map {name} is not as expected"), &error))
 }
 
 /// Loads one program: here the verifier has its say.
-pub(crate) fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<(), FenceError> {
+pub(crate) fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError> {
     classifier(ebpf, name)?
         .load()
-        .map_err(|error| FenceError::of(format!("the kernel does not take the program {name}"), &error))
+        .map_err(|error| KernelError::of(format!("the kernel does not take the program {name}"), &error))
 }
 
 /// A program by its name.
-pub(crate) fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, FenceError> {
+pub(crate) fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, KernelError> {
     let program = ebpf.program_mut(name).ok_or_else(|| missing("program", name))?;
     program
         .try_into()
-        .map_err(|error| FenceError::of(format!("the program {name} is not as expected"), &error))
+        .map_err(|error| KernelError::of(format!("the program {name} is not as expected"), &error))
 }
 
-fn missing(kind: &str, name: &str) -> FenceError {
-    FenceError::Failed {
+fn missing(kind: &str, name: &str) -> KernelError {
+    KernelError::Failed {
         what: format!("no {kind} {name}"),
         why: "the object was built from other sources".into(),
     }
@@ -49,3 +68,5 @@ fn missing(kind: &str, name: &str) -> FenceError {
 pub(crate) type Hash<K, V> = aya::maps::HashMap<MapData, K, V>;
 pub(crate) type Array<V> = aya::maps::Array<MapData, V>;
 pub(crate) type PerCpuArray<V> = aya::maps::PerCpuArray<MapData, V>;
+/// From an index to a map of one value that is replaced whole.
+pub(crate) type Tables<V> = aya::maps::ArrayOfMaps<MapData, Array<V>>;

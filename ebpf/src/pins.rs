@@ -5,6 +5,7 @@ use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -42,12 +43,31 @@ impl Pins {
         self.directory.join(format!("{interface}-{program}"))
     }
 
-    /// Removes the pins of all interfaces but these.
-    pub(crate) fn retain(&self, keep: impl Fn(u32) -> bool) {
+    /// The file of one map. Its layout has a version, since another one's map can't be adopted.
+    pub(crate) fn map(&self, map: &str, version: u32) -> PathBuf {
+        self.directory.join(format!("map-{map}-{version}"))
+    }
+
+    /// Removes the pins of a program at all interfaces but these.
+    pub(crate) fn retain(&self, program: &str, keep: impl Fn(u32) -> bool) {
+        self.remove_where(|name| {
+            let (index, pinned) = name.split_once('-')?;
+            Some(pinned == program && !keep(index.parse().ok()?))
+        });
+    }
+
+    /// Removes the pins of these maps, but for those of the version `keep`.
+    pub(crate) fn remove_maps(&self, maps: &[&str], keep: Option<u32>) {
+        self.remove_where(|name| {
+            let (map, version) = name.strip_prefix("map-")?.rsplit_once('-')?;
+            Some(maps.contains(&map) && version.parse().ok() != keep)
+        });
+    }
+
+    fn remove_where(&self, is_meant: impl Fn(&str) -> Option<bool>) {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap_or_default();
-            let index = name.split_once('-').and_then(|(index, _)| index.parse().ok());
-            if index.is_some_and(|index| !keep(index)) {
+            if is_meant(&name) == Some(true) {
                 remove(&entry.path());
             }
         }
@@ -60,19 +80,21 @@ impl Pins {
     }
 }
 
-/// Removes what network namespaces that are gone have left: attachments without an interface.
+/// Removes what network namespaces that are gone have left: attachments without an interface, and the maps that only
+/// such ones used.
 fn sweep(parent: &Path) {
     for namespace in fs::read_dir(parent).into_iter().flatten().flatten() {
         let pins = fs::read_dir(namespace.path()).into_iter().flatten().flatten().map(|pin| pin.path());
-        let mut swept = false;
-        for pin in pins.filter(|pin| has_lost_its_interface(pin).unwrap_or(false)) {
-            remove(&pin);
-            swept = true;
+        let is_map = |pin: &PathBuf| pin.file_name().is_some_and(|name| name.as_bytes().starts_with(b"map-"));
+        let (maps, links): (Vec<PathBuf>, Vec<PathBuf>) = pins.partition(is_map);
+        let (lost, living): (Vec<PathBuf>, Vec<PathBuf>) =
+            links.into_iter().partition(|pin| has_lost_its_interface(pin).unwrap_or(false));
+        lost.iter().for_each(|pin| remove(pin));
+        if lost.is_empty() || !living.is_empty() {
+            continue;
         }
-        if swept {
-            // One with living attachments stays.
-            let _ = fs::remove_dir(namespace.path());
-        }
+        maps.iter().for_each(|pin| remove(pin));
+        let _ = fs::remove_dir(namespace.path());
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::layout::{Address, Group};
+use crate::plane::layout::{Backend, Counters, Endpoint, Flow, Pin, Reply, Service, Settings, Slots};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,6 +13,24 @@ use std::path::Path;
 unsafe impl aya::Pod for Address {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Group {}
+// SAFETY: the same, for all that follow (asserted in plane/layout.rs).
+unsafe impl aya::Pod for Endpoint {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Service {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Backend {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Reply {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Flow {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Pin {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Settings {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Counters {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Slots {}
 
 /// Gives memory that was freed back to the system, where the allocator does not by itself.
 pub(crate) fn return_free_memory() {

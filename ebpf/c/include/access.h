@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause OR GPL-2.0-only
+ *
+ * The bytes of a packet.
+ */
+#pragma once
+
+#include "bpf.h"
+#include "frames.h"
+
+#define IPV4_BYTES (sizeof(struct ethernet) + sizeof(struct ipv4))
+#define IPV6_BYTES (sizeof(struct ethernet) + sizeof(struct ipv6))
+
+/* Read anew each time: the verifier loses track of a bound that the compiler kept in a register. */
+static __always_inline void *start_of(const struct __sk_buff *skb)
+{
+	return (void *)(unsigned long)*(const volatile __u32 *)&skb->data;
+}
+
+static __always_inline void *end_of(const struct __sk_buff *skb)
+{
+	return (void *)(unsigned long)*(const volatile __u32 *)&skb->data_end;
+}
+
+/* The frame's first `length` bytes, made linear if they are not; 0 if it has not so many. */
+static __always_inline void *first(struct __sk_buff *skb, __u32 length)
+{
+	void *data = start_of(skb);
+
+	if (data + length <= end_of(skb))
+		return data;
+	if (skb->len < length || skb_pull_data(skb, length))
+		return 0;
+	data = start_of(skb);
+	return data + length <= end_of(skb) ? data : 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause OR GPL-2.0-only
+ *
+ * From backends to clients, in mode nat: this node is the backends' gateway.
+ */
+#pragma once
+
+#include "inbound.h"
+
+/* 0 if there is a way to the client; else the verdict. */
+static __always_inline int find_client(struct __sk_buff *skb, const struct packet *packet, __u32 family,
+				       struct route *route)
+{
+	int found = route_to(skb, packet, family, route);
+
+	switch (found) {
+	case ROUTE_FOUND:
+	case ROUTE_TOO_BIG:
+		return 0;
+	case ROUTE_NOT_FORWARDED:
+		/* To this node itself: a health check, or a connection of its proxy. */
+		return NEXT;
+	case ROUTE_FORWARDING_DISABLED:
+		/* It is not known then whether it is to this node. */
+		count(FORWARDING_DISABLED);
+		return NEXT;
+	default:
+		return drop(NO_ROUTE_TO_CLIENT);
+	}
+}
+
+static __always_inline int outbound(struct __sk_buff *skb, const struct packet *packet, const struct reply *reply,
+				    __u32 family)
+{
+	__u32 service = reply->service;
+	__u32 backend = reply->backend;
+	struct route route = {};
+	int verdict = find_client(skb, packet, family, &route);
+
+	if (verdict)
+		return verdict;
+	verdict = silenced(&reply->vip, ktime_get_ns());
+	if (verdict)
+		return verdict;
+	if (family == FAMILY_IPV6 && packet->unchecked)
+		return drop(UDP_WITHOUT_CHECKSUM);
+	__u32 mtu = too_big_for(skb, route.interface);
+	if (mtu)
+		return too_big(skb, packet, mtu, family);
+	if (packet->time_to_live <= 1)
+		return too_long_travelled(skb, packet, family);
+	count_out(map_lookup(&service_counters, &service), skb->len);
+	count_out(map_lookup(&backend_counters, &backend), skb->len);
+	if (family == FAMILY_IPV4 ? rewrite_ipv4(skb, packet, SOURCE, &reply->vip, reply->port)
+				  : rewrite_ipv6(skb, packet, SOURCE, &reply->vip, reply->port))
+		return drop(NOT_REWRITTEN);
+	return send_by(&route, family);
+}

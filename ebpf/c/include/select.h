@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause OR GPL-2.0-only
+ *
+ * The backend of a flow, by two tables: who takes new flows now, and who took them before the last change. Where
+ * both agree the slot alone decides, and nothing is kept. Where they differ a new flow belongs to the first and any
+ * other to the second, and is pinned, so that it stays there when the tables are one again.
+ */
+#pragma once
+
+#include "hash.h"
+#include "parse.h"
+
+/* A new connection on the ports of one that was silent for this long replaces it. */
+#define REPLACED_AFTER 2000000000ull
+/* How exactly the last packet of a pinned flow is known. */
+#define NOTED_EVERY 1000000000ull
+
+static __always_inline __u32 slot_of(void *tables, __u32 service, __u32 slot)
+{
+	__u32 zero = 0;
+	void *table = map_lookup(tables, &service);
+
+	if (!table)
+		return 0;
+	const struct slots *slots = map_lookup(table, &zero);
+	return slots && slot < SLOTS ? slots->backends[slot] : 0;
+}
+
+static __always_inline struct backend *usable(__u32 index)
+{
+	struct backend *backend = index ? map_lookup(&backends, &index) : 0;
+
+	return backend && backend->state == UP ? backend : 0;
+}
+
+static __always_inline void pin(const struct settings *settings, const struct flow *flow, __u32 backend, __u64 now)
+{
+	struct pin made = { .backend = backend, .seen = now };
+
+	if (!settings->full)
+		map_update(&flows, flow, &made, ANY);
+}
+
+/* Where a new connection goes: `chosen`, unless its ports are those of one that lives. */
+static __always_inline __u32 select_new(const struct settings *settings, const struct flow *flow, struct pin *known,
+					__u32 chosen, __u32 before, __u64 now)
+{
+	if (known && known->backend != chosen) {
+		if (!known->closed && now - known->seen < REPLACED_AFTER && usable(known->backend))
+			return known->backend;
+		known->backend = chosen;
+	}
+	if (known) {
+		known->closed = 0;
+		known->seen = now;
+	} else if (chosen != before && chosen) {
+		pin(settings, flow, chosen, now);
+	}
+	return chosen;
+}
+
+/* The index of the backend, or 0. */
+static __always_inline __u32 select(const struct settings *settings, const struct service *service, __u32 index,
+				    const struct flow *flow, __u8 tcp_flags, __u64 now)
+{
+	__u64 hash = hash_of(settings, flow, service->by_client);
+	__u32 slot = (hash >> 32) * SLOTS >> 32;
+	__u32 chosen = slot_of(&current, index, slot);
+	__u32 before = slot_of(&previous, index, slot);
+	struct pin *known = service->pinned ? map_lookup(&flows, flow) : 0;
+
+	if (before != chosen && !usable(before))
+		before = chosen;
+	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return select_new(settings, flow, known, chosen, before, now);
+	if (known) {
+		if (tcp_flags & (TCP_FIN | TCP_RST))
+			known->closed = 1;
+		if (now - known->seen > NOTED_EVERY)
+			known->seen = now;
+		if (known->backend == before || usable(known->backend))
+			return known->backend;
+		known->backend = before;
+		return before;
+	}
+	if (before != chosen && before)
+		pin(settings, flow, before, now);
+	return before;
+}

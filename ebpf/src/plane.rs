@@ -1,0 +1,316 @@
+//! The forwarding plane as the rest of the node uses it: tables, and the interfaces that it works at.
+//!
+//! Its tables are pinned: they, and the programs that read them, outlive the process, and its next life adopts them.
+
+pub mod layout;
+
+use crate::attach::{Attachment, Mode, Place};
+use crate::error::KernelError;
+use crate::interfaces::{Hook, Interfaces};
+use crate::layout::SHARED;
+use crate::loader::{Array, Hash, PerCpuArray, Pinned, Tables, classifier, load_classifier, open, take_map};
+use crate::pins::Pins;
+use aya::Ebpf;
+use aya::programs::{TcAttachType, TestRun, TestRunOptions};
+use layout::{
+    Backend, Counters, Endpoint, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots, VERSION,
+};
+use std::time::Duration;
+
+const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/forward.o"));
+const PROGRAM: &str = "fulcrum_forward";
+const HOOKS: [Hook; 1] = [Hook { program: PROGRAM, direction: TcAttachType::Ingress }];
+
+/// The plane, loaded into the kernel.
+///
+/// Dropped without [`Plane::stop`], it stays at the interfaces and goes on as long as the fence lets it.
+pub struct Plane {
+    ebpf: Ebpf,
+    endpoints: Hash<Endpoint, u32>,
+    services: Array<Service>,
+    backends: Array<Backend>,
+    replies: Hash<Endpoint, Reply>,
+    flows: Hash<Flow, Pin>,
+    settings: Array<Settings>,
+    service_counters: PerCpuArray<Counters>,
+    backend_counters: PerCpuArray<Counters>,
+    reasons: PerCpuArray<u64>,
+    current: Tables<Slots>,
+    previous: Tables<Slots>,
+    interfaces: Interfaces,
+    pins: Option<Pins>,
+}
+
+impl Plane {
+    /// Loads it with the tables of an earlier life, if there are any, and the fence's of this network namespace.
+    ///
+    /// # Errors
+    /// The kernel does not take it, or nothing can be pinned.
+    pub fn load(mode: Mode) -> Result<Self, KernelError> {
+        let pins = Pins::open().map_err(|why| KernelError::Failed {
+            what: "the forwarding plane's tables can't be kept".to_owned(),
+            why,
+        })?;
+        Self::load_with(mode, Some(pins))
+    }
+
+    fn load_with(mode: Mode, pins: Option<Pins>) -> Result<Self, KernelError> {
+        let [shared] = SHARED;
+        let maps = [shared, (MAPS, VERSION)];
+        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &maps });
+        let mut ebpf = open("forwarding plane", OBJECT, pinned)?;
+        load_classifier(&mut ebpf, PROGRAM)?;
+        Ok(Self {
+            endpoints: take_map(&mut ebpf, "endpoints")?,
+            services: take_map(&mut ebpf, "services")?,
+            backends: take_map(&mut ebpf, "backends")?,
+            replies: take_map(&mut ebpf, "replies")?,
+            flows: take_map(&mut ebpf, "flows")?,
+            settings: take_map(&mut ebpf, "settings")?,
+            service_counters: take_map(&mut ebpf, "service_counters")?,
+            backend_counters: take_map(&mut ebpf, "backend_counters")?,
+            reasons: take_map(&mut ebpf, "reasons")?,
+            current: take_map(&mut ebpf, "current")?,
+            previous: take_map(&mut ebpf, "previous")?,
+            interfaces: Interfaces::new(&HOOKS, Place::PLANE, mode, pins.clone()),
+            pins,
+            ebpf,
+        })
+    }
+
+    /// Attaches it to an interface, unless it is.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attach(&mut self, interface: &str, index: u32) -> Result<Attachment, KernelError> {
+        self.interfaces.attach(&mut self.ebpf, interface, index)
+    }
+
+    /// Takes it off all interfaces but these, also off those of an earlier life. `others` are the names of those that
+    /// an earlier life may have used.
+    pub fn retain(&mut self, keep: impl Fn(u32) -> bool, others: &[String]) {
+        self.interfaces.retain(keep, others);
+    }
+
+    /// Which service is at an address and port.
+    ///
+    /// # Errors
+    /// There is no room for more than [`layout::MAX_ENDPOINTS`].
+    pub fn set_endpoint(&mut self, endpoint: Endpoint, service: u32) -> Result<(), KernelError> {
+        told("endpoint", self.endpoints.insert(endpoint, service, 0))
+    }
+
+    /// Nothing is there any more.
+    ///
+    /// # Errors
+    /// Nothing was.
+    pub fn remove_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        told("endpoint", self.endpoints.remove(endpoint))
+    }
+
+    /// What is where.
+    pub fn endpoints(&self) -> impl Iterator<Item = (Endpoint, u32)> + '_ {
+        self.endpoints.iter().flatten()
+    }
+
+    /// A service.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_SERVICES`].
+    pub fn set_service(&mut self, index: u32, service: Service) -> Result<(), KernelError> {
+        told("service", self.services.set(index, service, 0))
+    }
+
+    /// A backend; 0 is none.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_BACKENDS`].
+    pub fn set_backend(&mut self, index: u32, backend: Backend) -> Result<(), KernelError> {
+        told("backend", self.backends.set(index, backend, 0))
+    }
+
+    /// A backend as it was told.
+    #[must_use]
+    pub fn backend(&self, index: u32) -> Option<Backend> {
+        self.backends.get(&index, 0).ok()
+    }
+
+    /// What replies from a backend's address and port come from.
+    ///
+    /// # Errors
+    /// There is no room for more than [`layout::MAX_ENDPOINTS`].
+    pub fn set_reply(&mut self, endpoint: Endpoint, reply: Reply) -> Result<(), KernelError> {
+        told("reply", self.replies.insert(endpoint, reply, 0))
+    }
+
+    /// They come from there itself.
+    ///
+    /// # Errors
+    /// They did before.
+    pub fn remove_reply(&mut self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        told("reply", self.replies.remove(endpoint))
+    }
+
+    /// Whose replies come from where.
+    pub fn replies(&self) -> impl Iterator<Item = (Endpoint, Reply)> + '_ {
+        self.replies.iter().flatten()
+    }
+
+    /// What holds for all services.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_settings(&mut self, settings: Settings) -> Result<(), KernelError> {
+        told("settings", self.settings.set(0, settings, 0))
+    }
+
+    /// Who takes new flows of a service from now on.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_SERVICES`].
+    pub fn set_current(&mut self, service: u32, slots: &Slots) -> Result<(), KernelError> {
+        told("table", replace(&mut self.current, service, slots))
+    }
+
+    /// Who took them before.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_SERVICES`].
+    pub fn set_previous(&mut self, service: u32, slots: &Slots) -> Result<(), KernelError> {
+        told("table", replace(&mut self.previous, service, slots))
+    }
+
+    /// The tables of a service, as they were told: who takes new flows, and who took them before.
+    #[must_use]
+    pub fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
+        let read = |tables: &Tables<Slots>| tables.get(&service, 0).ok()?.get(&0, 0).ok();
+        Some((read(&self.current)?, read(&self.previous)?))
+    }
+
+    /// The flows that were noted one by one.
+    pub fn flows(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
+        self.flows.iter().flatten()
+    }
+
+    /// A flow goes where its slot says. One that is gone already is no error.
+    pub fn remove_flow(&mut self, flow: &Flow) {
+        let _ = self.flows.remove(flow);
+    }
+
+    /// What was forwarded of a service.
+    #[must_use]
+    pub fn service_counters(&self, index: u32) -> Counters {
+        sum(&self.service_counters, index)
+    }
+
+    /// What was forwarded to a backend, and from it.
+    #[must_use]
+    pub fn backend_counters(&self, index: u32) -> Counters {
+        sum(&self.backend_counters, index)
+    }
+
+    /// Packets that were not forwarded, by the names in [`REASONS`].
+    #[must_use]
+    pub fn reasons(&self) -> Vec<(&'static str, u64)> {
+        let count = |index: u32| {
+            let values = self.reasons.get(&index, 0);
+            values.map_or(0, |values| values.iter().fold(0, |sum: u64, value| sum.saturating_add(*value)))
+        };
+        REASONS.into_iter().zip(0..).map(|(name, index)| (name, count(index))).collect()
+    }
+
+    /// What would become of a frame that came in by the interface `index` now, and how long that takes: the mean of
+    /// `repeat` runs, each of which finds the frame as the one before has left it.
+    ///
+    /// # Errors
+    /// The kernel can't run it: a frame must have an Ethernet header.
+    pub fn try_frame(&mut self, index: u32, frame: &[u8], repeat: u32) -> Result<Tried, KernelError> {
+        let program = classifier(&mut self.ebpf, PROGRAM)?;
+        let mut context = [0; CONTEXT_BYTES];
+        if let Some(field) = context.get_mut(INTERFACE..INTERFACE.saturating_add(4)) {
+            field.copy_from_slice(&index.to_ne_bytes());
+        }
+        let mut out = vec![0; frame.len().saturating_add(256)];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result =
+            program.test_run(options).map_err(|error| KernelError::of("the frame can't be tried", &error))?;
+        let length = usize::try_from(result.data_size_out).unwrap_or(0);
+        out.truncate(length);
+        Ok(Tried { verdict: Verdict::of(result.return_value), frame: out, time: result.duration })
+    }
+
+    /// Takes it off every interface, and forgets its tables.
+    pub fn stop(mut self) {
+        self.retain(|_| false, &[]);
+        if let Some(pins) = &self.pins {
+            pins.remove_maps(MAPS, None);
+        }
+    }
+}
+
+/// Of struct __sk_buff: its size, and where the number of the interface stands.
+const CONTEXT_BYTES: usize = 192;
+const INTERFACE: usize = 40;
+
+/// What became of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// Where it goes.
+    pub verdict: Verdict,
+    /// As it goes there.
+    pub frame: Vec<u8>,
+    /// How long that took.
+    pub time: Duration,
+}
+
+/// Where a frame goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// On into the kernel.
+    Pass,
+    /// Nowhere.
+    Drop,
+    /// Out of an interface.
+    Redirect,
+}
+
+impl Verdict {
+    /// TC_ACT_SHOT and TC_ACT_REDIRECT.
+    fn of(value: u32) -> Self {
+        match value {
+            2 => Self::Drop,
+            7 => Self::Redirect,
+            _ => Self::Pass,
+        }
+    }
+}
+
+fn told<E: std::error::Error + 'static>(what: &str, result: Result<(), E>) -> Result<(), KernelError> {
+    result.map_err(|error| KernelError::of(format!("the forwarding plane can't take a {what}"), &error))
+}
+
+fn sum(counters: &PerCpuArray<Counters>, index: u32) -> Counters {
+    let values = counters.get(&index, 0);
+    values.map_or(Counters::default(), |values| {
+        values.iter().fold(Counters::default(), |sum, value| sum.plus(value))
+    })
+}
+
+/// A new table in place of the old one, in one step.
+fn replace(tables: &mut Tables<Slots>, service: u32, slots: &Slots) -> Result<(), aya::maps::MapError> {
+    let mut table = Array::<Slots>::create(1, 0)?;
+    table.set(0, slots, 0)?;
+    tables.set(service, &table, 0)
+}
+
+impl std::fmt::Debug for Plane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plane").field("interfaces", &self.interfaces).finish_non_exhaustive()
+    }
+}

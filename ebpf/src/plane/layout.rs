@@ -1,0 +1,321 @@
+//! The plane's maps as `c/include/plane.h` lays them out; both sides assert sizes and offsets.
+
+use crate::layout::Address;
+use std::net::{IpAddr, SocketAddr};
+
+/// The most services.
+pub const MAX_SERVICES: u32 = 1024;
+/// The most addresses and ports of services, and of backends whose replies are rewritten.
+pub const MAX_ENDPOINTS: u32 = 65_536;
+/// The most backends of all services together, and one that is none.
+pub const MAX_BACKENDS: u32 = 8192;
+/// Slots of a service's table.
+pub const SLOTS: usize = 16_381;
+/// In place of a service's index: the address belongs to somebody, no more is known.
+pub const NO_SERVICE: u32 = u32::MAX;
+
+/// The version of all that follows: a plane of another version does not adopt the maps of this one.
+pub(crate) const VERSION: u32 = 1;
+/// The maps that outlive the process.
+pub(crate) const MAPS: &[&str] = &[
+    "endpoints",
+    "services",
+    "backends",
+    "replies",
+    "flows",
+    "settings",
+    "service_counters",
+    "backend_counters",
+    "reasons",
+    "current",
+    "previous",
+];
+
+/// An address and port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Endpoint {
+    address: Address,
+    port: [u8; 2],
+    protocol: u8,
+    reserved: u8,
+}
+
+/// A transport protocol by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Transport {
+    /// TCP.
+    Tcp = 6,
+    /// UDP.
+    Udp = 17,
+}
+
+impl Endpoint {
+    /// Port 0 marks the address itself.
+    #[must_use]
+    pub fn new(address: SocketAddr, transport: Transport) -> Self {
+        let port = address.port().to_be_bytes();
+        Self { address: Address::from(address.ip()), port, protocol: transport as u8, reserved: 0 }
+    }
+}
+
+/// How packets of a service reach its backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ServiceMode {
+    /// They don't: the kernel gets them.
+    Off = 0,
+    /// With the backend's address and port; replies pass here.
+    Nat = 1,
+    /// As they are, in a frame to the backend.
+    Dsr = 2,
+}
+
+/// One service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Service {
+    mode: u8,
+    by_client: u8,
+    pinned: u8,
+    reserved: u8,
+}
+
+impl Service {
+    /// `by_client`: only the client's address decides about the backend. `pinned`: flows may be noted one by one.
+    #[must_use]
+    pub const fn new(mode: ServiceMode, by_client: bool, pinned: bool) -> Self {
+        Self { mode: mode as u8, by_client: by_client as u8, pinned: pinned as u8, reserved: 0 }
+    }
+}
+
+/// One backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Backend {
+    address: Address,
+    next_hop: Address,
+    interface: u32,
+    port: [u8; 2],
+    state: u8,
+    reserved: u8,
+}
+
+/// The way to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    /// The index of the interface.
+    pub interface: u32,
+    /// Itself, or the router before it.
+    pub address: IpAddr,
+}
+
+impl Backend {
+    /// Nobody.
+    pub const NONE: Self = Self {
+        address: Address([0; 16]),
+        next_hop: Address([0; 16]),
+        interface: 0,
+        port: [0; 2],
+        state: 0,
+        reserved: 0,
+    };
+
+    /// Port 0 is the one that the client connected to. `up`: flows may go there. Without a hop its packets are dropped.
+    #[must_use]
+    pub fn new(address: IpAddr, port: u16, up: bool, hop: Option<Hop>) -> Self {
+        Self {
+            address: Address::from(address),
+            next_hop: Address::from(hop.map_or(address, |hop| hop.address)),
+            interface: hop.map_or(0, |hop| hop.interface),
+            port: port.to_be_bytes(),
+            state: u8::from(up),
+            reserved: 0,
+        }
+    }
+
+    /// Its address and port.
+    #[must_use]
+    pub fn address(&self) -> (IpAddr, u16) {
+        (self.address.into(), u16::from_be_bytes(self.port))
+    }
+}
+
+/// What clients see replies of a backend's endpoint come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Reply {
+    vip: Address,
+    service: u32,
+    backend: u32,
+    port: [u8; 2],
+    reserved: u16,
+}
+
+impl Reply {
+    /// Replies of `backend` of `service` come from `vip`.
+    #[must_use]
+    pub fn new(vip: SocketAddr, service: u32, backend: u32) -> Self {
+        let port = vip.port().to_be_bytes();
+        Self { vip: Address::from(vip.ip()), service, backend, port, reserved: 0 }
+    }
+
+    /// Only marks an address.
+    #[must_use]
+    pub fn mark() -> Self {
+        Self { vip: Address([0; 16]), service: NO_SERVICE, backend: 0, port: [0; 2], reserved: 0 }
+    }
+}
+
+/// A flow that was noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Flow {
+    client: Address,
+    vip: Address,
+    client_port: [u8; 2],
+    port: [u8; 2],
+    protocol: u8,
+    reserved: [u8; 3],
+}
+
+impl Flow {
+    /// Of a client to a service.
+    #[must_use]
+    pub fn new(client: SocketAddr, vip: SocketAddr, transport: Transport) -> Self {
+        Self {
+            client: Address::from(client.ip()),
+            vip: Address::from(vip.ip()),
+            client_port: client.port().to_be_bytes(),
+            port: vip.port().to_be_bytes(),
+            protocol: transport as u8,
+            reserved: [0; 3],
+        }
+    }
+
+    /// The service's endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.vip, port: self.port, protocol: self.protocol, reserved: 0 }
+    }
+
+    /// Whether it is of TCP.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.protocol == Transport::Tcp as u8
+    }
+}
+
+/// Where a noted flow goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Pin {
+    /// The index of the backend.
+    pub backend: u32,
+    /// Not 0: a FIN or RST was seen.
+    pub closed: u32,
+    /// The last packet, within a second, in nanoseconds of the monotonic clock.
+    pub seen: u64,
+}
+
+/// What holds for all services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Settings {
+    seed: [u8; 16],
+    replies: u32,
+    full: u32,
+}
+
+impl Settings {
+    /// `seed` is the key of the hash, the same on every node. `replies`: there is a service in mode nat. `full`: no more
+    /// flows are noted.
+    #[must_use]
+    pub fn new(seed: [u8; 16], replies: bool, full: bool) -> Self {
+        Self { seed, replies: u32::from(replies), full: u32::from(full) }
+    }
+}
+
+/// What was forwarded of a service or to a backend. Bytes are those of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Counters {
+    /// From clients.
+    pub packets_in: u64,
+    /// From clients.
+    pub bytes_in: u64,
+    /// To clients, where replies pass here.
+    pub packets_out: u64,
+    /// To clients, where replies pass here.
+    pub bytes_out: u64,
+    /// TCP: SYNs.
+    pub opened: u64,
+    /// Answered with RST or unreachable for want of a backend.
+    pub refused: u64,
+}
+
+impl Counters {
+    pub(crate) fn plus(self, other: &Self) -> Self {
+        Self {
+            packets_in: self.packets_in.saturating_add(other.packets_in),
+            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
+            packets_out: self.packets_out.saturating_add(other.packets_out),
+            bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+            opened: self.opened.saturating_add(other.opened),
+            refused: self.refused.saturating_add(other.refused),
+        }
+    }
+}
+
+/// A service's table: the index of a backend for each slot, 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slots(pub [u16; SLOTS]);
+
+impl std::fmt::Debug for Slots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Slots").finish_non_exhaustive()
+    }
+}
+
+/// What the plane did not forward and why, in the order of the counters.
+pub const REASONS: [&str; 17] = [
+    "group_silent",
+    "group_stale",
+    "no_backend_rst",
+    "no_backend_unreachable",
+    "no_backend_dropped",
+    "fragment_without_first",
+    "time_exceeded",
+    "too_big_answered",
+    "too_big_dropped",
+    "cut_short",
+    "extension_headers",
+    "udp_without_checksum",
+    "no_route_to_backend",
+    "no_route_to_client",
+    "forwarding_disabled",
+    "not_rewritten",
+    "not_answered",
+];
+
+const _: () = assert!(size_of::<Endpoint>() == 20);
+const _: () = assert!(std::mem::offset_of!(Endpoint, port) == 16);
+const _: () = assert!(std::mem::offset_of!(Endpoint, protocol) == 18);
+const _: () = assert!(size_of::<Service>() == 4);
+const _: () = assert!(size_of::<Backend>() == 40);
+const _: () = assert!(std::mem::offset_of!(Backend, next_hop) == 16);
+const _: () = assert!(std::mem::offset_of!(Backend, interface) == 32);
+const _: () = assert!(std::mem::offset_of!(Backend, port) == 36);
+const _: () = assert!(std::mem::offset_of!(Backend, state) == 38);
+const _: () = assert!(size_of::<Reply>() == 28);
+const _: () = assert!(std::mem::offset_of!(Reply, service) == 16);
+const _: () = assert!(std::mem::offset_of!(Reply, port) == 24);
+const _: () = assert!(size_of::<Flow>() == 40);
+const _: () = assert!(std::mem::offset_of!(Flow, client_port) == 32);
+const _: () = assert!(std::mem::offset_of!(Flow, protocol) == 36);
+const _: () = assert!(size_of::<Pin>() == 16);
+const _: () = assert!(size_of::<Settings>() == 24);
+const _: () = assert!(size_of::<Counters>() == 48);
+const _: () = assert!(size_of::<Slots>() == 2 * SLOTS);

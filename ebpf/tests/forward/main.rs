@@ -1,0 +1,20 @@
+//! A frame in; a verdict, a frame out and a counter: for each branch of the forwarding plane. As root.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod answers;
+mod errors;
+mod fragments;
+mod life;
+mod packets;
+mod passing;
+mod scene;
+mod selection;

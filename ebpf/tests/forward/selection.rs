@@ -1,0 +1,184 @@
+//! Which backend a flow gets, while tables change.
+
+use crate::packets::{ACK, FIN, Packet, SYN, tcp, udp};
+use crate::scene::{BACKEND_PORT, Family, SEED, Scene, families, in_a_scene, nth};
+use fulcrum_ebpf::plane::layout::{Backend, SLOTS, Service, ServiceMode, Settings};
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use std::net::{IpAddr, SocketAddr};
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The slot of a flow as the proxy hashes it.
+fn slot(client: SocketAddr, vip: SocketAddr, protocol: u8, by_client: bool) -> usize {
+    let mut hasher = SipHasher13::new_with_key(&SEED);
+    hasher.write(&octets(client.ip()));
+    if !by_client {
+        hasher.write(&octets(vip.ip()));
+        hasher.write(&client.port().to_be_bytes());
+        hasher.write(&vip.port().to_be_bytes());
+        hasher.write(&[protocol]);
+    }
+    let high = usize::try_from(hasher.finish() >> 32).unwrap();
+    (high * SLOTS) >> 32
+}
+
+/// The number of the backend that the frame went to, from 1 on.
+fn backend_of(family: &Family, frame: &[u8]) -> u16 {
+    let to = Packet::read(frame).to.ip();
+    (0..u16::MAX).find(|number| nth(family.backend, *number) == to).unwrap() + 1
+}
+
+fn clients(family: &Family, count: u16) -> impl Iterator<Item = SocketAddr> {
+    let first = family.client.ip();
+    (0..count).map(move |number| SocketAddr::new(nth(first, number % 97), 10_000 + number))
+}
+
+fn sent(scene: &mut Scene, family: &Family, client: SocketAddr, flags: u8) -> u16 {
+    let frame = scene.outside(&tcp(client, family.vip, flags, &[]).frame()).forwarded();
+    backend_of(family, &frame)
+}
+
+#[test]
+fn the_hash_is_the_proxys() {
+    in_a_scene(|scene| {
+        for family in families() {
+            scene.serve(ServiceMode::Nat, family.vip, family.backend, 251);
+            for by_client in [false, true] {
+                scene.plane.set_service(0, Service::new(ServiceMode::Nat, by_client, false)).unwrap();
+                for client in clients(&family, 300) {
+                    let expected = |protocol| slot(client, family.vip, protocol, by_client) % 251 + 1;
+                    let chosen = usize::from(sent(scene, &family, client, ACK));
+                    assert_eq!(chosen, expected(6), "{client}");
+                    let datagram = scene.outside(&udp(client, family.vip, &[]).frame()).forwarded();
+                    assert_eq!(usize::from(backend_of(&family, &datagram)), expected(17));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn where_the_tables_agree_nothing_is_kept() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 4);
+        scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
+        for client in clients(&v4, 500) {
+            assert_eq!(sent(scene, &v4, client, SYN), sent(scene, &v4, client, ACK));
+        }
+        assert_eq!(scene.plane.flows().count(), 0);
+    });
+}
+
+#[test]
+fn where_they_differ_old_flows_stay_and_new_ones_move() {
+    in_a_scene(|scene| {
+        for family in families() {
+            scene.serve(ServiceMode::Nat, family.vip, family.backend, 2);
+            scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
+            scene.set_tables(|_| 1, |_| 1);
+            let old: Vec<SocketAddr> = clients(&family, 200).collect();
+            for client in &old {
+                assert_eq!(sent(scene, &family, *client, SYN), 1);
+            }
+            scene.set_tables(|_| 2, |_| 1);
+            let new: Vec<SocketAddr> = clients(&family, 400).skip(200).collect();
+            for client in &new {
+                assert_eq!(sent(scene, &family, *client, SYN), 2);
+            }
+            for _ in 0..2 {
+                for client in &old {
+                    assert_eq!(sent(scene, &family, *client, ACK), 1, "an old flow stays");
+                }
+                for client in &new {
+                    assert_eq!(sent(scene, &family, *client, ACK), 2, "a new one too");
+                }
+                // The time of the change is over, and so it stays.
+                scene.set_tables(|_| 2, |_| 2);
+            }
+            for flow in scene.plane.flows().collect::<Vec<_>>() {
+                scene.plane.remove_flow(&flow.0);
+            }
+            assert_eq!(scene.plane.flows().count(), 0);
+        }
+    });
+}
+
+#[test]
+fn a_flow_of_a_dead_backend_moves() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
+        scene.set_tables(|_| 2, |_| 1);
+        assert_eq!(sent(scene, &v4, v4.client, ACK), 1);
+        assert_eq!(scene.plane.flows().count(), 1, "it was pinned");
+        let dead = Backend::new(v4.backend, BACKEND_PORT, false, Some(scene.hop(v4.backend)));
+        scene.plane.set_backend(1, dead).unwrap();
+        assert_eq!(sent(scene, &v4, v4.client, ACK), 2, "the pin does not hold it back");
+        for client in clients(&v4, 20) {
+            assert_eq!(sent(scene, &v4, client, ACK), 2);
+        }
+    });
+}
+
+#[test]
+fn a_new_connection_on_the_ports_of_an_old_one() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
+        scene.set_tables(|_| 2, |_| 1);
+        assert_eq!(sent(scene, &v4, v4.client, ACK), 1);
+        // A forged SYN moves no flow that lives.
+        assert_eq!(sent(scene, &v4, v4.client, SYN), 1);
+        assert_eq!(sent(scene, &v4, v4.client, ACK), 1);
+        // One that was closed makes room.
+        assert_eq!(sent(scene, &v4, v4.client, ACK | FIN), 1);
+        assert_eq!(sent(scene, &v4, v4.client, SYN), 2);
+        assert_eq!(sent(scene, &v4, v4.client, ACK), 2);
+    });
+}
+
+#[test]
+fn when_there_is_no_room_the_tables_decide() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
+        scene.plane.set_settings(Settings::new(SEED, true, true)).unwrap();
+        scene.set_tables(|_| 2, |_| 1);
+        assert_eq!((sent(scene, &v4, v4.client, SYN), sent(scene, &v4, v4.client, ACK)), (2, 1));
+        assert_eq!(scene.plane.flows().count(), 0);
+    });
+}
+
+#[test]
+fn packets_and_bytes_are_counted_where_they_went() {
+    in_a_scene(|scene| {
+        for family in families() {
+            scene.serve(ServiceMode::Nat, family.vip, family.backend, 1);
+            let before = (scene.plane.service_counters(0), scene.plane.backend_counters(1));
+            let there = tcp(family.client, family.vip, SYN, &[1; 50]).frame();
+            let back =
+                tcp(SocketAddr::new(family.backend, BACKEND_PORT), family.client, SYN | ACK, &[1; 9]).frame();
+            scene.outside(&there).forwarded();
+            scene.inside(&back).forwarded();
+            for (before, after) in
+                [(before.0, scene.plane.service_counters(0)), (before.1, scene.plane.backend_counters(1))]
+            {
+                assert_eq!(after.packets_in - before.packets_in, 1);
+                assert_eq!(after.bytes_in - before.bytes_in, u64::try_from(there.len()).unwrap());
+                assert_eq!(after.packets_out - before.packets_out, 1);
+                assert_eq!(after.bytes_out - before.bytes_out, u64::try_from(back.len()).unwrap());
+                assert_eq!((after.opened - before.opened, after.refused), (1, 0));
+            }
+        }
+    });
+}
