@@ -49,7 +49,7 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
 
-    let (peer_desired, seen) = watch::channel(peer_desired(config, 1));
+    let (peer_desired, seen) = watch::channel(peer_desired(config, 1, &vip.observed.borrow()));
     let options = fulcrum_peer::Options { version: env!("CARGO_PKG_VERSION").to_owned() };
     let observed = fulcrum_peer::start(seen, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };

@@ -4,13 +4,17 @@ use crate::join::{Facts, Snapshots};
 use crate::plan::not_made;
 use crate::status::{Alarm, ConfigState, Severity};
 use fulcrum_config::Class;
-use fulcrum_vip_manager::{AddressState, Advice, GroupObserved, KernelSetting, Role};
+use fulcrum_vip_manager::{AddressState, Advice, GroupObserved, KernelSetting, Role, Unclaimed};
+use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 /// Alarms of one kind that are listed one by one; the rest are one alarm that counts them.
 const LISTED: usize = 20;
+
+/// How long adverts that nobody claims are an alarm after the last.
+const UNCLAIMED: Duration = Duration::from_secs(60);
 
 /// Probes in a row that could not be made before that is an alarm.
 const NOT_MADE: u32 = 3;
@@ -115,6 +119,7 @@ fn groups(snapshots: &Snapshots) -> Vec<Alarm> {
     let mut alarms = Vec::new();
     for (name, observed) in &snapshots.vip.groups {
         addresses(name, observed, &mut alarms);
+        alarms.extend(unclaimed(name, observed));
         if observed.role == Role::Init && observed.leader.is_none() {
             alarms.push(Alarm {
                 severity: Severity::Critical,
@@ -139,6 +144,27 @@ fn groups(snapshots: &Snapshots) -> Vec<Alarm> {
         }
     }
     alarms
+}
+
+#[allow(clippy::disallowed_methods, reason = "says for how long it is an alarm; nothing is decided by it")]
+fn unclaimed(name: &fulcrum_config::GroupName, observed: &GroupObserved) -> Option<Alarm> {
+    let Unclaimed { link, source, mac, priority, last, .. } = observed.unclaimed.as_ref()?;
+    if last.elapsed() > UNCLAIMED {
+        return None;
+    }
+    let mac = mac.as_deref().unwrap_or("not seen");
+    Some(Alarm {
+        severity: Severity::Critical,
+        what: format!(
+            "group {name}: the machine with MAC {mac} sends adverts of priority {priority} from {source} on {}, and no \
+             node of this group says that they are its own",
+            link.interface
+        ),
+        affected: format!(
+            "nothing while the peer link is up: they are dropped; without the link, they would take group {name} away"
+        ),
+        remedy: format!("find {mac} in the switch's MAC table; a VRRP router there has to use another VRID"),
+    })
 }
 
 fn addresses(name: &fulcrum_config::GroupName, observed: &GroupObserved, alarms: &mut Vec<Alarm>) {

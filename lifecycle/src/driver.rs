@@ -6,7 +6,7 @@ use crate::join::{Facts, Snapshots, join};
 use crate::plan;
 use crate::status::{Alarm, Status};
 use fulcrum_config::{Config, GroupName, ServiceName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -313,6 +313,7 @@ impl Driver {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.tell_lb();
         self.tell_vip();
+        let mut peer_lives = true;
         loop {
             let engines = &mut self.engines;
             let failed = tokio::select! {
@@ -331,7 +332,14 @@ impl Driver {
                     self.tell_vip();
                     alive.err().map(|_| "lb")
                 }
+                alive = engines.peer.observed.changed(), if peer_lives => {
+                    // The node works without it.
+                    peer_lives = alive.is_ok();
+                    self.tell_words(peer_lives);
+                    None
+                }
                 alive = engines.vip.observed.changed() => {
+                    self.tell_peer();
                     self.marks.lock().unwrap_or_else(PoisonError::into_inner).vip_told = Instant::now();
                     alive.err().map(|_| "vip-manager")
                 }
@@ -371,13 +379,31 @@ impl Driver {
         self.tell_peer();
     }
 
-    /// Each configuration that is applied, even an equal one: the private key is read again then.
+    /// Each configuration that is applied, even an equal one: the private key is read again then. And whatever is
+    /// news of this node's adverts.
     fn tell_peer(&mut self) {
         let asked = self.asked.borrow();
+        let vip = self.engines.vip.observed.borrow_and_update();
+        let planned = plan::peer_desired(&asked.config, asked.generation, &vip);
         self.engines.peer.desired.send_if_modified(|desired| {
-            let is_news = desired.generation != asked.generation;
+            let is_news = desired.generation != planned.generation
+                || desired.word != planned.word
+                || desired.answers != planned.answers;
             if is_news {
-                *desired = plan::peer_desired(&asked.config, asked.generation);
+                *desired = planned;
+            }
+            is_news
+        });
+    }
+
+    /// What the peers say of their adverts; nothing from a link that has ended by itself.
+    fn tell_words(&mut self, peer_lives: bool) {
+        let peer = self.engines.peer.observed.borrow_and_update();
+        let words = if peer_lives { plan::words(&peer) } else { BTreeMap::new() };
+        self.engines.vip.desired.send_if_modified(|desired| {
+            let is_news = desired.words != words;
+            if is_news {
+                desired.words = words;
             }
             is_news
         });
@@ -427,7 +453,8 @@ impl Driver {
                 || desired.standing_down != planned.standing_down
                 || desired.stopping != planned.stopping;
             if changed {
-                *desired = planned;
+                let words = std::mem::take(&mut desired.words);
+                *desired = fulcrum_vip_manager::Desired { words, ..planned };
             }
             changed
         });

@@ -7,7 +7,7 @@ use fulcrum_peer::{LinkState, PeerObserved, PeerState};
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How long a link may be down before that is an alarm: a peer that is started anew needs some of it.
 const DOWN: Duration = Duration::from_secs(5);

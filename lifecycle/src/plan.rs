@@ -1,9 +1,9 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
-use fulcrum_config::{Backend, Class, Config, GroupName, Service, ServiceName};
+use fulcrum_config::{Backend, Class, Config, GroupName, NodeName, Service, ServiceName};
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -114,8 +114,27 @@ fn usage(backend: &Backend, health: Option<&ServiceHealth>, spares_needed: bool)
 
 /// What `peer` is to keep a link for.
 #[must_use]
-pub fn peer_desired(config: &Arc<Config>, generation: u64) -> fulcrum_peer::Desired {
-    fulcrum_peer::Desired { config: Arc::clone(config), generation }
+pub fn peer_desired(
+    config: &Arc<Config>,
+    generation: u64,
+    vip: &fulcrum_vip_manager::Observed,
+) -> fulcrum_peer::Desired {
+    let fulcrum_vip_manager::Word { leads, asks, .. } = vip.word.clone();
+    fulcrum_peer::Desired {
+        config: Arc::clone(config),
+        generation,
+        word: fulcrum_peer::Word { leads, asks, answers: BTreeMap::new() },
+        answers: vip.answers.clone(),
+    }
+}
+
+/// What `vip-manager` is to know of the peers' adverts: the words of those whose link is up.
+pub(crate) fn words(peer: &fulcrum_peer::Observed) -> BTreeMap<NodeName, fulcrum_vip_manager::Word> {
+    let word = |word: &fulcrum_peer::Word| {
+        let fulcrum_peer::Word { leads, asks, answers } = word.clone();
+        fulcrum_vip_manager::Word { leads, asks, answers }
+    };
+    peer.peers.iter().filter_map(|(name, peer)| Some((name.clone(), word(peer.word.as_ref()?)))).collect()
 }
 
 /// What `vip-manager` is to lead.
@@ -128,7 +147,13 @@ pub fn vip_desired(
 ) -> fulcrum_vip_manager::Desired {
     let standing_down =
         standing_down.iter().filter(|group| config.groups.contains_key(*group)).cloned().collect();
-    fulcrum_vip_manager::Desired { config: Arc::clone(config), data_plane_missing, standing_down, stopping }
+    fulcrum_vip_manager::Desired {
+        config: Arc::clone(config),
+        data_plane_missing,
+        standing_down,
+        stopping,
+        words: BTreeMap::new(),
+    }
 }
 
 /// The groups whose services the local data plane does not serve.

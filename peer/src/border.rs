@@ -1,9 +1,9 @@
 //! What this room is told and what it tells.
 
-use fulcrum_config::{Config, KeyPin, NodeName, SharedDigest};
+use fulcrum_config::{Config, GroupName, KeyPin, NodeName, SharedDigest};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,21 @@ pub struct Desired {
     pub config: Arc<Config>,
     /// Grows with each configuration applied; 1 is that of the start.
     pub generation: u64,
+    /// What to say of this node's adverts; `answers` comes from below.
+    pub word: Word,
+    /// What it answers to each peer.
+    pub answers: BTreeMap<NodeName, BTreeMap<GroupName, u64>>,
+}
+
+/// What a node says of its adverts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Word {
+    /// The groups that it leads, and where it sends their adverts from.
+    pub leads: BTreeMap<GroupName, BTreeSet<IpAddr>>,
+    /// Groups of which it asks whether the other leads, each with the number of the question.
+    pub asks: BTreeMap<GroupName, u64>,
+    /// The questions of the other that it had heard when it said this.
+    pub answers: BTreeMap<GroupName, u64>,
 }
 
 /// How the engine works on this node.
@@ -86,6 +101,8 @@ pub struct PeerObserved {
     pub version: Option<Arc<str>>,
     /// What it said last that it runs.
     pub config: Option<PeerConfig>,
+    /// What it said last of its adverts; none while the link is not up, or if it has changed since.
+    pub word: Option<Arc<Word>>,
     /// Counters since the start.
     pub counters: PeerCounters,
 }

@@ -1,6 +1,6 @@
 //! The loop: owns the sockets and connections, tells the links what happens and when, and does what they want.
 
-use crate::border::{Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerState};
+use crate::border::{Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerState, Word};
 use crate::error::StartError;
 use crate::key::{self, Key, pin_of};
 use crate::link::{Action, Code, Failure, Id, Link, Settings};
@@ -84,9 +84,12 @@ struct Driver {
     counters: Counters,
     tell_at: Instant,
     again_at: Option<Instant>,
-    told: BTreeMap<NodeName, (PeerState, Option<PeerConfig>)>,
+    told: BTreeMap<NodeName, Told>,
     is_news: bool,
 }
+
+/// What is told at once when it changes.
+type Told = (PeerState, Option<PeerConfig>, Option<Arc<Word>>);
 
 /// A connection that shook hands.
 struct Held {
@@ -121,8 +124,23 @@ impl Driver {
     }
 
     fn handle_desired(&mut self, desired: Desired, now: Instant) {
+        let same = self.desired.generation == desired.generation;
         self.desired = desired;
-        self.apply(now);
+        if same {
+            // The configuration was applied before; only this node's adverts are others.
+            self.say_words();
+        } else {
+            self.apply(now);
+        }
+    }
+
+    /// Tells the peers what there is to say of this node's adverts.
+    fn say_words(&mut self) {
+        let Desired { word, answers, .. } = &self.desired;
+        for (name, link) in &mut self.links {
+            let answers = answers.get(name).cloned().unwrap_or_default();
+            link.handle_word(Word { answers, ..word.clone() });
+        }
     }
 
     /// Does what is desired, as a difference.
@@ -137,6 +155,7 @@ impl Driver {
         self.links.retain(|name, _| is_on && peers.contains_key(name));
         if is_on {
             self.keep_links(&config, &peers, now);
+            self.say_words();
         }
         self.drop_withdrawn(&peers);
         match self.key.clone().filter(|_| is_on) {
@@ -178,9 +197,11 @@ impl Driver {
 
     fn keep_links(&mut self, config: &Config, peers: &BTreeMap<NodeName, BTreeSet<KeyPin>>, now: Instant) {
         let runs = PeerConfig { generation: self.desired.generation, digest: config.shared };
+        // A change of leader is to be known here no later than by adverts.
+        let intervals = config.groups.values().map(|group| group.advert_interval.duration());
+        let beat = intervals.fold(config.peer.heartbeat, Duration::min);
         for name in peers.keys() {
-            let settings =
-                Settings { own: config.node.clone(), peer: name.clone(), beat: config.peer.heartbeat };
+            let settings = Settings { own: config.node.clone(), peer: name.clone(), beat };
             if let Some(link) = self.links.get_mut(name) {
                 link.handle_settings(settings, now);
                 link.handle_config(runs);
@@ -305,7 +326,7 @@ impl Driver {
             Action::Send(id, datagram) => {
                 if let Some(held) = self.connections.get(&id) {
                     // What can't be sent now is not worth sending later.
-                    let _ = held.connection.send_datagram(datagram.encode().to_vec().into());
+                    let _ = held.connection.send_datagram(datagram.encode().into());
                 }
             }
             Action::Close(id, code) => {
@@ -340,7 +361,7 @@ impl Driver {
     fn tell(&mut self, observed: &watch::Sender<Observed>, now: Instant) {
         let states = self.links.iter().map(|(name, link)| {
             let observed = link.observed();
-            (name.clone(), (observed.state, observed.config))
+            (name.clone(), (observed.state, observed.config, observed.word))
         });
         let states: BTreeMap<_, _> = states.collect();
         if states == self.told && now < self.tell_at && !self.is_news {
@@ -353,9 +374,9 @@ impl Driver {
         observed.send_replace(self.observed());
     }
 
-    fn log(&self, states: &BTreeMap<NodeName, (PeerState, Option<PeerConfig>)>) {
-        for (name, (state, _)) in states {
-            if self.told.get(name).map(|(state, _)| state) == Some(state) {
+    fn log(&self, states: &BTreeMap<NodeName, Told>) {
+        for (name, (state, ..)) in states {
+            if self.told.get(name).map(|(state, ..)| state) == Some(state) {
                 continue;
             }
             let reason = self.links.get(name).map(|link| link.observed().reason);

@@ -29,7 +29,7 @@ mod message;
 mod tls;
 
 pub use border::{
-    Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerCounters, PeerObserved, PeerState,
+    Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerCounters, PeerObserved, PeerState, Word,
 };
 pub use driver::start;
 pub use error::{KeyError, StartError};

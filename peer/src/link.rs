@@ -4,8 +4,8 @@
 //! peer's present process, then that which the lower name dialed, then the newer one. The other is closed a second
 //! later, so that no moment is without any.
 
-use crate::border::{PeerConfig, PeerCounters, PeerObserved, PeerState};
-use crate::message::{Datagram, Hello, Message, Misfit, PROTOCOL};
+use crate::border::{PeerConfig, PeerCounters, PeerObserved, PeerState, Word};
+use crate::message::{Datagram, Hello, Message, Misfit, PROTOCOL, Said};
 use connection::Connection;
 use fulcrum_config::NodeName;
 use std::collections::VecDeque;
@@ -80,6 +80,11 @@ pub(crate) struct Settings {
 pub(crate) struct Link {
     settings: Settings,
     hello: Hello,
+    /// What the peer is told of this node's adverts.
+    said: Said,
+    /// What the peer said of its own, and the last change of them that its heartbeats told of.
+    heard: Option<Said>,
+    heard_change: Option<(u64, u64)>,
     connections: Vec<Connection>,
     current: Option<Id>,
     state: PeerState,
@@ -120,6 +125,9 @@ impl Link {
         };
         let mut link = Self {
             settings,
+            said: Said { instance, sequence: 0, change: 0, word: Arc::default() },
+            heard: None,
+            heard_change: None,
             hello,
             connections: Vec::new(),
             current: None,
@@ -146,8 +154,31 @@ impl Link {
             round_trip: self.round_trip.filter(|_| self.state == PeerState::Up),
             version: self.remote.as_ref().map(|remote| Arc::clone(&remote.version)),
             config: self.remote.as_ref().map(|remote| remote.config),
+            word: self.word(),
             counters: self.counters,
         }
+    }
+
+    /// What the peer says of its adverts, unless that has changed since.
+    fn word(&self) -> Option<Arc<Word>> {
+        let instance = self.remote.as_ref().filter(|_| self.state == PeerState::Up)?.instance;
+        let said = self.heard.as_ref().filter(|said| said.instance == instance)?;
+        let newer = |(of, change): (u64, u64)| of == instance && change > said.change;
+        (!self.heard_change.is_some_and(newer)).then(|| Arc::clone(&said.word))
+    }
+
+    /// This node says something else of its adverts.
+    pub(crate) fn handle_word(&mut self, word: Word) {
+        if *self.said.word == word {
+            return;
+        }
+        if self.said.word.leads != word.leads {
+            self.said.change = self.said.change.saturating_add(1);
+        }
+        self.said.sequence = self.said.sequence.saturating_add(1);
+        self.said.word = Arc::new(word);
+        let say = self.connections.iter().map(|it| Action::Say(it.id, Message::Word(self.said.clone())));
+        self.actions.extend(say);
     }
 
     /// What it is about has changed.
@@ -196,6 +227,7 @@ impl Link {
         }
         self.connections.push(Connection::new(id, ours, address, now));
         self.actions.push_back(Action::Say(id, Message::Hello(self.hello.clone())));
+        self.actions.push_back(Action::Say(id, Message::Word(self.said.clone())));
     }
 
     /// A connection could not be made.
@@ -302,12 +334,34 @@ impl Link {
                             remote.config = config;
                         }
                     }
+                    Message::Word(said) => self.handle_said(said),
                     Message::Redial if self.dial.anew => {}
                     Message::Redial => self.dial_anew(now),
                 }
             }
             Err(misfit) => self.count(misfit),
         }
+    }
+
+    /// Each message travels by itself: what was said later may come earlier.
+    fn handle_said(&mut self, said: Said) {
+        let present = self.remote.as_ref().map(|remote| remote.instance);
+        let is_old = |known: &Said| {
+            if known.instance == said.instance {
+                known.sequence >= said.sequence
+            } else {
+                Some(known.instance) == present
+            }
+        };
+        if !self.heard.as_ref().is_some_and(is_old) {
+            self.heard = Some(said);
+        }
+    }
+
+    /// A heartbeat told of the last change of what the peer leads.
+    fn handle_change(&mut self, instance: u64, change: u64) {
+        let known = self.heard_change.filter(|(of, _)| *of == instance);
+        self.heard_change = Some((instance, known.map_or(change, |(_, known)| known.max(change))));
     }
 
     fn count(&mut self, misfit: Misfit) {
@@ -397,8 +451,12 @@ impl Link {
     pub(crate) fn handle_datagram(&mut self, id: Id, datagram: Result<Datagram, Misfit>, now: Instant) {
         let Some(connection) = self.connections.iter_mut().find(|it| it.id == id) else { return };
         match datagram {
-            Ok(Datagram::Beat(number)) => {
+            Ok(Datagram::Beat(number, change)) => {
                 if connection.handle_beat(number, now) {
+                    let instance = connection.hello.as_ref().map(|hello| hello.instance);
+                    if let Some((instance, change)) = instance.zip(change) {
+                        self.handle_change(instance, change);
+                    }
                     self.counters.beats_received = self.counters.beats_received.saturating_add(1);
                     self.actions.push_back(Action::Send(id, Datagram::Echo(number)));
                 } else {
@@ -435,11 +493,11 @@ impl Link {
         for (id, code) in ended {
             self.end(id, code, now);
         }
-        let beat = self.settings.beat;
+        let (beat, change) = (self.settings.beat, Some(self.said.change));
         for connection in &mut self.connections {
             if let Some(number) = connection.poll_beat(beat, now) {
                 self.counters.beats_sent = self.counters.beats_sent.saturating_add(1);
-                self.actions.push_back(Action::Send(connection.id, Datagram::Beat(number)));
+                self.actions.push_back(Action::Send(connection.id, Datagram::Beat(number, change)));
             }
         }
         if !self.dial.pending && self.dial.at.is_some_and(|at| at <= now) {

@@ -1,12 +1,14 @@
 //! What is said on the link: messages, each on a stream of its own, and heartbeats in datagrams.
 //!
 //! A message is its kind (two bytes, big endian) and an object in JSON; a datagram is its kind (one byte) and a sequence
-//! number (eight bytes, big endian). Kinds that are not known, fields that are not known and bytes after the last known
+//! number (eight bytes, big endian), and of a heartbeat the number of the sender's last change of what it leads (likewise). Kinds that are not known, fields that are not known and bytes after the last known
 //! one are passed over, so that a newer node can talk to an older one.
 
-use crate::border::PeerConfig;
-use fulcrum_config::SharedDigest;
+use crate::border::{PeerConfig, Word};
+use fulcrum_config::{GroupName, SharedDigest};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -15,13 +17,14 @@ mod tests;
 /// The version of the protocol: what an older one could misunderstand makes it grow.
 pub(crate) const PROTOCOL: u16 = 1;
 /// The longest message.
-pub(crate) const MESSAGE_LIMIT: usize = 64 << 10;
+pub(crate) const MESSAGE_LIMIT: usize = 256 << 10;
 /// The longest name and version.
 const TEXT_LIMIT: usize = 64;
 
 const HELLO: u16 = 1;
 const CONFIG: u16 = 2;
 const REDIAL: u16 = 3;
+const WORD: u16 = 4;
 const BEAT: u8 = 1;
 const ECHO: u8 = 2;
 
@@ -34,6 +37,20 @@ pub(crate) enum Message {
     Config(PeerConfig),
     /// Connect anew: the sender has another key.
     Redial,
+    /// What the sender says of its adverts.
+    Word(Said),
+}
+
+/// A word, and when it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Which life of the sender's said it.
+    pub(crate) instance: u64,
+    /// Grows with each word.
+    pub(crate) sequence: u64,
+    /// Grows with each change of what it leads.
+    pub(crate) change: u64,
+    pub(crate) word: Arc<Word>,
 }
 
 /// Who speaks.
@@ -50,8 +67,8 @@ pub(crate) struct Hello {
 /// What a datagram says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Datagram {
-    /// A heartbeat, to be echoed.
-    Beat(u64),
+    /// A heartbeat, to be echoed, and the sender's last change of what it leads, if its version says so.
+    Beat(u64, Option<u64>),
     /// The heartbeat of this number was received.
     Echo(u64),
 }
@@ -81,6 +98,16 @@ struct ConfigBody {
     digest: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct WordBody {
+    instance: u64,
+    sequence: u64,
+    change: u64,
+    leads: BTreeMap<GroupName, BTreeSet<IpAddr>>,
+    asks: BTreeMap<GroupName, u64>,
+    answers: BTreeMap<GroupName, u64>,
+}
+
 impl Message {
     /// As it is sent.
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -97,6 +124,11 @@ impl Message {
             }
             Self::Config(config) => (CONFIG, serde_json::to_vec(&config_body(*config))),
             Self::Redial => (REDIAL, Ok(b"{}".to_vec())),
+            Self::Word(said) => {
+                let Word { leads, asks, answers } = (*said.word).clone();
+                let Said { instance, sequence, change, .. } = *said;
+                (WORD, serde_json::to_vec(&WordBody { instance, sequence, change, leads, asks, answers }))
+            }
         };
         let mut bytes = kind.to_be_bytes().to_vec();
         // Plain structs of numbers and text can always be written.
@@ -123,6 +155,12 @@ impl Message {
                 config(&body).map(Self::Config)
             }
             REDIAL => Ok(Self::Redial),
+            WORD => {
+                let body: WordBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
+                let WordBody { instance, sequence, change, leads, asks, answers } = body;
+                let word = Arc::new(Word { leads, asks, answers });
+                Ok(Self::Word(Said { instance, sequence, change, word }))
+            }
             _ => Err(Misfit::Unknown),
         }
     }
@@ -146,15 +184,14 @@ fn text(text: &str) -> Result<Arc<str>, Misfit> {
 
 impl Datagram {
     /// As it is sent.
-    pub(crate) fn encode(self) -> [u8; 9] {
-        let (kind, number) = match self {
-            Self::Beat(number) => (BEAT, number),
-            Self::Echo(number) => (ECHO, number),
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let (kind, number, change) = match self {
+            Self::Beat(number, change) => (BEAT, number, change),
+            Self::Echo(number) => (ECHO, number, None),
         };
-        let mut bytes = [kind; 9];
-        for (byte, of) in bytes.iter_mut().skip(1).zip(number.to_be_bytes()) {
-            *byte = of;
-        }
+        let mut bytes = vec![kind];
+        bytes.extend(number.to_be_bytes());
+        bytes.extend(change.into_iter().flat_map(u64::to_be_bytes));
         bytes
     }
 
@@ -164,9 +201,10 @@ impl Datagram {
         if ![BEAT, ECHO].contains(kind) {
             return Err(Misfit::Unknown);
         }
-        let (number, _) = rest.split_first_chunk().ok_or(Misfit::Malformed)?;
+        let (number, rest) = rest.split_first_chunk().ok_or(Misfit::Malformed)?;
         let number = u64::from_be_bytes(*number);
-        Ok(if *kind == BEAT { Self::Beat(number) } else { Self::Echo(number) })
+        let change = rest.first_chunk().map(|change| u64::from_be_bytes(*change));
+        Ok(if *kind == BEAT { Self::Beat(number, change) } else { Self::Echo(number) })
     }
 }
 

@@ -51,6 +51,7 @@ fn run() -> Result<()> {
         data_plane_missing: BTreeSet::new(),
         standing_down: BTreeSet::new(),
         stopping: false,
+        words: BTreeMap::new(),
     };
     let guard = GuardCommand { program: std::env::current_exe()?, arguments: vec!["guard".into()] };
     let options = Options {

@@ -20,6 +20,20 @@ pub struct Desired {
     pub standing_down: BTreeSet<GroupName>,
     /// The process is about to end: resign everything, withdraw addresses and report when done.
     pub stopping: bool,
+    /// What each peer says of its adverts over the link to it. One whose link is not up, or whose word may be out of
+    /// date, is absent: its adverts count unclaimed.
+    pub words: BTreeMap<NodeName, Word>,
+}
+
+/// What a node says of its adverts over the link to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Word {
+    /// The groups that it leads, and where it sends their adverts from.
+    pub leads: BTreeMap<GroupName, BTreeSet<IpAddr>>,
+    /// Groups of which it asks whether the other leads, each with the number of the question.
+    pub asks: BTreeMap<GroupName, u64>,
+    /// The questions of the other that it had heard when it said this.
+    pub answers: BTreeMap<GroupName, u64>,
 }
 
 /// Who leads what: a whole snapshot, latest wins.
@@ -35,6 +49,10 @@ pub struct Observed {
     pub settings: Vec<KernelSetting>,
     /// Which fence stands at each interface with VIPs behind it.
     pub fence: BTreeMap<InterfaceName, FenceObserved>,
+    /// What the peers are to be told of this node's adverts: `answers` is to be each peer's own of `answers` below.
+    pub word: Word,
+    /// The questions of each peer that this node had heard when `word` was so.
+    pub answers: BTreeMap<NodeName, BTreeMap<GroupName, u64>>,
     /// Errors of this room as a whole, for people (a socket that can't be opened, ...).
     pub errors: Vec<String>,
     /// What happened in this room as a whole, each by name (netlink overflows, stalls, ...).
@@ -127,6 +145,25 @@ pub struct GroupObserved {
     pub transitions: u64,
     /// How long the last takeover took here, from decision to the first announcement sent.
     pub takeover: Option<Duration>,
+    /// The last advert that no node of ours sent, although it says so.
+    pub unclaimed: Option<Unclaimed>,
+}
+
+/// Adverts for a group that every node denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// Where the last one came in.
+    pub link: Link,
+    /// Where it says that it comes from.
+    pub source: IpAddr,
+    /// The machine that sent it, or the last machine before a router or repeater; none if its frame was not seen.
+    pub mac: Option<String>,
+    /// Its priority.
+    pub priority: u8,
+    /// When.
+    pub last: Instant,
+    /// How many there were since the process started.
+    pub count: u64,
 }
 
 /// What a node is in a group (RFC 9568 section 6.4).

@@ -26,7 +26,7 @@ pub mod track;
 
 pub use border::{
     AddressState, Advice, Counters, Desired, FenceObserved, GroupObserved, KernelSetting, LinkObserved,
-    Observed, PeerSeen, Reason, Role, TrackObserved,
+    Observed, PeerSeen, Reason, Role, TrackObserved, Unclaimed, Word,
 };
 pub use driver::{Fencing, Options, start};
 pub use error::StartError;

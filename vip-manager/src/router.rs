@@ -35,17 +35,22 @@
 //!   one-way cut between two nodes ends with one leader, the one that is heard; it holds until a leader falls
 //!   silent or resigns. Where a rival is the owner (255), or hears nobody and lists other addresses, the RFC's
 //!   answer stays: both lead.
+//! * **Claims.** Where all other nodes have a link to this one, an advert that none of them claims over it ends no
+//!   lead, and no standby follows it ([`Claim`]). Resignations are believed unclaimed: a guard sends them for the dead.
 
+mod claims;
 mod leader;
 mod peers;
 mod spec;
 mod standby;
 
+pub use claims::Claim;
 pub use peers::Noted;
 pub use spec::{LinkSpec, Peer, RouterSpec, down_interval, skew};
 
 use crate::advert::{Advert, ChecksumForm, Refusal};
 use crate::border::{PeerSeen, Reason, Role};
+use claims::{Claims, Judgement};
 use fulcrum_config::{Link, Priority};
 use leader::Leader;
 use peers::{Following, Resigned};
@@ -81,6 +86,15 @@ pub enum Action {
         /// Why.
         reason: Reason,
     },
+    /// Count and name the sender of an advert that no node of ours sent.
+    Refuse {
+        /// Where it came from.
+        link: Link,
+        /// From which address.
+        source: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
 }
 
 /// How fit this node is to lead a group.
@@ -114,6 +128,7 @@ pub struct Router {
     epoch: u64,
     transitions: u64,
     actions: VecDeque<Action>,
+    claims: Claims,
 }
 
 #[derive(Debug)]
@@ -145,6 +160,7 @@ impl Router {
             epoch: 0,
             transitions: 0,
             actions: VecDeque::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -224,6 +240,7 @@ impl Router {
     /// What came due. Feed every advert that is already in a socket before calling it.
     pub fn handle_timer(&mut self, now: Instant) {
         self.handle_wake(now);
+        self.settle_waiting(now);
         match self.state {
             State::Init => {}
             State::Standby(_) => self.handle_standby_timer(now),
@@ -246,10 +263,28 @@ impl Router {
         self.handle_wake(now);
         match self.state {
             State::Init => return Err(Refusal::NotTakingPart),
-            State::Standby(_) => self.handle_standby_advert(link, source, advert, now)?,
-            State::Leader(_) => self.handle_leader_advert(link, source, advert, now)?,
+            State::Standby(_) => {
+                if advert.priority == 0 || self.judge(link, source, advert, now) == Judgement::Counts {
+                    self.handle_standby_advert(link, source, advert, now)?;
+                }
+            }
+            State::Leader(_) => self.handle_leader_advert(link, source, advert, false, now)?,
         }
         Ok(noted)
+    }
+
+    /// An advert that waited for its sender's claim counts now.
+    fn regard(&mut self, link: &Link, source: IpAddr, advert: &Advert, came: Instant, now: Instant) {
+        // It was counted when it came.
+        let _ = match self.state {
+            State::Init => Ok(()),
+            State::Standby(_) => self.handle_standby_advert(link, source, advert, now),
+            State::Leader(_) => self.handle_leader_advert(link, source, advert, true, now),
+        };
+        // A silence began when it came, not when it was claimed.
+        if let State::Standby(standby) = &mut self.state {
+            standby.heard = standby.heard.min(came);
+        }
     }
 
     /// The next thing to do.
@@ -263,9 +298,10 @@ impl Router {
         match &self.state {
             State::Init => None,
             State::Standby(standby) => {
-                self.clear.then(|| standby.deadline(self.effective_priority(), self.is_last_resort()))
+                let deadline = self.clear.then(|| self.standby_deadline(standby));
+                deadline.into_iter().chain(self.waiting_until()).min()
             }
-            State::Leader(leader) => Some(leader.deadline()),
+            State::Leader(leader) => Some(leader.deadline()).into_iter().chain(self.waiting_until()).min(),
         }
     }
 
@@ -307,6 +343,12 @@ impl Router {
     #[must_use]
     pub fn priority(&self) -> Option<u8> {
         (!self.is_last_resort()).then(|| self.effective_priority())
+    }
+
+    /// Whether adverts need a claim while all links to the peers are up.
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        self.spec.claimed
     }
 
     /// The leader that this node follows; `None` when it leads itself or knows none.
@@ -404,6 +446,7 @@ impl Router {
             self.actions.push_back(Action::Retire { reason: reason.clone() });
         }
         self.following = None;
+        self.claims.stop_waiting();
         self.enter(State::Init, reason, now);
     }
 

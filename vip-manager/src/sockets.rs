@@ -3,10 +3,12 @@
 mod filter;
 mod neighbour;
 mod packet;
+mod senders;
 mod vrrp;
 
 pub(crate) use neighbour::NeighbourSocket;
 pub(crate) use packet::advert_frame;
+pub(crate) use senders::SenderSocket;
 pub(crate) use vrrp::VrrpSocket;
 
 use std::io;

@@ -22,6 +22,7 @@ pub(crate) fn group(role: Role) -> GroupObserved {
         tracks: Vec::new(),
         transitions: 1,
         takeover: None,
+        unclaimed: None,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixture::{backend, config, health, service};
-use fulcrum_config::ServiceName;
+use fulcrum_config::{NodeName, ServiceName};
 use fulcrum_health::Verdict;
 use fulcrum_lb::{BackendUse, ServiceObserved};
 
@@ -32,7 +32,8 @@ fn play() -> (Handle, Played) {
     let (health, health_rx) = watch::channel(fulcrum_health::Observed::default());
     let (vip, vip_rx) = watch::channel(fulcrum_vip_manager::Observed::default());
     let (lb, lb_rx) = watch::channel(fulcrum_lb::Observed::default());
-    let (peer_tx, peer_desired) = watch::channel(plan::peer_desired(&config, 1));
+    let (peer_tx, peer_desired) =
+        watch::channel(plan::peer_desired(&config, 1, &fulcrum_vip_manager::Observed::default()));
     let (peer, peer_rx) = watch::channel(fulcrum_peer::Observed::default());
     let engines = Engines {
         health: Engine { desired: health_tx, observed: health_rx },
@@ -207,4 +208,27 @@ async fn each_configuration_that_is_applied_reaches_the_peer_link_even_an_equal_
     let observed = fulcrum_peer::Observed { errors: vec!["no port".to_owned()], ..Default::default() };
     played.peer.send_replace(observed);
     assert_eq!(handle.snapshots().peer.errors, ["no port"]);
+}
+
+#[tokio::test]
+async fn what_nodes_say_of_their_adverts_is_carried_both_ways_and_ends_with_the_link() {
+    let (_handle, mut played) = play();
+    let (main, lb2) = (GroupName::new("main"), NodeName::new("lb2"));
+    let leads = [(main.clone(), BTreeSet::from([crate::fixture::vip()]))];
+    let word = fulcrum_vip_manager::Word { leads: leads.clone().into(), ..Default::default() };
+    let answers: BTreeMap<_, _> = [(lb2.clone(), [(main.clone(), 7)].into())].into();
+    played.vip.send_modify(|vip| {
+        vip.word = word;
+        vip.answers.clone_from(&answers);
+    });
+    let desired = until(&mut played.peer_desired, |desired| !desired.word.leads.is_empty()).await;
+    assert_eq!((desired.word.leads, desired.answers), (leads.clone().into(), answers));
+
+    let said = fulcrum_peer::Word { asks: [(main.clone(), 9)].into(), ..Default::default() };
+    let snapshots = crate::peers::tests::with_peer(|peer| peer.word = Some(Arc::new(said)));
+    played.peer.send_replace(snapshots.peer.clone());
+    let desired = until(&mut played.vip_desired, |desired| desired.words.contains_key(&lb2)).await;
+    assert_eq!(desired.words[&lb2].asks[&main], 9);
+    drop(played.peer);
+    until(&mut played.vip_desired, |desired| desired.words.is_empty()).await;
 }

@@ -4,7 +4,7 @@ use fulcrum_config::SharedDigest;
 use fulcrum_peer::{PeerConfig, PeerCounters};
 
 #[allow(clippy::disallowed_methods, reason = "any instant will do")]
-fn with_peer(change: impl FnOnce(&mut PeerObserved)) -> Snapshots {
+pub(crate) fn with_peer(change: impl FnOnce(&mut PeerObserved)) -> Snapshots {
     let mut snapshots = good();
     let now = Instant::now();
     let mut peer = PeerObserved {
@@ -15,6 +15,7 @@ fn with_peer(change: impl FnOnce(&mut PeerObserved)) -> Snapshots {
         round_trip: Some(Duration::from_micros(250)),
         version: Some("0.1.0".into()),
         config: Some(PeerConfig { generation: 3, digest: snapshots.config.shared }),
+        word: None,
         counters: PeerCounters { up: 1, ..PeerCounters::default() },
     };
     change(&mut peer);

@@ -76,7 +76,12 @@ struct Running {
 
 impl Running {
     fn start(config: Arc<Config>) -> Self {
-        let (desired, seen) = watch::channel(Desired { config, generation: 1 });
+        let (desired, seen) = watch::channel(Desired {
+            config,
+            generation: 1,
+            word: Word::default(),
+            answers: BTreeMap::new(),
+        });
         let observed = start(seen, Options { version: "0.1.0".into() }).unwrap();
         Self { desired, observed }
     }
@@ -280,7 +285,7 @@ fn a_peer_that_sends_too_much_or_never_ends_is_bounded_and_counted() {
         let beats = connection.clone();
         tokio::spawn(async move {
             for number in 0..1_000 {
-                if beats.send_datagram(Datagram::Beat(number).encode().to_vec().into()).is_err() {
+                if beats.send_datagram(Datagram::Beat(number, None).encode().into()).is_err() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,7 +1,7 @@
 use super::*;
 use fulcrum_config::SharedDigest;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const BEAT: Duration = Duration::from_millis(50);
 
@@ -211,6 +211,52 @@ fn a_change_of_configuration_is_told() {
     assert_eq!(world.links[0].observed().config, Some(runs(1, 1)));
 }
 
+fn word_of(group: &str) -> Word {
+    let sources = BTreeSet::from([std::net::IpAddr::from([10, 0, 0, 1])]);
+    Word { leads: BTreeMap::from([(fulcrum_config::GroupName::new(group), sources)]), ..Word::default() }
+}
+
+#[test]
+fn what_a_node_leads_is_told_and_void_without_the_link() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.links[1].observed().word.as_deref(), Some(&Word::default()));
+    world.links[0].handle_word(word_of("web"));
+    world.act();
+    world.run(Duration::from_millis(5));
+    assert_eq!(world.links[1].observed().word.as_deref(), Some(&word_of("web")));
+    world.cut = true;
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.links[1].observed().word, None);
+    world.links[0].handle_word(word_of("other"));
+    world.cut = false;
+    world.run(Duration::from_secs(8));
+    assert_eq!(world.links[1].observed().word.as_deref(), Some(&word_of("other")));
+    // Another life of the peer has said nothing yet, and leads nothing.
+    world.links[0] = link("a", "b", 11, world.now);
+    world.run(Duration::from_secs(4));
+    assert_eq!(world.links[1].observed().word.as_deref(), Some(&Word::default()));
+}
+
+#[test]
+fn a_word_that_a_heartbeat_tells_to_be_old_is_void_and_an_older_one_changes_nothing() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    let now = world.now;
+    let id = world.links[1].current.unwrap();
+    let said = |sequence, change, word| {
+        Ok(Message::Word(Said { instance: 10, sequence, change, word: Arc::new(word) }))
+    };
+    let seen = &mut world.links[1];
+    seen.handle_message(id, said(5, 2, word_of("web")), now);
+    seen.handle_message(id, said(4, 1, word_of("other")), now);
+    assert_eq!(seen.observed().word.as_deref(), Some(&word_of("web")));
+    seen.handle_datagram(id, Ok(Datagram::Beat(1 << 40, Some(3))), now);
+    assert_eq!(seen.observed().word, None);
+    seen.handle_message(id, said(6, 3, word_of("other")), now);
+    assert_eq!(seen.observed().word.as_deref(), Some(&word_of("other")));
+}
+
 #[test]
 fn a_cut_is_noticed_within_the_silence_and_heals_by_itself() {
     let mut world = World::new(1, FAIR);
@@ -264,7 +310,8 @@ fn whoever_says_another_name_is_refused() {
     let Some(Action::Say(1, Message::Hello(mut hello))) = link.poll_action() else { panic!() };
     hello.node = "c".into();
     link.handle_message(1, Ok(Message::Hello(hello)), now);
-    assert_eq!(link.poll_action(), Some(Action::Close(1, Code::WrongName)));
+    let last = std::iter::from_fn(|| link.poll_action()).last();
+    assert_eq!(last, Some(Action::Close(1, Code::WrongName)));
     let seen = link.observed();
     assert_eq!(seen.state, PeerState::Refused);
     assert!(seen.reason.contains("says that it is c"), "{}", seen.reason);
@@ -277,7 +324,7 @@ fn a_connection_without_a_hello_is_given_up() {
     link.handle_connected(1, true, "10.0.0.1:4747".parse().unwrap(), now);
     for beat in 0..80_u32 {
         let then = now + BEAT * beat;
-        link.handle_datagram(1, Ok(Datagram::Beat(beat.into())), then);
+        link.handle_datagram(1, Ok(Datagram::Beat(beat.into(), None)), then);
         link.handle_timeout(then);
     }
     let actions: Vec<Action> = std::iter::from_fn(|| link.poll_action()).collect();
@@ -301,7 +348,9 @@ fn echoes_of_nothing_and_doubled_beats_count_as_stale_and_prove_nothing() {
     let now = start_of_time();
     let mut link = link("a", "b", 1, now);
     link.handle_connected(1, false, "10.0.0.1:4747".parse().unwrap(), now);
-    for datagram in [Datagram::Echo(0), Datagram::Beat(3), Datagram::Beat(3), Datagram::Beat(2)] {
+    for datagram in
+        [Datagram::Echo(0), Datagram::Beat(3, None), Datagram::Beat(3, None), Datagram::Beat(2, None)]
+    {
         link.handle_datagram(1, Ok(datagram), now);
     }
     assert_eq!((link.observed().counters.stale, link.observed().counters.beats_received), (3, 1));

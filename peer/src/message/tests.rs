@@ -11,13 +11,33 @@ fn hello() -> Hello {
     }
 }
 
+fn word() -> Message {
+    let group = GroupName::new("web");
+    let word = Word {
+        leads: BTreeMap::from([(group.clone(), BTreeSet::from(["fe80::1".parse().unwrap()]))]),
+        asks: BTreeMap::from([(group.clone(), u64::MAX)]),
+        answers: BTreeMap::from([(group, 0)]),
+    };
+    Message::Word(Said { instance: 1, sequence: 2, change: 3, word: Arc::new(word) })
+}
+
+/// The greatest number of groups that an interface and a family have VRIDs for, with the longest names.
+#[test]
+fn a_word_about_many_groups_is_no_longer_than_a_message_may_be() {
+    let sources = BTreeSet::from(["2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()]);
+    let group = |number: u32| (GroupName::new(&format!("{number:063}")), sources.clone());
+    let word = Word { leads: (0..1024).map(group).collect(), ..Word::default() };
+    let said = Said { instance: u64::MAX, sequence: u64::MAX, change: u64::MAX, word: Arc::new(word) };
+    assert!(Message::Word(said).encode().len() < MESSAGE_LIMIT);
+}
+
 #[test]
 fn each_message_reads_as_it_was_written() {
-    for message in [Message::Hello(hello()), Message::Config(hello().config), Message::Redial] {
+    for message in [Message::Hello(hello()), Message::Config(hello().config), Message::Redial, word()] {
         assert_eq!(Message::decode(&message.encode()), Ok(message.clone()));
         assert!(message.encode().len() < MESSAGE_LIMIT);
     }
-    for datagram in [Datagram::Beat(0), Datagram::Beat(u64::MAX), Datagram::Echo(258)] {
+    for datagram in [Datagram::Beat(0, None), Datagram::Beat(u64::MAX, Some(u64::MAX)), Datagram::Echo(258)] {
         assert_eq!(Datagram::decode(&datagram.encode()), Ok(datagram));
     }
 }
@@ -26,9 +46,11 @@ fn each_message_reads_as_it_was_written() {
 fn what_a_newer_node_adds_is_passed_over() {
     assert_eq!(Message::decode(&[0, 99, b'{', b'}']), Err(Misfit::Unknown));
     assert_eq!(Datagram::decode(&[99]), Err(Misfit::Unknown));
-    let mut longer = Datagram::Beat(5).encode().to_vec();
-    longer.push(1);
-    assert_eq!(Datagram::decode(&longer), Ok(Datagram::Beat(5)));
+    for datagram in [Datagram::Beat(5, Some(7)), Datagram::Beat(5, None), Datagram::Echo(5)] {
+        let mut longer = datagram.encode();
+        longer.push(1);
+        assert_eq!(Datagram::decode(&longer), Ok(datagram));
+    }
     let written = Message::Hello(hello()).encode();
     let mut body: serde_json::Value = serde_json::from_slice(&written[2..]).unwrap();
     body["colour"] = "blue".into();
@@ -53,7 +75,7 @@ fn what_makes_no_sense_is_refused() {
 
 proptest! {
     #[test]
-    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..5_u8) {
+    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..6_u8) {
         read_and_write(&bytes);
         let mut framed = vec![0, kind];
         framed.extend(bytes);

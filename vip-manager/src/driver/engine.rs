@@ -13,11 +13,12 @@ use super::fence::Fence;
 use super::group::GroupDriver;
 use super::link::{LinkDriver, Update, count};
 use super::virtual_mac::{Devices, Kernel};
-use crate::border::{Counters, Desired, Observed, Role};
+use crate::border::{Counters, Desired, Observed, Role, Word};
 use crate::error::StartError;
 use crate::guard::Guard;
 use crate::netlink::{Monitor, Netlink, Routes, View, dump_all};
 use crate::poller::Poller;
+use crate::router::Claim;
 use crate::settings::Settings;
 use fulcrum_config::{GroupName, Link};
 use routing::Routing;
@@ -173,6 +174,17 @@ impl Engine {
 
     /// Takes a new snapshot.
     pub(super) fn handle_desired(&mut self, desired: Desired, now: Instant) {
+        let same = self.desired.as_ref().is_some_and(|known| {
+            Arc::ptr_eq(&known.config, &desired.config)
+                && known.data_plane_missing == desired.data_plane_missing
+                && known.standing_down == desired.standing_down
+                && known.stopping == desired.stopping
+        });
+        if same {
+            // Only the peers said something else.
+            self.desired = Some(desired);
+            return self.tell_words(now);
+        }
         let config = Arc::clone(&desired.config);
         let gone: Vec<GroupName> =
             self.groups.keys().filter(|name| !config.groups.contains_key(*name)).cloned().collect();
@@ -194,8 +206,23 @@ impl Engine {
         self.update_fenced();
         self.update_links(now);
         self.update_fitness(now);
+        self.tell_words(now);
         if stopping {
             self.groups.values_mut().for_each(|group| group.router.handle_stop(now));
+        }
+        self.show.changed();
+    }
+
+    /// Tells the routers what the peers say of their adverts.
+    fn tell_words(&mut self, now: Instant) {
+        let Some(desired) = &self.desired else { return };
+        for (name, group) in &mut self.groups {
+            let claim = |word: &Word| Claim {
+                sources: word.leads.get(name).cloned(),
+                answered: word.answers.get(name).copied(),
+            };
+            let claims = desired.words.iter().map(|(node, word)| (node.clone(), claim(word)));
+            group.router.handle_claims(claims.collect(), now);
         }
         self.show.changed();
     }
@@ -219,6 +246,9 @@ impl Engine {
         self.handle_pause(now);
         for group in self.groups.values_mut() {
             group.handle_timer(now);
+        }
+        if self.questions() != self.show.questions {
+            self.show.changed();
         }
         self.update_fitness(now);
         self.handle_retry(now);
@@ -365,6 +395,7 @@ impl Engine {
             }
             let addresses = self.groups.values().flat_map(|group| group.heard_on(&link)).collect();
             driver.listen_for(addresses);
+            driver.watch_senders(self.groups.values().any(|group| group.is_claimed_on(&link)));
         }
         for group in self.groups.values_mut() {
             group.update_links(&self.links, now);

@@ -4,7 +4,7 @@ use super::link::LinkDriver;
 use super::rivals::{Claim, Rivals};
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
-use crate::border::{Desired, Reason, Role};
+use crate::border::{Desired, Reason, Role, Unclaimed};
 use crate::fence::Permit;
 use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
@@ -58,12 +58,17 @@ pub(super) struct GroupDriver {
     pub(super) virtual_macs: BTreeMap<Link, Mac>,
     /// Where adverts go on each link.
     pub(super) destinations: BTreeMap<Link, Vec<IpAddr>>,
+    /// The last advert that every node denies.
+    pub(super) unclaimed: Option<Unclaimed>,
 }
 
 impl GroupDriver {
     pub(super) fn new(config: &Config, group: Arc<Group>, now: Instant) -> Self {
+        let mut router = Router::new(RouterSpec::new(config, &group), now);
+        router.set_first_question(fastrand::u64(..));
         let mut driver = Self {
-            router: Router::new(RouterSpec::new(config, &group), now),
+            router,
+            unclaimed: None,
             destinations: destinations(config, &group),
             virtual_macs: virtual_macs(config, &group),
             leading: false,
@@ -365,6 +370,25 @@ impl GroupDriver {
         }
         let addresses = self.group.vips.iter().map(|vip| vip.address);
         addresses.filter(|address| self.conflict(*address).is_none() && !is_link_local(*address)).collect()
+    }
+
+    /// Whether the machines that its adverts come from on `link` matter.
+    pub(super) fn is_claimed_on(&self, link: &Link) -> bool {
+        self.router.is_claimed() && self.destinations.contains_key(link)
+    }
+
+    /// An advert that no node of ours sent came from `source`.
+    pub(super) fn refuse(&mut self, driver: &mut LinkDriver, source: IpAddr, priority: u8, now: Instant) {
+        let mac = driver.sender(source, self.group.vrid.get()).map(|mac| mac.to_string());
+        if let Some(times) = driver.count_seldom("refused_unclaimed") {
+            tracing::warn!(
+                group = %self.group.name, %source, mac = mac.as_deref().unwrap_or("not seen"), priority, times,
+                "an advert that no node sent, as the nodes say over the peer link, was dropped"
+            );
+        }
+        let count = self.unclaimed.as_ref().map_or(0, |unclaimed| unclaimed.count).saturating_add(1);
+        let link = driver.link.clone();
+        self.unclaimed = Some(Unclaimed { link, source, mac, priority, last: now, count });
     }
 
     /// Tells the peers on every link that this node leads no more.

@@ -7,7 +7,7 @@ use crate::guard::Resignation;
 use crate::netlink::{InterfaceState, View};
 use crate::poller::Poller;
 use crate::router::Noted;
-use crate::sockets::{NeighbourSocket, VrrpSocket, advert_frame};
+use crate::sockets::{NeighbourSocket, SenderSocket, VrrpSocket, advert_frame};
 use crate::sys::Mac;
 use fulcrum_config::{Config, Family, Link};
 use std::io;
@@ -30,6 +30,7 @@ pub(super) struct Open {
     pub(super) identity: Identity,
     pub(super) vrrp: VrrpSocket,
     pub(super) neighbour: NeighbourSocket,
+    pub(super) senders: SenderSocket,
 }
 
 /// The sockets that adverts leave by, as the guard numbers them: [`SENDERS`] for each link.
@@ -66,6 +67,8 @@ pub(super) struct LinkDriver {
     pub(super) error: Option<String>,
     counters: Counters,
     listening_for: Vec<IpAddr>,
+    /// Whether the machines that adverts come from are looked at.
+    watches_senders: bool,
 }
 
 impl LinkDriver {
@@ -77,6 +80,7 @@ impl LinkDriver {
             error: None,
             counters: Counters::default(),
             listening_for: Vec::new(),
+            watches_senders: false,
         }
     }
 
@@ -96,6 +100,7 @@ impl LinkDriver {
                 self.error = None;
                 let addresses = std::mem::take(&mut self.listening_for);
                 self.listen_for(addresses);
+                self.watch_senders(self.watches_senders);
                 Update::Opened
             }
             Err(error) => {
@@ -132,6 +137,29 @@ impl LinkDriver {
             tracing::warn!(interface = %self.link.interface, %error, "the filter for ARP or ND could not be set");
         }
         self.listening_for = addresses;
+    }
+
+    /// Whether to remember which machines adverts come from.
+    pub(super) fn watch_senders(&mut self, watch: bool) {
+        self.watches_senders = watch;
+        if let Some(open) = &mut self.open
+            && let Err(error) = open.senders.listen(watch)
+        {
+            self.count("filter_failed");
+            tracing::warn!(interface = %self.link.interface, %error, "the filter for adverts could not be set");
+        }
+    }
+
+    /// The machine that sent an advert from `source` for `vrid` last.
+    pub(super) fn sender(&mut self, source: IpAddr, vrid: u8) -> Option<frame::Mac> {
+        let senders = &mut self.open.as_mut()?.senders;
+        senders.read();
+        senders.mac(source, vrid)
+    }
+
+    /// Where adverts come from.
+    pub(super) fn sources(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.open.iter().flat_map(|open| [Some(open.identity.source), open.identity.unicast]).flatten()
     }
 
     /// Our address there.
@@ -236,7 +264,7 @@ impl LinkDriver {
     }
 
     /// Counts, and gives how often so far if that is a power of two: a flood is not to fill the log.
-    fn count_seldom(&mut self, name: &'static str) -> Option<u64> {
+    pub(super) fn count_seldom(&mut self, name: &'static str) -> Option<u64> {
         self.count(name);
         self.counters.0.get(name).copied().filter(|times| times.is_power_of_two())
     }
@@ -261,7 +289,8 @@ fn open(link: &Link, identity: Identity, number: u64, poller: &Poller) -> io::Re
     let neighbour = NeighbourSocket::open(link.family, index)?;
     poller.add(vrrp.as_fd(), super::engine::token(number, super::engine::VRRP))?;
     poller.add(neighbour.as_fd(), super::engine::token(number, super::engine::NEIGHBOUR))?;
-    Ok(Open { identity, vrrp, neighbour })
+    let senders = SenderSocket::open(link.family, index)?;
+    Ok(Open { identity, vrrp, neighbour, senders })
 }
 
 /// What the sockets are to be bound to, or why there is nothing to bind them to, for people.

@@ -2,10 +2,11 @@
 
 use super::engine::Engine;
 use super::group::GroupDriver;
-use crate::border::{AddressState, GroupObserved, Observed, Role};
+use super::link::LinkDriver;
+use crate::border::{AddressState, GroupObserved, Observed, Role, Word};
 use crate::prober::Verdict;
-use fulcrum_config::Link;
-use std::collections::BTreeMap;
+use fulcrum_config::{GroupName, Link, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -24,6 +25,8 @@ pub(super) struct Show {
     queue: SyncSender<Observed>,
     next: Instant,
     changed: bool,
+    /// What was asked of the peers when it was told last.
+    pub(super) questions: BTreeMap<GroupName, u64>,
 }
 
 impl Show {
@@ -32,7 +35,7 @@ impl Show {
         let publish =
             move || snapshots.into_iter().for_each(|snapshot| drop(observed.send_replace(snapshot)));
         std::thread::Builder::new().name("vip-observed".to_owned()).spawn(publish)?;
-        Ok(Self { queue, next: now, changed: true })
+        Ok(Self { queue, next: now, changed: true, questions: BTreeMap::new() })
     }
 
     /// More than a counter changed: the next turn tells it.
@@ -52,6 +55,7 @@ impl Engine {
         }
         self.show.next = now.checked_add(INTERVAL).unwrap_or(now);
         let observed = self.observed();
+        self.show.questions.clone_from(&observed.word.asks);
         self.show.changed = self.show.queue.try_send(observed).is_err();
     }
 
@@ -72,8 +76,35 @@ impl Engine {
             settings: self.settings.shown(),
             errors,
             fence: self.fence.observed(),
+            word: Word { leads: self.led(), asks: self.questions(), answers: BTreeMap::new() },
+            answers: self.answers(),
             counters,
         }
+    }
+
+    /// The groups that this node leads, and where their adverts leave from.
+    fn led(&self) -> BTreeMap<GroupName, BTreeSet<IpAddr>> {
+        let led = self.groups.iter().filter(|(_, group)| group.router.role() == Role::Leader);
+        let sources = |group: &GroupDriver| {
+            let links = group.destinations.keys().filter_map(|link| self.links.get(link));
+            links.flat_map(LinkDriver::sources).collect()
+        };
+        led.map(|(name, group)| (name.clone(), sources(group))).collect()
+    }
+
+    pub(super) fn questions(&self) -> BTreeMap<GroupName, u64> {
+        let asks = |(name, group): (&GroupName, &GroupDriver)| Some((name.clone(), group.router.question()?));
+        self.groups.iter().filter_map(asks).collect()
+    }
+
+    /// Questions about groups of this node: what it says of them now is the answer.
+    fn answers(&self) -> BTreeMap<NodeName, BTreeMap<GroupName, u64>> {
+        let Some(desired) = &self.desired else { return BTreeMap::new() };
+        let known = |word: &Word| {
+            let asked = word.asks.iter().filter(|(group, _)| self.groups.contains_key(*group));
+            asked.map(|(group, number)| (group.clone(), *number)).collect()
+        };
+        desired.words.iter().map(|(node, word)| (node.clone(), known(word))).collect()
     }
 
     /// VIPs that somebody added to another interface than the loopback.
@@ -128,6 +159,7 @@ impl Engine {
             tracks: group.tracks.observed(),
             transitions: router.transitions(),
             takeover: group.takeover,
+            unclaimed: group.unclaimed.clone(),
         }
     }
 

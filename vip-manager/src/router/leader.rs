@@ -1,5 +1,6 @@
 //! Leader: RFC 9568 section 6.4.3.
 
+use super::claims::Judgement;
 use super::standby::{Standby, after};
 use super::{Action, OWNER, Router, State};
 use crate::advert::{Advert, Refusal};
@@ -140,11 +141,15 @@ impl Router {
         link: &Link,
         source: IpAddr,
         advert: &Advert,
+        claimed: bool,
         now: Instant,
     ) -> Result<(), Refusal> {
         let priority = self.effective_priority();
         let State::Leader(leader) = &self.state else { return Ok(()) };
         if leader.is_offering() {
+            if advert.priority > 0 && !claimed && self.judge(link, source, advert, now) != Judgement::Counts {
+                return Ok(());
+            }
             // Whoever leads now, it is somebody else. One that offers as well took our offer unheard: then the
             // one that stops goes at once, and any other says that it stays.
             if advert.priority > 0 || self.stopping {
@@ -165,11 +170,22 @@ impl Router {
             Ordering::Equal => self.loses_tie(link, source),
             Ordering::Less => false,
         };
-        if loses {
+        let unheard = !loses && advert.priority > 0 && self.is_unheard(link, source, advert, now);
+        let judgement = if claimed || !(loses || unheard) {
+            Judgement::Counts
+        } else {
+            self.judge(link, source, advert, now)
+        };
+        if judgement == Judgement::Waits {
+            return Ok(());
+        }
+        if judgement == Judgement::Denied {
+            self.assert_lead(now);
+        } else if loses {
             // The last word of a rival: the better leader announces again for the neighbours that believed us.
             self.advertise(priority);
             self.yield_to(link, source, advert, false, now);
-        } else if advert.priority > 0 && self.is_unheard(link, source, advert, now) {
+        } else if unheard {
             self.yield_to(link, source, advert, true, now);
         } else {
             self.assert_lead(now);
@@ -211,9 +227,12 @@ impl Router {
 
     /// Tells a rival, switches and neighbours who leads; at most once per advert interval, so that two
     /// nodes that both believe to be better don't answer each other for ever.
-    fn assert_lead(&mut self, now: Instant) {
+    pub(super) fn assert_lead(&mut self, now: Instant) {
         let interval = self.spec.interval.duration();
         let State::Leader(leader) = &mut self.state else { return };
+        if leader.is_offering() {
+            return;
+        }
         if leader.asserted.is_some_and(|asserted| now < after(asserted, interval)) {
             return;
         }

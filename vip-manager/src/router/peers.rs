@@ -1,6 +1,6 @@
 //! Who sent an advert, and which of two nodes a tie is for.
 
-use super::spec::is_link_local;
+use super::spec::{RouterSpec, is_link_local};
 use super::{Peer, Router, State};
 use crate::advert::{Advert, Refusal};
 use crate::border::PeerSeen;
@@ -18,6 +18,11 @@ pub struct Noted {
     pub interval_differs: bool,
     /// Its source is no configured node.
     pub unknown_source: bool,
+}
+
+/// Whether a node of ours may send from `source`: it is a configured node's, or one that nobody configures.
+pub(super) fn is_peers_own(spec: &RouterSpec, source: IpAddr) -> bool {
+    is_link_local(source) || spec.peers.iter().any(|peer| peer.addresses.contains(&source))
 }
 
 /// The leader that a standby follows.

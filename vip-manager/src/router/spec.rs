@@ -27,6 +27,8 @@ pub struct RouterSpec {
     pub peers: Vec<Peer>,
     /// This node's configured address on the deciding link.
     pub deciding_address: Option<IpAddr>,
+    /// Every node has keys, so that each can claim its adverts over a link.
+    pub claimed: bool,
 }
 
 /// One link of a group.
@@ -64,7 +66,11 @@ impl RouterSpec {
             |node: &Node| deciding.as_ref().and_then(|link| address_on(config, link, node));
         let priority = |name: &NodeName| group.priorities.get(name).copied().unwrap_or(Priority::DEFAULT);
         let peers = config.nodes.iter().filter(|(name, _)| **name != config.node);
+        let claims = |(name, node): (&NodeName, &Node)| {
+            node.kind == NodeKind::Fulcrum && config.peer.pins.contains_key(name)
+        };
         Self {
+            claimed: config.nodes.iter().all(claims),
             vrid: group.vrid,
             priority: priority(&config.node),
             interval: group.advert_interval,

@@ -13,7 +13,7 @@ pub(super) struct Standby {
     /// Active_Adver_Interval.
     pub(super) interval: AdvertInterval,
     /// When the Active_Down_Timer was started.
-    heard: Instant,
+    pub(super) heard: Instant,
     /// The leader resigned then.
     resigned: Option<Resignation>,
     /// After a stall, until when to listen before believing a silence.
@@ -98,8 +98,10 @@ pub(super) fn after(instant: Instant, wait: Duration) -> Instant {
 
 impl Router {
     pub(super) fn handle_standby_timer(&mut self, now: Instant) {
-        let (priority, last_resort) = (self.effective_priority(), self.is_last_resort());
+        let priority = self.effective_priority();
         let unled = self.following.is_none();
+        let State::Standby(standby) = &self.state else { return };
+        let deadline = self.standby_deadline(standby);
         let State::Standby(standby) = &mut self.state else { return };
         if !self.clear {
             return;
@@ -107,7 +109,6 @@ impl Router {
         if priority == OWNER && unled {
             return self.lead(Reason::Owner, now);
         }
-        let deadline = standby.deadline(priority, last_resort);
         if now < deadline {
             return;
         }
@@ -151,6 +152,12 @@ impl Router {
         }
         self.handle_standby_timer(now);
         Ok(())
+    }
+
+    /// When it takes over if nothing is heard, and nothing that was heard comes to count.
+    pub(super) fn standby_deadline(&self, standby: &Standby) -> Instant {
+        let deadline = standby.deadline(self.effective_priority(), self.is_last_resort());
+        if standby.resigned.is_some() { deadline } else { self.silent_at(deadline) }
     }
 
     /// How long to watch a leader of lower priority before taking over from it; `None` is for ever.

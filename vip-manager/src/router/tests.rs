@@ -1,6 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod beyond;
+mod claims;
 mod table;
 mod ties;
 mod timing;
@@ -44,6 +45,7 @@ fn spec() -> RouterSpec {
         links: vec![LinkSpec { link: ipv4(), listed: vip() }],
         peers: vec![peer("low", 90, LOW), peer("high", 150, HIGH)],
         deciding_address: Some(OURS),
+        claimed: false,
     }
 }
 
@@ -73,6 +75,7 @@ enum Did {
     Led,
     Announced,
     Retired,
+    Refused,
 }
 
 fn did(router: &mut Router) -> Vec<Did> {
@@ -82,6 +85,7 @@ fn did(router: &mut Router) -> Vec<Did> {
         Action::Lead { .. } => Did::Led,
         Action::Announce => Did::Announced,
         Action::Retire { .. } => Did::Retired,
+        Action::Refuse { .. } => Did::Refused,
     };
     actions.map(short).collect()
 }

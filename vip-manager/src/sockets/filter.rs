@@ -1,5 +1,6 @@
 //! Classic BPF programs for packet sockets: only what concerns our addresses wakes the loop.
 
+use fulcrum_config::Family;
 use socket2::SockFilter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,6 +20,7 @@ const PACKET_HOST: u32 = 0;
 
 /// Where things stand in an Ethernet frame.
 mod offset {
+    pub(super) const IPV4_PROTOCOL: u32 = 23;
     pub(super) const ARP_SENDER: u32 = 28;
     pub(super) const ARP_TARGET: u32 = 38;
     pub(super) const IPV6_NEXT_HEADER: u32 = 20;
@@ -38,6 +40,20 @@ fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
 /// Accepts nothing: for sockets that only send.
 pub(super) fn nothing() -> Vec<SockFilter> {
     vec![instruction(RETURN, 0, 0, 0)]
+}
+
+/// Accepts VRRP packets.
+pub(super) fn adverts(family: Family) -> Vec<SockFilter> {
+    let protocol = match family {
+        Family::Ipv4 => offset::IPV4_PROTOCOL,
+        Family::Ipv6 => offset::IPV6_NEXT_HEADER,
+    };
+    vec![
+        instruction(LOAD_BYTE, 0, 0, protocol),
+        instruction(JUMP_EQUAL, 1, 0, u32::from(crate::advert::PROTOCOL)),
+        instruction(RETURN, 0, 0, 0),
+        instruction(RETURN, 0, 0, ALL),
+    ]
 }
 
 /// Restricts `program` to frames that are sent to this device alone.

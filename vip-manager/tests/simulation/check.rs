@@ -12,6 +12,8 @@ pub(crate) struct Check {
     both: BTreeMap<(usize, usize), (Instant, u32)>,
     /// Since when a node neither leads nor hears a leader.
     unled: BTreeMap<usize, Instant>,
+    /// Strangers are heard too, by nodes that have no link yet.
+    pub(crate) strangers: bool,
     /// The longest of each kind, for people.
     pub(crate) longest_both: Duration,
     pub(crate) longest_unled: Duration,
@@ -26,7 +28,8 @@ impl Check {
                 self.look_at_pair(world, *one, *other);
             }
         }
-        for node in 0..world.nodes.len() {
+        let watched = if self.strangers { 0 } else { world.nodes.len() };
+        for node in 0..watched {
             self.look_at_node(world, node, &leaders);
         }
     }

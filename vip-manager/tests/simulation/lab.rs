@@ -1,8 +1,8 @@
 //! Configurations of groups of two to five nodes.
 
 use fulcrum_config::{
-    Admin, AdvertInterval, Adverts, Class, Config, Group, GroupName, Interface, InterfaceName, Link, Node,
-    NodeKind, NodeName, Preempt, Priority, Timing, Vip, Vrid,
+    Admin, AdvertInterval, Adverts, Class, Config, Group, GroupName, Interface, InterfaceName, KeyPin, Link,
+    Node, NodeKind, NodeName, Preempt, Priority, Timing, Vip, Vrid,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,6 +18,8 @@ pub(crate) struct Lab {
     pub(crate) ipv6: bool,
     /// Whether the link-local addresses, from which IPv6 adverts come, are configured.
     pub(crate) link_locals: bool,
+    /// Whether all nodes have keys, and so links between them.
+    pub(crate) keys: bool,
 }
 
 impl Lab {
@@ -28,6 +30,7 @@ impl Lab {
             preempt: Preempt::Never,
             ipv6: true,
             link_locals: false,
+            keys: false,
         }
     }
 
@@ -85,6 +88,10 @@ impl Lab {
                 priority: Priority::new(priority).unwrap(),
             }
         };
+        let pins = (0..self.priorities.len()).filter(|_| self.keys);
+        let pins =
+            pins.map(|index| (Self::name(index), vec![KeyPin::new([u8::try_from(index).unwrap(); 32])]));
+        let pins = pins.collect();
         let priorities = self.priorities.iter().enumerate();
         Config {
             node: Self::name(index),
@@ -97,7 +104,7 @@ impl Lab {
             services: BTreeMap::new(),
             timing: Timing::default(),
             admin: Admin::default(),
-            peer: fulcrum_config::PeerLink::default(),
+            peer: fulcrum_config::PeerLink { pins, ..Default::default() },
             shared: fulcrum_config::SharedDigest::default(),
         }
     }

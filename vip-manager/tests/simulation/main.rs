@@ -15,7 +15,9 @@ mod frozen;
 mod lab;
 mod one_way;
 mod random;
+mod rogue;
 mod start;
+mod talk;
 mod world;
 
 /// Runs `test` for each seed of this run, and says how to run the one that fails again.

@@ -10,17 +10,31 @@ use std::time::Duration;
 
 #[test]
 fn never_two_leaders_and_never_none() {
-    for_each_seed("never_two_leaders", 200, |seed| run(seed, 0));
+    for_each_seed("never_two_leaders", 200, |seed| run(seed, 0, false));
 }
 
 #[test]
 fn the_same_when_adverts_are_lost() {
-    for_each_seed("the_same_when", 100, |seed| run(seed, [10, 50, 200][usize::try_from(seed % 3).unwrap()]));
+    for_each_seed("the_same_when", 100, |seed| run(seed, loss(seed), false));
 }
 
-fn run(seed: u64, loss: u32) {
+#[test]
+fn the_same_where_nodes_claim_their_adverts() {
+    for_each_seed("the_same_where_nodes_claim", 12, |seed| run(seed, 0, true));
+}
+
+#[test]
+fn the_same_where_nodes_claim_their_adverts_and_much_is_lost() {
+    for_each_seed("much_is_lost", 9, |seed| run(seed, loss(seed), true));
+}
+
+fn loss(seed: u64) -> u32 {
+    [10, 50, 200][usize::try_from(seed % 3).unwrap()]
+}
+
+fn run(seed: u64, loss: u32, keys: bool) {
     let mut random = Rng::with_seed(seed);
-    let lab = lab(&mut random);
+    let lab = Lab { keys, ..lab(&mut random) };
     let interval = lab.interval.duration();
     let weather =
         Weather { loss, delay: interval / random.u32(3..50), lateness: interval / random.u32(10..50) };
@@ -35,6 +49,10 @@ fn run(seed: u64, loss: u32) {
         let at = interval * random.u32(10..200) + interval * random.u32(0..100) / 100;
         for fault in fault(&mut random, &lab, count, links) {
             world.fault_at(at, fault);
+        }
+        if keys && random.u32(0..4) == 0 {
+            let (one, other) = (random.usize(0..count), random.usize(0..count));
+            world.fault_at(at + interval * random.u32(0..300) / 100, Fault::CutTalk { one, other });
         }
     }
     let mut check = Check::default();
@@ -77,6 +95,7 @@ fn lab(random: &mut Rng) -> Lab {
         ipv6: random.bool(),
         // With more than two nodes of one priority, ties on IPv6 alone need the addresses.
         link_locals: tied && count > 2 || random.bool(),
+        keys: false,
     }
 }
 

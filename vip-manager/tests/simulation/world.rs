@@ -1,8 +1,11 @@
 //! Nodes, a network between them and a clock that nobody waits for.
 
 use crate::lab::Lab;
+use crate::talk::{Said, Talk};
 use fulcrum_config::{Link, Priority, Timing};
-use fulcrum_vip_manager::advert::{Advert, HOP_LIMIT, MULTICAST_IPV4, MULTICAST_IPV6, Received, decode};
+use fulcrum_vip_manager::advert::{
+    Advert, ChecksumForm, HOP_LIMIT, MULTICAST_IPV4, MULTICAST_IPV6, Received, decode,
+};
 use fulcrum_vip_manager::announcer::Announcer;
 use fulcrum_vip_manager::router::{Action, Fitness, Router, RouterSpec};
 use fulcrum_vip_manager::{Reason, Role};
@@ -37,6 +40,17 @@ pub(crate) enum Fault {
         to: usize,
         link: Option<usize>,
     },
+    /// The link between two is cut, adverts go on.
+    CutTalk {
+        one: usize,
+        other: usize,
+    },
+    /// Somebody who is no node sends an advert to all, in whatever name.
+    Rogue {
+        link: usize,
+        source: IpAddr,
+        priority: u8,
+    },
     /// Every cut ends.
     Heal,
     /// A node's interface goes down or comes up.
@@ -63,13 +77,53 @@ pub(crate) struct Weather {
 }
 
 #[derive(Debug)]
-enum Event {
-    Wake { node: usize, life: u32 },
-    Resume { node: usize, life: u32, frozen: Duration },
-    Arrive { to: usize, link: usize, source: IpAddr, message: Vec<u8> },
-    Announced { by: usize, family: usize },
-    Clear { node: usize, life: u32 },
+pub(crate) enum Event {
+    Wake {
+        node: usize,
+        life: u32,
+    },
+    Resume {
+        node: usize,
+        life: u32,
+        frozen: Duration,
+    },
+    Arrive {
+        to: usize,
+        link: usize,
+        source: IpAddr,
+        message: Vec<u8>,
+    },
+    Announced {
+        by: usize,
+        family: usize,
+    },
+    Clear {
+        node: usize,
+        life: u32,
+    },
     Fault(Fault),
+    /// Each node says something to each other one from time to time.
+    Beat {
+        node: usize,
+        life: u32,
+    },
+    /// It arrives, and the same for what is said between.
+    Beaten {
+        from: usize,
+        to: usize,
+        life: u32,
+        change: u64,
+    },
+    Say {
+        from: usize,
+        to: usize,
+        said: Said,
+    },
+    Said {
+        from: usize,
+        to: usize,
+        said: Said,
+    },
 }
 
 pub(crate) struct Node {
@@ -78,7 +132,7 @@ pub(crate) struct Node {
     /// Whether it answers for the VIPs.
     pub(crate) answers: bool,
     /// Counts starts, so that what an earlier process planned is void.
-    life: u32,
+    pub(crate) life: u32,
     planned: Option<Instant>,
     announcer: Announcer,
     /// What waits in its sockets while it is frozen.
@@ -101,11 +155,14 @@ pub(crate) struct World {
     pub(crate) neighbours: [Option<usize>; 2],
     pub(crate) now: Instant,
     pub(crate) begun: Instant,
+    pub(crate) talk: Talk,
+    /// How often something was refused because no node claims it.
+    pub(crate) refused: u32,
     events: BinaryHeap<Reverse<(Instant, u64)>>,
     bodies: std::collections::HashMap<u64, Event>,
     next: u64,
     random: fastrand::Rng,
-    talk: bool,
+    loud: bool,
 }
 
 /// What a socket holds.
@@ -144,7 +201,9 @@ impl World {
             bodies: std::collections::HashMap::new(),
             next: 0,
             random: fastrand::Rng::with_seed(seed),
-            talk: std::env::var_os("FULCRUM_SEED").is_some(),
+            talk: Talk::new(count),
+            refused: 0,
+            loud: std::env::var_os("FULCRUM_SEED").is_some(),
         }
     }
 
@@ -199,22 +258,22 @@ impl World {
         (0..self.links.len()).any(|link| self.reaches(one, other, link) && self.reaches(other, one, link))
     }
 
-    fn reaches(&self, from: usize, to: usize, link: usize) -> bool {
+    pub(crate) fn reaches(&self, from: usize, to: usize, link: usize) -> bool {
         !self.cuts.contains(&(from, to, link)) && self.nodes[from].up[link] && self.nodes[to].up[link]
     }
 
-    fn plan(&mut self, at: Instant, event: Event) {
+    pub(crate) fn plan(&mut self, at: Instant, event: Event) {
         self.bodies.insert(self.next, event);
         self.events.push(Reverse((at, self.next)));
         self.next += 1;
     }
 
-    fn random(&mut self, most: Duration) -> Duration {
+    pub(crate) fn random(&mut self, most: Duration) -> Duration {
         Duration::from_nanos(self.random.u64(0..=u64::try_from(most.as_nanos()).unwrap()))
     }
 
-    fn say(&self, node: usize, what: impl FnOnce() -> String) {
-        if self.talk {
+    pub(crate) fn say(&self, node: usize, what: impl FnOnce() -> String) {
+        if self.loud {
             eprintln!("{:>12.6}s node{node} {}", (self.now - self.begun).as_secs_f64(), what());
         }
     }
@@ -222,7 +281,9 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Wake { node, life } => {
-                if self.nodes[node].life == life && !self.nodes[node].frozen {
+                // One that was replaced by an earlier one is void, or each would plan another.
+                let is_planned = self.nodes[node].planned == Some(self.now);
+                if self.nodes[node].life == life && !self.nodes[node].frozen && is_planned {
                     self.nodes[node].planned = None;
                     self.turn(node, |router, now| router.handle_timer(now));
                 }
@@ -240,6 +301,10 @@ impl World {
                 }
             }
             Event::Fault(fault) => self.apply(fault),
+            Event::Beat { node, life } => self.beat(node, life),
+            Event::Beaten { from, to, life, change } => self.beaten(from, to, life, change),
+            Event::Say { from, to, said } => self.send_said(from, to, said),
+            Event::Said { from, to, said } => self.hear_said(from, to, said),
         }
     }
 
@@ -283,7 +348,7 @@ impl World {
         });
     }
 
-    fn turn(&mut self, node: usize, act: impl FnOnce(&mut Router, Instant)) {
+    pub(crate) fn turn(&mut self, node: usize, act: impl FnOnce(&mut Router, Instant)) {
         let now = self.now;
         let Some(router) = &mut self.nodes[node].router else { return };
         act(router, now);
@@ -291,6 +356,7 @@ impl World {
             self.act(node, action);
         }
         self.announce(node);
+        self.publish(node);
         let state = &self.nodes[node];
         let times = [state.router.as_ref().and_then(Router::poll_timeout), state.announcer.poll_timeout()];
         if let Some(due) = times.into_iter().flatten().min() {
@@ -313,6 +379,7 @@ impl World {
                 self.nodes[node].answers = true;
                 self.nodes[node].announcer.handle_announce(now);
             }
+            Action::Refuse { .. } => self.refused += 1,
             Action::Announce => self.nodes[node].announcer.handle_announce(now),
             Action::Retire { reason } => {
                 self.say(node, || format!("RETIRES: {reason:?}"));
@@ -350,7 +417,7 @@ impl World {
     }
 
     fn apply(&mut self, fault: Fault) {
-        if self.talk {
+        if self.loud {
             eprintln!("{:>12.6}s {fault:?}", (self.now - self.begun).as_secs_f64());
         }
         match fault {
@@ -375,7 +442,14 @@ impl World {
                     }
                 }
             }
-            Fault::Heal => self.cuts.clear(),
+            Fault::CutTalk { one, other } => {
+                self.talk.cuts.extend([(one, other), (other, one)]);
+            }
+            Fault::Rogue { link, source, priority } => self.rogue(link, source, priority),
+            Fault::Heal => {
+                self.cuts.clear();
+                self.talk.cuts.clear();
+            }
             Fault::Link { node, link, up } => {
                 self.nodes[node].up[link] = up;
                 let address = up.then(|| Lab::address(node, &self.links[link]));
@@ -400,7 +474,13 @@ impl World {
         state.life = life;
         state.frozen = false;
         state.planned = None;
-        state.router = Some(Router::new(spec, self.now));
+        let mut router = Router::new(spec, self.now);
+        router.set_first_question(self.random.u64(..));
+        state.router = Some(router);
+        if self.lab.keys {
+            self.talk.start(node);
+            self.plan(self.now, Event::Beat { node, life });
+        }
         let (links, up) = (self.links.clone(), self.nodes[node].up.clone());
         let fitness = self.nodes[node].fitness.clone();
         self.turn(node, |router, now| {
@@ -412,6 +492,22 @@ impl World {
             }
         });
         self.plan(self.now + Duration::from_millis(300), Event::Clear { node, life });
+    }
+
+    /// The network has no reason to lose or delay what is sent from nearby.
+    fn rogue(&mut self, link: usize, source: IpAddr, priority: u8) {
+        let listed = self.lab.group().vips_on(&self.links[link]).collect();
+        let advert = Advert {
+            vrid: self.lab.group().vrid,
+            priority,
+            interval: self.lab.interval,
+            addresses: listed,
+            checksum: ChecksumForm::PseudoHeader,
+        };
+        let message = advert.encode(source, destination(&self.links[link]));
+        for to in 0..self.nodes.len() {
+            self.plan(self.now, Event::Arrive { to, link, source, message: message.clone() });
+        }
     }
 
     fn kill(&mut self, node: usize, guard: bool) {

@@ -36,6 +36,15 @@ impl Engine {
                         self.show.changed();
                     }
                     Action::Announce => group.announcer.handle_announce(now),
+                    Action::Refuse { link, source, priority } => {
+                        if let Some(driver) = self.links.get_mut(&link) {
+                            let first = group.unclaimed.is_none();
+                            group.refuse(driver, source, priority, now);
+                            if first {
+                                self.show.changed();
+                            }
+                        }
+                    }
                     Action::Retire { reason } => {
                         match group.router.leader() {
                             Some(leader) => {

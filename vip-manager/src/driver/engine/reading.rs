@@ -90,6 +90,9 @@ impl Engine {
             }
         };
         driver.count("adverts_received");
+        if let Some(open) = &mut driver.open {
+            open.senders.read();
+        }
         let vrid = advert.vrid;
         let mut groups = self.groups.values_mut();
         let Some(group) = groups.find(|g| g.group.vrid == vrid && g.destinations.contains_key(link)) else {
