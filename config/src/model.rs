@@ -16,7 +16,7 @@ pub use group::{
 pub use names::{BackendName, GroupName, InterfaceName, NodeName, ServiceName};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub use service::{
-    Backend, BackendAddress, Balance, ConnectionLog, Limits, Mode, OnDown, PortRange, Protocol,
+    Backend, BackendAddress, Balance, ConnectionLog, Forwarding, Limits, Mode, OnDown, PortRange, Protocol,
     ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions,
 };
 pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};

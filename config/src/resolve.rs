@@ -5,6 +5,7 @@
 mod addresses;
 mod admin;
 mod checks;
+mod forwarding;
 mod groups;
 mod nodes;
 mod peer;

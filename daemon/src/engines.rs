@@ -31,7 +31,7 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let nothing = fulcrum_lb::Desired::default();
     let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
     let (lb_desired, seen) = watch::channel(table);
-    let observed = fulcrum_lb::start(seen, fulcrum_lb::Options::default()).map_err(refused)?;
+    let observed = fulcrum_lb::start(seen, lb_options()).map_err(refused)?;
     wait_for_listeners(&observed);
     let lb = Engine { desired: lb_desired, observed };
 
@@ -54,6 +54,15 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let observed = fulcrum_peer::start(seen, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };
     Ok(Engines { health, vip, lb, peer })
+}
+
+/// The forwarding plane is attached in the way that the fence is asked to be.
+fn lb_options() -> fulcrum_lb::Options {
+    let attach = match fencing() {
+        Fencing::Clsact => fulcrum_lb::Attach::Clsact,
+        Fencing::Auto | Fencing::Off => fulcrum_lb::Attach::Auto,
+    };
+    fulcrum_lb::Options { attach, ..fulcrum_lb::Options::default() }
 }
 
 /// `FULCRUM_FENCE` may ask for another fence than the best: `clsact`, or `off`.

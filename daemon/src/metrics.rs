@@ -23,6 +23,7 @@ pub(crate) fn page(status: &Status) -> prometheus::Result<String> {
 fn registry(status: &Status) -> prometheus::Result<Registry> {
     let mut page = Page { registry: Registry::new() };
     daemon(&mut page, status)?;
+    plane(&mut page, status)?;
     groups(&mut page, status)?;
     services(&mut page, status)?;
     backends(&mut page, status)?;
@@ -70,6 +71,33 @@ fn number(count: u64) -> f64 {
 
 fn flag(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
+}
+
+fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let at = page.gauge(
+        "fulcrum_plane_attached",
+        "1 for each interface that the forwarding plane works at, with how.",
+        &["interface", "by"],
+    )?;
+    let left = page.counter(
+        "fulcrum_plane_not_forwarded_total",
+        "Packets of its services that the forwarding plane did not forward, by the reason.",
+        &["reason"],
+    )?;
+    let noted = page.gauge(
+        "fulcrum_plane_noted_flows",
+        "Flows that are known one by one, because their place in the hash changed hands.",
+        &[],
+    )?;
+    let Some(plane) = &status.plane else { return Ok(()) };
+    for (interface, by) in &plane.interfaces {
+        at.with_label_values(&[interface, by]).set(1.0);
+    }
+    for (reason, count) in &plane.not_forwarded {
+        left.with_label_values(&[reason]).inc_by(number(*count));
+    }
+    noted.with_label_values::<&str>(&[]).set(number(plane.noted_flows));
+    Ok(())
 }
 
 fn daemon(page: &mut Page, status: &Status) -> prometheus::Result<()> {

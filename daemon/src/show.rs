@@ -28,6 +28,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     for fence in &status.fence {
         writeln!(page, "fence at {}: {}", fence.interface, fence.what)?;
     }
+    for (interface, how) in status.plane.iter().flat_map(|plane| &plane.interfaces) {
+        writeln!(page, "forwarding plane at {interface}: {how}")?;
+    }
     for waits in &status.not_ready {
         writeln!(page, "not ready: {waits}")?;
     }

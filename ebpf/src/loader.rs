@@ -18,8 +18,11 @@ pub(crate) struct Pinned<'a> {
 
 /// Creates the maps of an object, or adopts those that are pinned; its programs are loaded one by one.
 pub(crate) fn open(what: &str, object: &[u8], pinned: Option<Pinned<'_>>) -> Result<Ebpf, KernelError> {
+    // Two that share maps must not both find that there are none.
+    let _held = Pins::lock();
     let mut loader = EbpfLoader::new();
     if let Some(Pinned { pins, maps }) = pinned {
+        pins.make();
         for (names, version) in maps {
             pins.remove_maps(names, Some(*version));
             for name in *names {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where it is mounted.
 const ROOT: &str = "/sys/fs/bpf";
@@ -26,6 +27,7 @@ impl Pins {
     /// # Errors
     /// It can't be mounted or written to; said for people.
     pub fn open() -> Result<Self, String> {
+        let _held = Self::lock();
         mounted().map_err(|error| format!("{ROOT} could not be mounted: {error}"))?;
         let namespace = fs::metadata("/proc/thread-self/ns/net")
             .map_err(|error| format!("this network namespace has no number: {error}"))?
@@ -36,6 +38,18 @@ impl Pins {
         fs::create_dir_all(&directory)
             .map_err(|error| format!("{} could not be made: {error}", directory.display()))?;
         Ok(Self { directory })
+    }
+
+    /// While it is held, no other thread of this process makes or removes what is pinned.
+    pub(crate) fn lock() -> MutexGuard<'static, ()> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the directory again, which another thread may have found empty.
+    pub(crate) fn make(&self) {
+        // If that fails, so does what is to be pinned, and says why.
+        let _ = fs::create_dir_all(&self.directory);
     }
 
     /// The file of one attachment. Names have no dots, which this file system forbids, so interfaces go by number.
@@ -75,6 +89,7 @@ impl Pins {
 
     /// Removes the directory if nothing is pinned there.
     pub(crate) fn close(&self) {
+        let _held = Self::lock();
         // One that is not empty stays, and so does the parent that others use.
         let _ = fs::remove_dir(&self.directory);
     }

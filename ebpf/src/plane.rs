@@ -11,6 +11,7 @@ use crate::layout::SHARED;
 use crate::loader::{Array, Hash, PerCpuArray, Pinned, Tables, classifier, load_classifier, open, take_map};
 use crate::pins::Pins;
 use aya::Ebpf;
+use aya::maps::PerCpuValues;
 use aya::programs::{TcAttachType, TestRun, TestRunOptions};
 use layout::{
     Backend, Counters, Endpoint, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots, VERSION,
@@ -209,6 +210,22 @@ impl Plane {
         sum(&self.backend_counters, index)
     }
 
+    /// A service that takes an index begins to count from 0.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_SERVICES`].
+    pub fn clear_service_counters(&mut self, index: u32) -> Result<(), KernelError> {
+        clear(&mut self.service_counters, index)
+    }
+
+    /// The same for a backend.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_BACKENDS`].
+    pub fn clear_backend_counters(&mut self, index: u32) -> Result<(), KernelError> {
+        clear(&mut self.backend_counters, index)
+    }
+
     /// Packets that were not forwarded, by the names in [`REASONS`].
     #[must_use]
     pub fn reasons(&self) -> Vec<(&'static str, u64)> {
@@ -243,6 +260,17 @@ impl Plane {
         let length = usize::try_from(result.data_size_out).unwrap_or(0);
         out.truncate(length);
         Ok(Tried { verdict: Verdict::of(result.return_value), frame: out, time: result.duration })
+    }
+
+    /// Removes what an earlier life has left, if it is not wanted any more. `interfaces` are the names of those that it
+    /// may have used.
+    pub fn remove_left(interfaces: &[String]) {
+        // Where nothing can be pinned, nothing is left but what clsact has.
+        let pins = Pins::open().ok();
+        Interfaces::new(&HOOKS, Place::PLANE, Mode::Auto, pins.clone()).retain(|_| false, interfaces);
+        if let Some(pins) = pins {
+            pins.remove_maps(MAPS, None);
+        }
     }
 
     /// Takes it off every interface, and forgets its tables.
@@ -300,6 +328,14 @@ fn sum(counters: &PerCpuArray<Counters>, index: u32) -> Counters {
     values.map_or(Counters::default(), |values| {
         values.iter().fold(Counters::default(), |sum, value| sum.plus(value))
     })
+}
+
+fn clear(counters: &mut PerCpuArray<Counters>, index: u32) -> Result<(), KernelError> {
+    let zeros = aya::util::nr_cpus()
+        .map_err(|(_, error)| error)
+        .and_then(|cpus| PerCpuValues::try_from(vec![Counters::default(); cpus]));
+    let zeros = zeros.map_err(|error| KernelError::of("the processors can't be counted", &error))?;
+    told("counter", counters.set(index, zeros, 0))
 }
 
 /// A new table in place of the old one, in one step.

@@ -100,13 +100,24 @@ impl Balancer {
     }
 
     fn by_hash(&self, hash: u64, fresh: impl Fn(usize) -> bool) -> Option<usize> {
-        let maglev = self.maglev.get_or_init(|| {
-            let identities: Vec<u128> =
-                self.members.iter().map(|member| self.hasher.backend(&member.address)).collect();
-            Maglev::new(&identities, &self.weights(), self.configured)
-        });
+        let maglev =
+            self.maglev.get_or_init(|| Maglev::new(&self.identities(), &self.weights(), self.configured));
         // A member of a very small weight may have no slot, but it is still one to fall back to.
         self.index_of(maglev.iter_from(hash).chain(0..self.members.len()), fresh)
+    }
+
+    /// Maglev's table of `size` slots, a prime: for each a place in the service's list. Empty if nobody can take a
+    /// connection.
+    pub(crate) fn table(&self, size: usize) -> Vec<usize> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let maglev = Maglev::of_size(&self.identities(), &self.weights(), size);
+        maglev.iter().filter_map(|position| self.members.get(position)).map(|member| member.index).collect()
+    }
+
+    fn identities(&self) -> Vec<u128> {
+        self.members.iter().map(|member| self.hasher.backend(&member.address)).collect()
     }
 
     fn weights(&self) -> Vec<u32> {

@@ -1,8 +1,8 @@
 //! What this room is told and what it tells.
 
-use fulcrum_config::{Backend, BackendName, Service, ServiceName};
+use fulcrum_config::{Backend, BackendName, InterfaceName, Service, ServiceName};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The whole table: a snapshot, latest wins.
@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct Desired {
     /// Each service by name. An unchanged service is the same `Arc`.
     pub services: BTreeMap<ServiceName, Arc<ServiceDesired>>,
+    /// The interfaces that clients, and the forwarding plane's backends, may be behind: those of all VIPs.
+    pub interfaces: BTreeSet<InterfaceName>,
     /// Told back as [`Observed::applied`]; grows whenever what is asked of the node changes.
     pub revision: u64,
 }
@@ -69,6 +71,19 @@ pub struct Observed {
     pub connections_limit: u64,
     /// Times that a connection was refused because the limit was reached.
     pub refused_at_limit: u64,
+    /// The forwarding plane, if a service asks for it and the kernel has it.
+    pub plane: Option<PlaneObserved>,
+}
+
+/// The forwarding plane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PlaneObserved {
+    /// Each interface that it works at, with how it is attached there.
+    pub interfaces: BTreeMap<String, String>,
+    /// Packets of its services that it did not forward, by the reason.
+    pub not_forwarded: BTreeMap<&'static str, u64>,
+    /// Flows that were noted one by one, because their slot changed hands.
+    pub noted_flows: u64,
 }
 
 /// One service as served.

@@ -6,13 +6,14 @@ mod tests;
 use crate::balance::Seed;
 use crate::connection_log::{self, LogQueue};
 use crate::error::StartError;
+use crate::plane::Plane;
 use crate::pulse::Pulses;
 use crate::shared::{Message, Shared, WorkerShared};
 use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
 use crate::udp::UdpWorkers;
 use crate::worker::Worker;
-use crate::{Desired, Observed};
+use crate::{Desired, Observed, ServiceDesired};
 use fulcrum_config::{Protocol, ServiceName};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// What keeps outsiders from aiming at one backend; the same on every node of a cluster.
     pub seed: Seed,
+    /// How the forwarding plane is attached to interfaces.
+    pub attach: crate::Attach,
 }
 
 /// Starts the engine. It ends when the sender of `desired` is dropped, or when one of its workers cannot go on;
@@ -74,6 +77,7 @@ fn begin(
     let (observed_sender, observed) = watch::channel(Observed::default());
     let engine = Engine {
         tables: Tables::new(options.seed, count, epoch),
+        plane: Plane::new(options.seed, options.attach, epoch),
         tcp: TcpListeners::new(Arc::clone(&shared), files),
         udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log)),
         errors: BTreeMap::new(),
@@ -96,6 +100,7 @@ fn begin(
 
 struct Engine {
     tables: Tables,
+    plane: Plane,
     tcp: TcpListeners,
     udp: UdpWorkers,
     /// Of each service whose sockets do not all stand.
@@ -118,7 +123,7 @@ impl Engine {
     async fn run(mut self) {
         // Before the first listener stands: its first client is not to be refused.
         self.limit_descriptors();
-        self.apply();
+        self.apply(Instant::now());
         let shared = Arc::clone(&self.shared);
         let mut next = tokio::time::Instant::now();
         let mut beat = tokio::time::interval(BEAT);
@@ -126,7 +131,7 @@ impl Engine {
         loop {
             tokio::select! {
                 changed = self.desired.changed() => match changed {
-                    Ok(()) => self.apply(),
+                    Ok(()) => self.apply(Instant::now()),
                     Err(_) => break,
                 },
                 () = shared.applied.notified() => {
@@ -141,6 +146,7 @@ impl Engine {
                 at = beat.tick() => self.beat(at.into_std()),
                 () = tokio::time::sleep_until(next) => {
                     self.retry();
+                    self.plane.handle_timeout(Instant::now());
                     self.tell();
                     let every = TELL_EVERY.saturating_mul(self.thousands());
                     next = tokio::time::Instant::now().checked_add(every).unwrap_or(next);
@@ -166,10 +172,11 @@ impl Engine {
         });
     }
 
-    fn apply(&mut self) {
+    fn apply(&mut self, now: Instant) {
         let desired = self.desired.borrow_and_update().clone();
-        let changes = self.tables.apply(&desired);
         self.revision = desired.revision;
+        let (forwarded, proxied) = split(desired);
+        let changes = self.tables.apply(&proxied);
         // First all that is given up, since it may be wanted by another.
         for change in &changes {
             match change {
@@ -190,6 +197,8 @@ impl Engine {
             }
         }
         self.tcp.close_free();
+        // Once the proxy has let go of what is forwarded now, or after it has taken what no longer is.
+        self.plane.apply(forwarded, now);
         self.limit_descriptors();
         self.change = self.change.wrapping_add(1);
         let change = self.change;
@@ -237,7 +246,7 @@ impl Engine {
     /// of services, and a change waits meanwhile.
     fn tell(&self) {
         let is_applied = self.is_applied();
-        let ready = is_applied && self.errors.is_empty();
+        let ready = is_applied && self.errors.is_empty() && self.plane.is_whole();
         let descriptors = &self.shared.descriptors;
         self.observed.send_if_modified(|told| {
             let mut news = replace(&mut told.ready, ready);
@@ -258,8 +267,15 @@ impl Engine {
                 let service = told.services.get(&cell.name);
                 connections = connections.saturating_add(service.map_or(0, |told| told.stats.connections));
             }
-            if told.services.len() > self.tables.services().len() {
-                told.services.retain(|name, _| self.tables.service(name).is_some());
+            for (name, observed) in self.plane.services() {
+                if told.services.get(name) != Some(&observed) {
+                    told.services.insert(name.clone(), observed);
+                    news = true;
+                }
+            }
+            news |= replace(&mut told.plane, self.plane.observed());
+            if told.services.len() > self.tables.services().len().saturating_add(self.plane.len()) {
+                told.services.retain(|name, _| self.tables.service(name).is_some() || self.plane.has(name));
                 news = true;
             }
             news | replace(&mut told.connections, connections)
@@ -290,13 +306,23 @@ impl Engine {
         u32::try_from(self.tables.services().len() / 1000).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    fn stop(self) {
+    fn stop(mut self) {
+        self.plane.stop();
         self.send_all(|| Message::Stop);
         for thread in self.threads {
             // A worker that panicked has said so.
             let _ = thread.join();
         }
     }
+}
+
+/// What the forwarding plane does, and what the proxy does.
+fn split(desired: Desired) -> (Desired, Desired) {
+    let is_forwarded = |service: &ServiceDesired| service.service.mode.forwarding().is_some();
+    let (forwarded, proxied) = desired.services.into_iter().partition(|(_, service)| is_forwarded(service));
+    let part =
+        |services| Desired { services, interfaces: desired.interfaces.clone(), revision: desired.revision };
+    (part(forwarded), part(proxied))
 }
 
 /// Whether that changed it.

@@ -1,4 +1,4 @@
-//! Moving the bytes: tables, backend choice, and the TCP and UDP proxy.
+//! Moving the bytes: tables, backend choice, the TCP and UDP proxy, and the forwarding plane's caller.
 //!
 //! The engine is told which services exist and which of their backends are usable ([`Desired`]), and tells
 //! what it serves ([`Observed`]). Every node holds the full table whether it leads or not, so that a
@@ -16,6 +16,7 @@ mod error;
 mod limits;
 mod listener;
 mod pacer;
+mod plane;
 pub mod proxy_protocol;
 mod pulse;
 mod shared;
@@ -29,7 +30,9 @@ mod worker;
 
 pub use balance::Seed;
 pub use border::{
-    BackendState, BackendStats, BackendUse, Desired, Observed, ServiceDesired, ServiceObserved, ServiceStats,
+    BackendState, BackendStats, BackendUse, Desired, Observed, PlaneObserved, ServiceDesired,
+    ServiceObserved, ServiceStats,
 };
 pub use engine::{Options, start};
 pub use error::StartError;
+pub use fulcrum_ebpf::Mode as Attach;

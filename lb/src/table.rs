@@ -324,7 +324,8 @@ impl Tables {
     }
 }
 
-fn member(index: usize, state: &BackendState) -> Option<Member> {
+/// The backend as one that may take new connections, if it may.
+pub(crate) fn member(index: usize, state: &BackendState) -> Option<Member> {
     let usable = match state.usage {
         BackendUse::Live => !state.backend.drain,
         BackendUse::Draining | BackendUse::Down => false,

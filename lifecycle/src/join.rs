@@ -2,8 +2,8 @@
 
 use crate::alarms::alarms;
 use crate::status::{
-    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Fence, Group, Leader, Limit, Link, Service,
-    Setting, Status, Track,
+    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Fence, Group, Leader, Limit, Link, Plane,
+    Service, Setting, Status, Track,
 };
 use fulcrum_config::{Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
@@ -86,6 +86,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         peer_link: crate::peers::status(snapshots, now),
         guard: snapshots.vip.guard,
         fence: fence(&snapshots.vip),
+        plane: snapshots.lb.plane.as_ref().map(plane),
         ready: not_ready.is_empty(),
         not_ready,
         alarms: alarms(facts, snapshots),
@@ -209,7 +210,7 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
         vips: service.vips.iter().map(ToString::to_string).collect(),
         protocol: word(&service.protocol),
         ports: range,
-        mode: "proxy".to_owned(),
+        mode: service.mode.forwarding().map_or_else(|| "proxy".to_owned(), |forwarding| word(&forwarding)),
         mode_reason: mode_reason(service.mode).to_owned(),
         up: health.is_none_or(|health| health.up),
         connections: served.map_or(0, |served| served.stats.connections),
@@ -228,8 +229,12 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
 
 fn mode_reason(mode: fulcrum_config::Mode) -> &'static str {
     match mode {
-        fulcrum_config::Mode::Auto => "auto: the proxy is the only data plane that this version has",
-        fulcrum_config::Mode::Proxy => "the configuration asks for it",
+        fulcrum_config::Mode::Auto => {
+            "auto: `nat` and `dsr` need backends that are set up for them, so they must be asked for"
+        }
+        fulcrum_config::Mode::Proxy | fulcrum_config::Mode::Nat | fulcrum_config::Mode::Dsr => {
+            "the configuration asks for it"
+        }
     }
 }
 
@@ -279,6 +284,15 @@ fn fence(vip: &fulcrum_vip_manager::Observed) -> Vec<Fence> {
         what: fence.to_string(),
     });
     fences.collect()
+}
+
+fn plane(plane: &fulcrum_lb::PlaneObserved) -> Plane {
+    let not_forwarded = plane.not_forwarded.iter().map(|(reason, count)| ((*reason).to_owned(), *count));
+    Plane {
+        interfaces: plane.interfaces.clone(),
+        not_forwarded: not_forwarded.collect(),
+        noted_flows: plane.noted_flows,
+    }
 }
 
 pub(crate) fn settings(vip: &fulcrum_vip_manager::Observed) -> Vec<Setting> {

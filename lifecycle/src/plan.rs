@@ -1,6 +1,6 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
-use fulcrum_config::{Backend, Class, Config, GroupName, NodeName, Service, ServiceName};
+use fulcrum_config::{Backend, Class, Config, GroupName, InterfaceName, NodeName, Service, ServiceName};
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,14 @@ pub fn lb_desired(
             (name.clone(), Arc::new(service_desired(config, service, health)))
         })
         .collect();
-    changed.then_some(fulcrum_lb::Desired { services, revision: previous.revision })
+    let interfaces = interfaces(config);
+    changed |= interfaces != previous.interfaces;
+    changed.then_some(fulcrum_lb::Desired { services, interfaces, revision: previous.revision })
+}
+
+/// Where VIPs are.
+fn interfaces(config: &Config) -> BTreeSet<InterfaceName> {
+    config.groups.values().flat_map(|group| &group.vips).map(|vip| vip.interface.clone()).collect()
 }
 
 fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, health: Option<&ServiceHealth>) -> bool {

@@ -28,6 +28,9 @@ pub struct Status {
     /// What silences this node for the VIPs that it does not lead, at each interface with VIPs behind it.
     #[serde(default)]
     pub fence: Vec<Fence>,
+    /// The forwarding plane in the kernel, if a service asks for it.
+    #[serde(default)]
+    pub plane: Option<Plane>,
     /// Configuration applied, listeners stand, first health round done.
     pub ready: bool,
     /// What `ready` still waits for, for people.
@@ -40,6 +43,17 @@ pub struct Status {
     pub limits: BTreeMap<String, Limit>,
     /// Counters of each engine as a whole.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// The forwarding plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plane {
+    /// Each interface that it works at, with how it is attached there: `tcx` or `clsact`.
+    pub interfaces: BTreeMap<String, String>,
+    /// Packets of its services that it did not forward, by the reason.
+    pub not_forwarded: BTreeMap<String, u64>,
+    /// Flows that are known one by one, because their place in the hash changed hands.
+    pub noted_flows: u64,
 }
 
 /// What silences this node at an interface.

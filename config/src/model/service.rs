@@ -116,14 +116,40 @@ impl PortRange {
     }
 }
 
-/// How bytes move. Only the proxy exists in this version: `Auto` means it, and the parser refuses the others.
+/// How bytes move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// The best that this node can.
+    /// The best that this node can: the proxy, until a mode of the forwarding plane works with any network.
     Auto,
     /// Userspace proxy.
     Proxy,
+    /// The forwarding plane: packets get the backend's address, and replies come back through this node.
+    Nat,
+    /// The forwarding plane: packets reach the backend as they are, which answers clients by itself.
+    Dsr,
+}
+
+/// How the forwarding plane moves packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    /// With the backend's address.
+    Nat,
+    /// As they are.
+    Dsr,
+}
+
+impl Mode {
+    /// How the forwarding plane moves the packets, if the proxy does not.
+    #[must_use]
+    pub fn forwarding(self) -> Option<Forwarding> {
+        match self {
+            Self::Auto | Self::Proxy => None,
+            Self::Nat => Some(Forwarding::Nat),
+            Self::Dsr => Some(Forwarding::Dsr),
+        }
+    }
 }
 
 /// How a backend is chosen for a new connection.

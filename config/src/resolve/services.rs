@@ -1,6 +1,7 @@
 //! Services: whose VIPs they are on, that they do not collide, and what their protocol can do.
 
 use super::checks::{Checks, referred};
+use super::forwarding::{self, Replies};
 use super::groups::Groups;
 use super::pools::{Pools, backends};
 use crate::document::NodeId;
@@ -28,11 +29,13 @@ pub(super) fn resolve(
 ) -> BTreeMap<ServiceName, Arc<Service>> {
     let mut services = BTreeMap::new();
     let mut listeners = Listeners::new();
+    let mut replies = Replies::default();
     for (name, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
         let Some(section) = section else { continue };
         let name = ServiceName::new(&name.value.0);
         let walk = Walk { section, checks, pools, groups };
         if let Some(service) = walk.service(reader, name.clone(), &mut listeners) {
+            replies.add(reader, &service, section);
             services.insert(name, Arc::new(service));
         }
     }
@@ -99,6 +102,8 @@ impl Walk<'_> {
         self.refuse_of_other_protocol(reader, protocol);
         let transparent = section.transparent.get().copied().unwrap_or(false);
         self.check_transparent(reader, transparent, &vips, backends.as_deref());
+        let mode = section.mode.get().copied().unwrap_or(Mode::Auto);
+        forwarding::check_service(reader, section, &vips, backends.as_deref());
         let vips: Vec<IpAddr> = vips.into_iter().map(|vip| vip.value).collect();
         let ports = section.port?;
         for vip in &vips {
@@ -110,7 +115,7 @@ impl Walk<'_> {
             vips,
             protocol,
             ports: ports.value,
-            mode: section.mode.get().copied().unwrap_or(Mode::Auto),
+            mode,
             balance: section.balance.get().copied().unwrap_or(Balance::Maglev),
             backends: backends?,
             check,

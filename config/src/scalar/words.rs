@@ -129,22 +129,26 @@ impl Scalar for Mode {
         match text {
             "auto" => Ok(Self::Auto),
             "proxy" => Ok(Self::Proxy),
-            "nat" | "dsr" | "fullnat" => Err(Problem {
-                message: format!("`{text}`: the forwarding plane is not in this version"),
-                help: "use `proxy` or `auto`".to_owned(),
+            "nat" => Ok(Self::Nat),
+            "dsr" => Ok(Self::Dsr),
+            "fullnat" => Err(Problem {
+                message: "`fullnat` is not in this version".to_owned(),
+                help: "use `nat`, `dsr`, `proxy` or `auto`".to_owned(),
             }),
-            _ => Err(unknown_word(text, "a mode", &["auto", "proxy"])),
+            _ => Err(unknown_word(text, "a mode", MODES)),
         }
     }
 
     fn expected() -> String {
-        one_of(&["auto", "proxy"])
+        one_of(MODES)
     }
 
     fn schema() -> Json {
-        json!({ "enum": ["auto", "proxy"] })
+        json!({ "enum": MODES })
     }
 }
+
+const MODES: &[&str] = &["auto", "proxy", "nat", "dsr"];
 
 impl Scalar for bool {
     fn parse(text: &str) -> Result<Self, Problem> {

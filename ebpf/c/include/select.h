@@ -42,7 +42,7 @@ static __always_inline void pin(const struct settings *settings, const struct fl
 
 /* Where a new connection goes: `chosen`, unless its ports are those of one that lives. */
 static __always_inline __u32 select_new(const struct settings *settings, const struct flow *flow, struct pin *known,
-					__u32 chosen, __u32 before, __u64 now)
+					__u32 chosen, int differ, __u64 now)
 {
 	if (known && known->backend != chosen) {
 		if (!known->closed && now - known->seen < REPLACED_AFTER && usable(known->backend))
@@ -52,7 +52,7 @@ static __always_inline __u32 select_new(const struct settings *settings, const s
 	if (known) {
 		known->closed = 0;
 		known->seen = now;
-	} else if (chosen != before && chosen) {
+	} else if (differ && chosen) {
 		pin(settings, flow, chosen, now);
 	}
 	return chosen;
@@ -67,11 +67,13 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 	__u32 chosen = slot_of(&current, index, slot);
 	__u32 before = slot_of(&previous, index, slot);
 	struct pin *known = service->pinned ? map_lookup(&flows, flow) : 0;
+	/* Also when it is down: it may come back, and then takes only the flows that it had. */
+	int differ = before != chosen;
 
-	if (before != chosen && !usable(before))
+	if (differ && !usable(before))
 		before = chosen;
 	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return select_new(settings, flow, known, chosen, before, now);
+		return select_new(settings, flow, known, chosen, differ, now);
 	if (known) {
 		if (tcp_flags & (TCP_FIN | TCP_RST))
 			known->closed = 1;
@@ -82,7 +84,7 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 		known->backend = before;
 		return before;
 	}
-	if (before != chosen && before)
+	if (differ && before)
 		pin(settings, flow, before, now);
 	return before;
 }

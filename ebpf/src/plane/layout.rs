@@ -9,6 +9,8 @@ pub const MAX_SERVICES: u32 = 1024;
 pub const MAX_ENDPOINTS: u32 = 65_536;
 /// The most backends of all services together, and one that is none.
 pub const MAX_BACKENDS: u32 = 8192;
+/// The most flows that are noted one by one; the one silent longest makes room.
+pub const MAX_FLOWS: u32 = 131_072;
 /// Slots of a service's table.
 pub const SLOTS: usize = 16_381;
 /// In place of a service's index: the address belongs to somebody, no more is known.

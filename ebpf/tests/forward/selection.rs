@@ -129,6 +129,38 @@ fn a_flow_of_a_dead_backend_moves() {
 }
 
 #[test]
+fn a_backend_that_comes_back_takes_no_flow_from_others() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
+        let set = |scene: &mut Scene, up| {
+            let backend = Backend::new(v4.backend, BACKEND_PORT, up, Some(scene.hop(v4.backend)));
+            scene.plane.set_backend(1, backend).unwrap();
+        };
+        scene.set_tables(|_| 1, |_| 1);
+        let [old, new, unseen]: [Vec<SocketAddr>; 3] =
+            [0, 50, 100].map(|from| clients(&v4, from + 50).skip(from.into()).collect());
+        for client in &old {
+            assert_eq!(sent(scene, &v4, *client, SYN), 1);
+        }
+        scene.set_tables(|_| 2, |_| 1);
+        set(scene, false);
+        for client in &new {
+            assert_eq!((sent(scene, &v4, *client, SYN), sent(scene, &v4, *client, ACK)), (2, 2));
+        }
+        set(scene, true);
+        scene.set_tables(|_| 1, |_| 1);
+        for client in &new {
+            assert_eq!(sent(scene, &v4, *client, ACK), 2, "begun while the other was down");
+        }
+        for client in old.iter().chain(&unseen) {
+            assert_eq!(sent(scene, &v4, *client, ACK), 1);
+        }
+    });
+}
+
+#[test]
 fn a_new_connection_on_the_ports_of_an_old_one() {
     in_a_scene(|scene| {
         let [v4, _] = families();

@@ -18,7 +18,17 @@ impl Maglev {
     pub(super) fn new(identities: &[u128], weights: &[u32], configured: usize) -> Self {
         let wanted = configured.max(identities.len()).saturating_mul(100);
         let size = SIZES.into_iter().find(|size| *size >= wanted).unwrap_or(131_071);
+        Self::of_size(identities, weights, size)
+    }
+
+    /// The same with a given size, a prime.
+    pub(super) fn of_size(identities: &[u128], weights: &[u32], size: usize) -> Self {
         Self { slots: fill(identities, weights, size) }
+    }
+
+    /// The member of each slot, by its position.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.slots.iter().map(|member| usize::from(*member))
     }
 
     /// The member that `hash` belongs to, then those of the slots behind it, once round.

@@ -117,6 +117,8 @@ pub struct Plan {
     pub web: Vec<Machine>,
     /// The VIPs.
     pub vips: Vec<IpAddr>,
+    /// Further addresses of the group, which no service has: gateways.
+    pub gateways: Vec<IpAddr>,
     /// The VRID.
     pub vrid: u8,
     /// Time between adverts.
@@ -158,6 +160,7 @@ impl Default for Plan {
             nodes: Vec::new(),
             web: Vec::new(),
             vips: vec![ipv4(100)],
+            gateways: Vec::new(),
             vrid: 51,
             advert_milliseconds: 100,
             group: Vec::new(),
@@ -221,7 +224,8 @@ impl Plan {
         let networks = families("10.77.0.0/24".into(), "fd77::/64".into());
         let vips = self.vips.iter().map(|vip| format!("\"{vip}\"")).collect::<Vec<_>>().join(", ");
         writeln!(text, "interfaces:\n  eth0: {{networks: [{networks}]}}").ok();
-        writeln!(text, "groups:\n  {GROUP}:\n    vrid: {}\n    vips: [{vips}]", self.vrid).ok();
+        let gateways: String = self.gateways.iter().map(|gateway| format!(", \"{gateway}\"")).collect();
+        writeln!(text, "groups:\n  {GROUP}:\n    vrid: {}\n    vips: [{vips}{gateways}]", self.vrid).ok();
         self.group.iter().for_each(|line| writeln!(text, "    {line}").unwrap_or_default());
         writeln!(text, "services:\n  web:\n    vips: [{vips}]\n    port: 80").ok();
         if !self.service.iter().any(|line| line.starts_with("check:")) {

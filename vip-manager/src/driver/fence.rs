@@ -37,8 +37,8 @@ struct Slot {
 impl Fence {
     pub(super) fn new(fencing: Fencing, now: impl Fn() -> Instant) -> Self {
         let kernel = match fencing {
-            Fencing::Auto => Kernel::load(Mode::Auto).map_err(|error| error.to_string()),
-            Fencing::Clsact => Kernel::load(Mode::Clsact).map_err(|error| error.to_string()),
+            Fencing::Auto => Kernel::load_shared(Mode::Auto).map_err(|error| error.to_string()),
+            Fencing::Clsact => Kernel::load_shared(Mode::Clsact).map_err(|error| error.to_string()),
             Fencing::Off => Err("it is switched off".to_owned()),
         };
         match &kernel {
@@ -52,11 +52,13 @@ impl Fence {
                  on the loopback"
             ),
         }
+        // Of an earlier life: silent, and forgotten if they are not wanted any more.
+        let vips = kernel.as_ref().map(Kernel::vips).unwrap_or_default();
         Self {
             kernel,
             clock: Clock::new(now),
             slots: BTreeMap::new(),
-            vips: BTreeMap::new(),
+            vips,
             interfaces: BTreeMap::new(),
             swept: false,
             told: BTreeSet::new(),

@@ -5,6 +5,7 @@
 use super::parse;
 use crate::diagnostic::Severity;
 
+mod forwarding;
 mod services;
 mod text;
 mod topology;
@@ -76,8 +77,16 @@ fn a_group_has_a_thousand_vips_and_no_more() {
 fn each_mistake_has_its_place_and_its_advice() {
     let mut wrong = Vec::new();
     let mut checked = 0;
-    for row in
-        [text::YAML, text::KEYS, values::VALUES, topology::TOPOLOGY, services::SERVICES].into_iter().flatten()
+    for row in [
+        text::YAML,
+        text::KEYS,
+        values::VALUES,
+        topology::TOPOLOGY,
+        services::SERVICES,
+        forwarding::FORWARDING,
+    ]
+    .into_iter()
+    .flatten()
     {
         checked += 1;
         assert_eq!(BASE.matches(row.from).count(), 1, "`{}` must be in the base once", row.from);

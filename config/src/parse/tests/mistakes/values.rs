@@ -33,10 +33,10 @@ pub(super) const VALUES: &[Row] = &[
     ),
     row(
         WEB,
-        "{vip: 10.0.0.100, port: 80, backends: web, mode: «dsr}",
+        "{vip: 10.0.0.100, port: 80, backends: web, mode: «fullnat}",
         "services.web.mode",
-        "the forwarding plane is not in this version",
-        "use `proxy` or `auto`",
+        "`fullnat` is not in this version",
+        "use `nat`, `dsr`, `proxy` or `auto`",
     ),
     row(
         WEB,

@@ -1,0 +1,146 @@
+//! What the forwarding plane can't do for a service: it sees packets, not connections.
+
+use crate::document::NodeId;
+use crate::file::ServiceSection;
+use crate::model::{Backend, Balance, Family, Forwarding, PortRange, Protocol, Service, ServiceName};
+use crate::reader::{At, Field, Reader};
+use crate::table::Or;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Says what of a service in mode nat or dsr only the proxy does, and which backends such a mode can't reach.
+pub(super) fn check_service(
+    reader: &mut Reader<'_>,
+    section: &ServiceSection,
+    vips: &[At<IpAddr>],
+    backends: Option<&[Arc<Backend>]>,
+) {
+    let Some(mode) = section.mode.get().copied() else { return };
+    let Some(forwarding) = mode.forwarding() else { return };
+    let name = name_of(forwarding);
+    for (node, what) in only_proxied(section) {
+        let message =
+            format!("this is for `mode: proxy`: in mode {name} the kernel forwards single packets, {what}");
+        reader.error_at_key(
+            node,
+            message,
+            format!("delete it, or write `mode: proxy` in place of `mode: {name}`"),
+        );
+    }
+    if let Some(balance) = &section.balance
+        && !matches!(balance.value, Balance::Maglev | Balance::Source)
+    {
+        let message = format!("in mode {name} a backend is chosen by hash, so that both nodes choose alike");
+        reader.error(balance.node, message, "write `maglev` or `source`, or `mode: proxy`");
+    }
+    let (Some(backends), Some(place)) = (backends, section.backends.as_ref().map(|field| field.node)) else {
+        return;
+    };
+    let ports = section.port.as_ref().map(|ports| ports.value);
+    // One is enough: the others are most likely alike.
+    if let Some((message, help)) =
+        backends.iter().find_map(|backend| out_of_reach(forwarding, vips, ports, backend))
+    {
+        reader.error(place, message, help);
+    }
+}
+
+/// Why packets of the service can't be sent to a backend, and what to do.
+fn out_of_reach(
+    forwarding: Forwarding,
+    vips: &[At<IpAddr>],
+    ports: Option<PortRange>,
+    backend: &Backend,
+) -> Option<(String, &'static str)> {
+    let family = Family::of(backend.address.ip);
+    if vips.iter().any(|vip| Family::of(vip.value) != family) {
+        let mode = name_of(forwarding);
+        let message =
+            format!("backend `{}` can't get packets of the other family in mode {mode}", backend.name);
+        return Some((message, "make a service for each family, or write `mode: proxy`"));
+    }
+    let (Forwarding::Dsr, Some(port), Some(ports)) = (forwarding, backend.address.port, ports) else {
+        return None;
+    };
+    if ports == PortRange::single(port) {
+        return None;
+    }
+    let name = &backend.name;
+    let message =
+        format!("backend `{name}` listens on port {port}, but in mode dsr packets reach it as they are");
+    Some((message, "let it listen on the service's port, or write `mode: nat`"))
+}
+
+/// The keys of a service that take a proxy, and why.
+fn only_proxied(section: &ServiceSection) -> Vec<(NodeId, &'static str)> {
+    let mut found = Vec::new();
+    let mut add = |node: Option<NodeId>, what| found.extend(node.map(|node| (node, what)));
+    add(section.proxy_protocol.as_ref().map(|field| field.node), "and adds nothing to them");
+    add(section.timeouts.as_ref().map(|field| field.node), "and ends no connection");
+    add(section.udp.as_ref().map(|field| field.node), "and keeps no sessions");
+    add(section.limits.as_ref().map(|field| field.node), "and counts no connections");
+    add(
+        section.sources.as_ref().map(|field| field.node),
+        "for everybody; a firewall before it can refuse some",
+    );
+    let log = section.log.as_ref().filter(|log| !matches!(log.value, Or::Short(false)));
+    add(log.map(|field| field.node), "and logs none of them");
+    let transparent = section.transparent.as_ref().filter(|transparent| transparent.value);
+    add(transparent.map(|field| field.node), "which have the client's address anyway");
+    found
+}
+
+fn name_of(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Nat => "nat",
+        Forwarding::Dsr => "dsr",
+    }
+}
+
+/// What replies in mode nat come from, as clients see it: it must be told from the backend's address and port alone.
+#[derive(Default)]
+pub(super) struct Replies {
+    seen: HashMap<(SocketAddr, Protocol), (SocketAddr, ServiceName, NodeId)>,
+}
+
+impl Replies {
+    /// Adds a service, and says which of its backends belong to another VIP or port already.
+    pub(super) fn add(&mut self, reader: &mut Reader<'_>, service: &Service, section: &ServiceSection) {
+        if service.mode.forwarding() != Some(Forwarding::Nat) {
+            return;
+        }
+        let Some(place) = section.backends.as_ref().map(|field| field.node) else { return };
+        for backend in &service.backends {
+            if let Some((other, first)) = self.add_backend(service, backend, place) {
+                let message = format!(
+                    "backend `{}` serves service `{other}` at another address or port: whose replies are its replies?",
+                    backend.name
+                );
+                let help = "in mode nat give each VIP and port its own ports on the backends";
+                reader.conflict(place, message, help, first, "the other one");
+                return;
+            }
+        }
+    }
+
+    fn add_backend(
+        &mut self,
+        service: &Service,
+        backend: &Backend,
+        place: NodeId,
+    ) -> Option<(ServiceName, NodeId)> {
+        for vip in &service.vips {
+            for port in service.ports.iter() {
+                let seen_as = SocketAddr::new(*vip, port);
+                let key = (backend.address.socket(port), service.protocol);
+                let (known, name, first) =
+                    self.seen.entry(key).or_insert_with(|| (seen_as, service.name.clone(), place));
+                if *known != seen_as {
+                    return Some((name.clone(), *first));
+                }
+            }
+        }
+        None
+    }
+}

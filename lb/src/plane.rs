@@ -1,0 +1,215 @@
+//! The forwarding plane's caller: tells the kernel's tables what is asked, and tells what they count.
+//!
+//! Of two nodes with the same configuration and verdicts both tell their kernels the same; which of them forwards
+//! is for the fence to say.
+
+pub(crate) mod book;
+mod generations;
+mod kernel;
+mod routes;
+
+use crate::balance::Seed;
+use crate::{BackendStats, Desired, PlaneObserved, ServiceObserved, ServiceStats};
+use book::{Book, Entry, Wanted, hold};
+use fulcrum_config::{Protocol, ServiceName};
+use fulcrum_ebpf::Mode;
+use fulcrum_ebpf::plane::layout::Counters;
+use kernel::Kernel;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How often routes and interfaces are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often noted flows are.
+const SIFT_EVERY: Duration = Duration::from_secs(30);
+/// How often the kernel is asked again, if it refused.
+const TRY_EVERY: Duration = Duration::from_secs(10);
+
+/// All services of the plane.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    book: Book,
+    mode: Mode,
+    seed: Seed,
+    desired: Desired,
+    /// `wanted` is no longer what it should be.
+    changed: bool,
+    wanted: Wanted,
+    /// In the kernel, if any service asks for it.
+    kernel: Option<Kernel>,
+    /// Why it is not there, or not whole.
+    error: Option<String>,
+    /// Services that there is no room for.
+    no_room: BTreeMap<ServiceName, String>,
+    next_look: Instant,
+    next_sift: Instant,
+    next_try: Instant,
+    /// Whether what an earlier life left was looked for.
+    left_removed: bool,
+    observed: BTreeMap<ServiceName, ServiceObserved>,
+}
+
+impl Plane {
+    pub(crate) fn new(seed: Seed, mode: Mode, now: Instant) -> Self {
+        Self {
+            book: Book::new(seed),
+            mode,
+            seed,
+            desired: Desired::default(),
+            changed: false,
+            wanted: Wanted::default(),
+            left_removed: false,
+            kernel: None,
+            error: None,
+            no_room: BTreeMap::new(),
+            next_look: now,
+            next_sift: now,
+            next_try: now,
+            observed: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over what is asked: only the services of the plane.
+    pub(crate) fn apply(&mut self, desired: Desired, now: Instant) {
+        self.desired = desired;
+        self.changed = true;
+        if self.desired.services.is_empty() {
+            self.stop();
+            if !std::mem::replace(&mut self.left_removed, true) {
+                kernel::remove_left();
+            }
+            return;
+        }
+        self.left_removed = true;
+        if self.kernel.is_none() {
+            self.next_try = now;
+        }
+        self.renew(now);
+    }
+
+    /// To be called now and then.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.desired.services.is_empty() || now < self.next_look {
+            return;
+        }
+        self.next_look = now.checked_add(LOOK_EVERY).unwrap_or(now);
+        self.renew(now);
+    }
+
+    /// Brings the kernel up to date.
+    fn renew(&mut self, now: Instant) {
+        if self.kernel.is_none() && now >= self.next_try {
+            self.next_try = now.checked_add(TRY_EVERY).unwrap_or(now);
+            match Kernel::load(self.mode, self.seed) {
+                Ok(kernel) => self.kernel = Some(kernel),
+                Err(error) => self.error = Some(error),
+            }
+        }
+        let Some(kernel) = &mut self.kernel else { return };
+        if self.changed {
+            self.no_room = self.book.apply(&self.desired, kernel, now);
+        }
+        self.changed |= self.book.handle_timeout(now);
+        if now >= self.next_sift {
+            self.next_sift = now.checked_add(SIFT_EVERY).unwrap_or(now);
+            let kept = kernel.sift(&self.book, hold);
+            self.changed |= self.book.handle_flows(&kept);
+        }
+        if std::mem::take(&mut self.changed) {
+            self.wanted = self.book.wanted();
+        }
+        let error = kernel.tell(&mut self.book, &self.wanted, &self.desired.interfaces).err();
+        if let Some(error) = error.as_ref().filter(|error| self.error.as_ref() != Some(error)) {
+            tracing::error!("{error}");
+        }
+        self.error = error;
+        self.observe();
+    }
+
+    fn observe(&mut self) {
+        let Some(kernel) = &self.kernel else { return };
+        self.observed = self
+            .desired
+            .services
+            .keys()
+            .map(|name| {
+                let entry = self.book.entries().find(|(known, _)| *known == name).map(|(_, entry)| entry);
+                let observed = entry.map_or_else(ServiceObserved::default, |entry| observe(kernel, entry));
+                (name.clone(), ServiceObserved { errors: self.errors_of(name), ..observed })
+            })
+            .collect();
+    }
+
+    fn errors_of(&self, name: &ServiceName) -> Vec<String> {
+        let own = self.kernel.iter().flat_map(|kernel| kernel.errors_of(name));
+        self.error.iter().chain(self.no_room.get(name)).chain(own).cloned().collect()
+    }
+
+    /// Each service as it is served.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&ServiceName, ServiceObserved)> {
+        self.desired.services.keys().map(|name| {
+            let observed = self.observed.get(name).cloned().unwrap_or_default();
+            (name, ServiceObserved { errors: self.errors_of(name), ..observed })
+        })
+    }
+
+    /// Whether `name` is one of its services.
+    pub(crate) fn has(&self, name: &ServiceName) -> bool {
+        self.desired.services.contains_key(name)
+    }
+
+    /// How many services it has.
+    pub(crate) fn len(&self) -> usize {
+        self.desired.services.len()
+    }
+
+    /// Whether all of them are served.
+    pub(crate) fn is_whole(&self) -> bool {
+        let names: BTreeSet<&ServiceName> = self.desired.services.keys().collect();
+        names.into_iter().all(|name| self.errors_of(name).is_empty())
+    }
+
+    /// The plane itself.
+    pub(crate) fn observed(&self) -> Option<PlaneObserved> {
+        self.kernel.as_ref().map(Kernel::observed)
+    }
+
+    /// Takes it out of the kernel.
+    pub(crate) fn stop(&mut self) {
+        if let Some(kernel) = self.kernel.take() {
+            kernel.stop();
+        }
+        self.book = Book::new(self.seed);
+        self.error = None;
+        self.observed.clear();
+        self.no_room.clear();
+    }
+}
+
+fn observe(kernel: &Kernel, entry: &Entry) -> ServiceObserved {
+    let counters = kernel.service_counters(entry.index);
+    let udp = entry.desired.service.protocol == Protocol::Udp;
+    let stats = ServiceStats {
+        accepted: counters.opened,
+        refused_no_backend: counters.refused,
+        bytes_in: counters.bytes_in,
+        bytes_out: counters.bytes_out,
+        datagrams_in: if udp { counters.packets_in } else { 0 },
+        datagrams_out: if udp { counters.packets_out } else { 0 },
+        ..ServiceStats::default()
+    };
+    let backends = entry.desired.backends.iter().map(|state| {
+        let counters = entry.index_of(state).map(|index| kernel.backend_counters(index));
+        (state.backend.name.clone(), backend_stats(counters.unwrap_or_default()))
+    });
+    ServiceObserved { errors: Vec::new(), stats, backends: backends.collect() }
+}
+
+fn backend_stats(counters: Counters) -> BackendStats {
+    BackendStats {
+        connected: counters.opened,
+        bytes_in: counters.bytes_in,
+        bytes_out: counters.bytes_out,
+        ..BackendStats::default()
+    }
+}

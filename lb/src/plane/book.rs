@@ -1,0 +1,366 @@
+//! What the forwarding plane's tables are to hold: a pure function of what was asked, and of what they held.
+//!
+//! Services and backends have an index in the kernel for as long as flows may point there. After a restart the
+//! indexes are found again in the tables of the earlier life.
+
+use super::generations::Generations;
+use crate::balance::{Balancer, Seed};
+use crate::table::member;
+use crate::{BackendState, BackendUse, Desired, ServiceDesired};
+use fulcrum_config::{BackendAddress, Forwarding, OnDown, Protocol, Service, ServiceName};
+use fulcrum_ebpf::plane::layout::{
+    self, Endpoint, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Reply, SLOTS, ServiceMode, Slots, Transport,
+};
+use std::collections::btree_map::Entry::Vacant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// How long flows of TCP may be silent, and the older table holds.
+const TCP_HOLD: Duration = Duration::from_secs(3600);
+/// The same of UDP.
+const UDP_HOLD: Duration = Duration::from_secs(120);
+
+/// How long flows of a protocol are kept.
+pub(crate) fn hold(protocol: Protocol) -> Duration {
+    match protocol {
+        Protocol::Tcp => TCP_HOLD,
+        Protocol::Udp => UDP_HOLD,
+    }
+}
+
+/// What is known of the tables of an earlier life.
+pub(crate) trait Earlier {
+    /// The service at an endpoint.
+    fn service_at(&self, endpoint: &Endpoint) -> Option<u32>;
+    /// The tables of a service.
+    fn tables(&self, service: u32) -> Option<(Slots, Slots)>;
+    /// The address of a backend.
+    fn backend(&self, index: u32) -> Option<BackendAddress>;
+}
+
+/// Every service of the plane.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    seed: Seed,
+    entries: BTreeMap<ServiceName, Entry>,
+    /// Services and backends that are no more, and whose flows are still to be forgotten.
+    pub(crate) freed_backends: BTreeSet<u32>,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its index in the kernel.
+    pub(crate) index: u32,
+    /// As asked.
+    pub(crate) desired: Arc<ServiceDesired>,
+    /// Index of each backend, also of those that are no longer configured but may have flows.
+    pub(crate) backends: BTreeMap<BackendAddress, u32>,
+    generations: Generations,
+    /// Flows may have been noted.
+    pub(crate) pinned: bool,
+}
+
+/// One backend as the kernel is to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WantedBackend {
+    pub(crate) ip: IpAddr,
+    /// 0 is the client's.
+    pub(crate) port: u16,
+    pub(crate) up: bool,
+    pub(crate) forwarding: Forwarding,
+}
+
+/// What the kernel's tables are to hold.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) services: BTreeMap<u32, layout::Service>,
+    pub(crate) backends: BTreeMap<u32, WantedBackend>,
+    /// Current and previous of each service.
+    pub(crate) tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
+    pub(crate) endpoints: BTreeMap<Endpoint, u32>,
+    pub(crate) replies: BTreeMap<Endpoint, Reply>,
+}
+
+impl Book {
+    pub(crate) fn new(seed: Seed) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// Each service, by name.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&ServiceName, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Takes over what is asked, and says for which services there is no room.
+    pub(crate) fn apply(
+        &mut self,
+        desired: &Desired,
+        earlier: &impl Earlier,
+        now: Instant,
+    ) -> BTreeMap<ServiceName, String> {
+        let mut errors = BTreeMap::new();
+        let gone: Vec<ServiceName> = self
+            .entries
+            .iter()
+            .filter(|(name, entry)| {
+                !desired.services.get(*name).is_some_and(|new| is_same(new, &entry.desired))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            if let Some(entry) = self.entries.remove(&name) {
+                self.freed_backends.extend(entry.backends.into_values());
+            }
+        }
+        for (name, service) in &desired.services {
+            if self.entries.get(name).is_some_and(|entry| entry.desired == *service) {
+                continue;
+            }
+            if let Err(error) = self.set_service(name, service, earlier, now) {
+                errors.insert(name.clone(), error.to_owned());
+            }
+        }
+        errors
+    }
+
+    fn set_service(
+        &mut self,
+        name: &ServiceName,
+        desired: &Arc<ServiceDesired>,
+        earlier: &impl Earlier,
+        now: Instant,
+    ) -> Result<(), &'static str> {
+        let known = self.entries.remove(name).or_else(|| self.adopt(desired, earlier, now));
+        let mut backends = known.as_ref().map(|entry| entry.backends.clone()).unwrap_or_default();
+        if let Err(error) = self.give_indexes(desired, &mut backends) {
+            self.freed_backends.extend(backends.into_values());
+            return Err(error);
+        }
+        let table = Arc::new(self.table(desired, &backends));
+        let hold = hold(desired.service.protocol);
+        let (index, generations, pinned) = match known {
+            Some(mut entry) => {
+                entry.generations.handle_table(table, now, hold);
+                let pinned = entry.pinned || !entry.generations.is_settled();
+                (entry.index, entry.generations, pinned)
+            }
+            None => {
+                let taken: BTreeSet<u32> = self.entries.values().map(|entry| entry.index).collect();
+                let free = (0..MAX_SERVICES).find(|index| !taken.contains(index));
+                (free.ok_or(TOO_MANY_SERVICES)?, Generations::new(table), false)
+            }
+        };
+        let mut entry = Entry { index, desired: Arc::clone(desired), backends, generations, pinned };
+        self.freed_backends.extend(entry.retire());
+        self.entries.insert(name.clone(), entry);
+        Ok(())
+    }
+
+    /// Each backend that has no index yet gets one.
+    fn give_indexes(
+        &self,
+        desired: &ServiceDesired,
+        backends: &mut BTreeMap<BackendAddress, u32>,
+    ) -> Result<(), &'static str> {
+        let mut taken: BTreeSet<u32> =
+            self.entries.values().flat_map(|entry| entry.backends.values().copied()).collect();
+        taken.extend(&self.freed_backends);
+        taken.extend(backends.values());
+        let mut free = (1..MAX_BACKENDS).filter(|index| !taken.contains(index));
+        for state in &desired.backends {
+            if let Vacant(place) = backends.entry(key(&desired.service, state.backend.address)) {
+                place.insert(free.next().ok_or(TOO_MANY_BACKENDS)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The service as an earlier life served it.
+    fn adopt(&self, desired: &Arc<ServiceDesired>, earlier: &impl Earlier, now: Instant) -> Option<Entry> {
+        let service = &desired.service;
+        let vip = SocketAddr::new(*service.vips.first()?, service.ports.first);
+        let index = earlier.service_at(&Endpoint::new(vip, transport(service.protocol)))?;
+        if index == NO_SERVICE || self.entries.values().any(|entry| entry.index == index) {
+            return None;
+        }
+        let (current, previous) = earlier.tables(index)?;
+        let used: BTreeSet<u16> = current.0.iter().chain(&previous.0).copied().collect();
+        let backends = used
+            .into_iter()
+            .filter(|index| *index != 0)
+            .filter_map(|index| Some((earlier.backend(index.into())?, index.into())))
+            .collect();
+        let generations = Generations::adopted(current, previous, now, hold(service.protocol));
+        // What was noted then is found when flows are counted.
+        Some(Entry { index, desired: Arc::clone(desired), backends, generations, pinned: true })
+    }
+
+    fn table(&self, desired: &ServiceDesired, backends: &BTreeMap<BackendAddress, u32>) -> Slots {
+        let mut slots = Slots([0; SLOTS]);
+        if !desired.up {
+            return slots;
+        }
+        let usable = desired.backends.iter().enumerate().filter_map(|(index, state)| member(index, state));
+        let balance = desired.service.balance;
+        let balancer = Balancer::new(balance, self.seed, usable.collect(), desired.backends.len());
+        for (slot, index) in slots.0.iter_mut().zip(balancer.table(SLOTS)) {
+            let address =
+                desired.backends.get(index).map(|state| key(&desired.service, state.backend.address));
+            let backend = address.and_then(|address| backends.get(&address));
+            *slot = backend.and_then(|backend| u16::try_from(*backend).ok()).unwrap_or(0);
+        }
+        slots
+    }
+
+    /// Ends older tables whose time is over; says whether there were any.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let mut ended = false;
+        for entry in self.entries.values_mut() {
+            if entry.generations.handle_timeout(now) {
+                ended = true;
+                self.freed_backends.extend(entry.retire());
+            }
+        }
+        ended
+    }
+
+    /// The services that have flows that were noted one by one; those of the others need not be looked for. Says
+    /// whether that changes anything.
+    pub(crate) fn handle_flows(&mut self, services: &BTreeSet<u32>) -> bool {
+        let mut changed = false;
+        for entry in self.entries.values_mut() {
+            let pinned = services.contains(&entry.index) || !entry.generations.is_settled();
+            changed |= entry.pinned != pinned;
+            entry.pinned = pinned;
+        }
+        changed
+    }
+
+    /// What the kernel is to hold now.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        for entry in self.entries.values() {
+            entry.add_to(&mut wanted);
+        }
+        wanted
+    }
+}
+
+const TOO_MANY_SERVICES: &str =
+    "the forwarding plane has no room for more services (1024); write `mode: proxy`";
+const TOO_MANY_BACKENDS: &str =
+    "the forwarding plane has no room for more backends (8191 of all services together); write `mode: proxy`";
+
+/// Whether flows of the one are flows of the other.
+fn is_same(new: &ServiceDesired, old: &ServiceDesired) -> bool {
+    new.service.protocol == old.service.protocol && new.service.mode == old.service.mode
+}
+
+/// What a backend is known by. In mode dsr packets keep their port, whatever is written.
+fn key(service: &Service, address: BackendAddress) -> BackendAddress {
+    match service.mode.forwarding() {
+        Some(Forwarding::Dsr) => BackendAddress { port: None, ..address },
+        Some(Forwarding::Nat) | None => address,
+    }
+}
+
+/// The protocol as the programs know it.
+pub(crate) fn transport(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+    }
+}
+
+/// Every address and port of a service.
+fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> {
+    service.vips.iter().flat_map(|vip| service.ports.iter().map(|port| SocketAddr::new(*vip, port)))
+}
+
+impl Entry {
+    /// Forgets backends that are no longer configured and have no place in a table; gives their indexes.
+    fn retire(&mut self) -> Vec<u32> {
+        let configured: BTreeSet<BackendAddress> = self
+            .desired
+            .backends
+            .iter()
+            .map(|state| key(&self.desired.service, state.backend.address))
+            .collect();
+        let tables = [self.generations.current(), self.generations.previous()];
+        let used: BTreeSet<u16> = tables.iter().flat_map(|table| table.0.iter().copied()).collect();
+        let mut gone = Vec::new();
+        let settled = self.generations.is_settled();
+        self.backends.retain(|address, index| {
+            let in_use = u16::try_from(*index).is_ok_and(|index| used.contains(&index));
+            let stays = configured.contains(address) || in_use || !settled;
+            if !stays {
+                gone.push(*index);
+            }
+            stays
+        });
+        gone
+    }
+
+    fn forwarding(&self) -> Forwarding {
+        self.desired.service.mode.forwarding().unwrap_or(Forwarding::Nat)
+    }
+
+    /// The index of a configured backend.
+    pub(crate) fn index_of(&self, state: &BackendState) -> Option<u32> {
+        self.backends.get(&key(&self.desired.service, state.backend.address)).copied()
+    }
+
+    /// Whether flows may go to a backend. One that is no longer configured keeps those that it has.
+    fn is_up(&self, state: Option<&BackendState>) -> bool {
+        state.is_none_or(|state| match (state.usage, self.desired.service.on_down) {
+            (BackendUse::Live | BackendUse::Draining, _) | (BackendUse::Down, OnDown::Drain) => true,
+            (BackendUse::Down, OnDown::Reset { .. }) => false,
+        })
+    }
+
+    fn add_to(&self, wanted: &mut Wanted) {
+        let service = &self.desired.service;
+        let transport = transport(service.protocol);
+        let forwarding = self.forwarding();
+        let mode = match forwarding {
+            Forwarding::Nat => ServiceMode::Nat,
+            Forwarding::Dsr => ServiceMode::Dsr,
+        };
+        let by_client = service.balance == fulcrum_config::Balance::Source;
+        wanted.services.insert(self.index, layout::Service::new(mode, by_client, self.pinned));
+        let tables = (Arc::clone(self.generations.current()), Arc::clone(self.generations.previous()));
+        wanted.tables.insert(self.index, tables);
+        let states: BTreeMap<BackendAddress, &BackendState> =
+            self.desired.backends.iter().map(|state| (key(service, state.backend.address), state)).collect();
+        for (address, index) in &self.backends {
+            let state = states.get(address).copied();
+            let port = address.port.unwrap_or(0);
+            let backend = WantedBackend { ip: address.ip, port, up: self.is_up(state), forwarding };
+            wanted.backends.insert(*index, backend);
+            if forwarding == Forwarding::Nat {
+                self.add_replies(wanted, *address, *index);
+            }
+        }
+        for address in addresses(service) {
+            wanted.endpoints.insert(Endpoint::new(address, transport), self.index);
+            let mark = Endpoint::new(SocketAddr::new(address.ip(), 0), transport);
+            wanted.endpoints.entry(mark).or_insert(NO_SERVICE);
+        }
+    }
+
+    fn add_replies(&self, wanted: &mut Wanted, backend: BackendAddress, index: u32) {
+        let transport = transport(self.desired.service.protocol);
+        for vip in addresses(&self.desired.service) {
+            let endpoint = Endpoint::new(backend.socket(vip.port()), transport);
+            wanted.replies.insert(endpoint, Reply::new(vip, self.index, index));
+        }
+        let mark = Endpoint::new(SocketAddr::new(backend.ip, 0), transport);
+        wanted.replies.entry(mark).or_insert_with(Reply::mark);
+    }
+}

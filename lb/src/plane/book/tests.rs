@@ -1,0 +1,227 @@
+use super::*;
+use fulcrum_config::{Backend, BackendName, Balance, GroupName, Mode, PortRange};
+
+/// Nothing, or what another book had the kernel hold.
+#[derive(Default)]
+struct Kernel(Wanted);
+
+impl Earlier for Kernel {
+    fn service_at(&self, endpoint: &Endpoint) -> Option<u32> {
+        self.0.endpoints.get(endpoint).copied()
+    }
+    fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
+        self.0.tables.get(&service).map(|(current, previous)| (**current, **previous))
+    }
+    fn backend(&self, index: u32) -> Option<BackendAddress> {
+        let backend = self.0.backends.get(&index)?;
+        Some(BackendAddress { ip: backend.ip, port: Some(backend.port).filter(|port| *port != 0) })
+    }
+}
+
+fn address(number: u8) -> BackendAddress {
+    BackendAddress { ip: [10, 1, 0, number].into(), port: Some(8080) }
+}
+
+fn service(name: &str, vip: &str, backends: &[(u8, BackendUse)]) -> Arc<ServiceDesired> {
+    let states: Vec<BackendState> = backends
+        .iter()
+        .map(|(number, usage)| BackendState {
+            backend: Arc::new(Backend::new(BackendName::new(&format!("b{number}")), address(*number))),
+            usage: *usage,
+            weight: 100,
+        })
+        .collect();
+    let made = Service::new(ServiceName::new(name), GroupName::new("g"), vec![vip.parse().unwrap()], 80);
+    let service = Service {
+        mode: Mode::Nat,
+        backends: states.iter().map(|state| Arc::clone(&state.backend)).collect(),
+        ..made
+    };
+    Arc::new(ServiceDesired { service: Arc::new(service), up: true, protected: false, backends: states })
+}
+
+fn changed(service: &ServiceDesired, change: impl FnOnce(&mut Service)) -> Arc<ServiceDesired> {
+    let mut changed = service.clone();
+    change(Arc::make_mut(&mut changed.service));
+    Arc::new(changed)
+}
+
+fn desired(services: &[Arc<ServiceDesired>]) -> Desired {
+    let named = services.iter().map(|service| (service.service.name.clone(), Arc::clone(service)));
+    Desired { services: named.collect(), ..Desired::default() }
+}
+
+#[allow(clippy::disallowed_methods, reason = "any moment will do")]
+fn begun() -> Instant {
+    Instant::now()
+}
+
+fn apply(book: &mut Book, services: &[Arc<ServiceDesired>], now: Instant) -> Wanted {
+    let errors = book.apply(&desired(services), &Kernel::default(), now);
+    assert!(errors.is_empty(), "{errors:?}");
+    book.wanted()
+}
+
+fn used(slots: &Slots) -> BTreeSet<u16> {
+    slots.0.iter().copied().collect()
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    Endpoint::new(text.parse().unwrap(), Transport::Tcp)
+}
+
+const LIVE: BackendUse = BackendUse::Live;
+
+#[test]
+fn a_service_gets_its_addresses_backends_and_tables() {
+    let mut book = Book::default();
+    let service = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let wanted = apply(&mut book, std::slice::from_ref(&service), begun());
+    assert_eq!(wanted.endpoints.get(&endpoint("10.0.0.100:80")), Some(&0));
+    assert_eq!(wanted.endpoints.get(&endpoint("10.0.0.100:0")), Some(&NO_SERVICE));
+    assert_eq!(wanted.backends.len(), 2);
+    assert_eq!(wanted.replies.len(), 4, "each backend's port, and its address");
+    let (current, previous) = &wanted.tables[&0];
+    assert_eq!((used(current), current), (BTreeSet::from([1, 2]), previous));
+    let ports = changed(&service, |service| service.ports = PortRange { first: 80, last: 89 });
+    assert_eq!(apply(&mut book, &[ports], begun()).endpoints.len(), 11);
+    let dsr = changed(&service, |service| service.mode = Mode::Dsr);
+    let wanted = apply(&mut Book::default(), &[dsr], begun());
+    assert!(wanted.replies.is_empty() && wanted.backends.values().all(|backend| backend.port == 0));
+    assert_eq!(apply(&mut book, &[], begun()), Wanted::default());
+}
+
+#[test]
+fn two_books_choose_alike_whatever_came_before() {
+    let mut one = Book::default();
+    let mut other = Book::default();
+    let web = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE), (3, LIVE)]);
+    apply(&mut other, &[service("first", "10.0.0.99", &[(9, LIVE)])], begun());
+    let one = apply(&mut one, std::slice::from_ref(&web), begun());
+    let other = apply(&mut other, &[service("first", "10.0.0.99", &[(9, LIVE)]), web], begun());
+    let chosen = |wanted: &Wanted| -> Vec<IpAddr> {
+        let index = wanted.endpoints[&endpoint("10.0.0.100:80")];
+        let (current, _) = &wanted.tables[&index];
+        current.0.iter().map(|backend| wanted.backends[&u32::from(*backend)].ip).collect()
+    };
+    assert_ne!(one.endpoints, other.endpoints, "the indexes differ");
+    assert_eq!(chosen(&one), chosen(&other));
+}
+
+#[test]
+fn a_backend_that_goes_down_leaves_the_new_table_and_stays_in_the_old_one() {
+    let mut book = Book::default();
+    let start = begun();
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
+    let down = service("web", "10.0.0.100", &[(1, BackendUse::Down), (2, LIVE)]);
+    let wanted = apply(&mut book, std::slice::from_ref(&down), start);
+    let (current, previous) = &wanted.tables[&0];
+    assert_eq!((used(current), used(previous)), (BTreeSet::from([2]), BTreeSet::from([1, 2])));
+    assert!(!wanted.backends[&1].up && wanted.backends[&2].up);
+    assert_eq!(wanted.services[&0], layout::Service::new(ServiceMode::Nat, false, true));
+    // Who only drains keeps what it has; so does one whose service says that its connections go on.
+    let draining = service("web", "10.0.0.100", &[(1, BackendUse::Draining), (2, LIVE)]);
+    let wanted = apply(&mut book, &[draining], start);
+    assert!(wanted.backends[&1].up && used(&wanted.tables[&0].0) == BTreeSet::from([2]));
+    let kept = changed(&down, |service| service.on_down = OnDown::Drain);
+    assert!(apply(&mut book, &[kept], start).backends[&1].up);
+}
+
+#[test]
+fn a_service_without_enough_backends_takes_no_new_flows_but_keeps_those_it_has() {
+    let mut book = Book::default();
+    let up = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    apply(&mut book, std::slice::from_ref(&up), begun());
+    let down = Arc::new(ServiceDesired { up: false, ..(*up).clone() });
+    let wanted = apply(&mut book, &[down], begun());
+    let (current, previous) = &wanted.tables[&0];
+    assert_eq!((used(current), used(previous)), (BTreeSet::from([0]), BTreeSet::from([1, 2])));
+}
+
+#[test]
+fn a_backend_that_is_removed_keeps_its_place_as_long_as_flows_may_point_there() {
+    let mut book = Book::default();
+    let start = begun();
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
+    let wanted = apply(&mut book, &[service("web", "10.0.0.100", &[(2, LIVE), (3, LIVE)])], start);
+    assert!(wanted.backends[&1].up && wanted.backends.len() == 3);
+    assert!(book.freed_backends.is_empty());
+    assert!(!book.handle_timeout(start + TCP_HOLD - Duration::from_secs(1)));
+    assert!(book.handle_timeout(start + TCP_HOLD));
+    assert_eq!(book.freed_backends, BTreeSet::from([1]));
+    assert_eq!(book.wanted().backends.keys().copied().collect::<Vec<_>>(), [2, 3]);
+    // Not given to others before the kernel has forgotten the flows.
+    let wanted = apply(&mut book, &[service("web", "10.0.0.100", &[(2, LIVE), (3, LIVE), (4, LIVE)])], start);
+    assert!(wanted.backends.contains_key(&4) && !wanted.backends.contains_key(&1));
+    book.freed_backends.clear();
+    let backends = [(2, LIVE), (3, LIVE), (4, LIVE), (5, LIVE)];
+    let wanted = apply(&mut book, &[service("web", "10.0.0.100", &backends)], start);
+    assert_eq!(wanted.backends[&1].ip, address(5).ip);
+}
+
+#[test]
+fn flows_are_looked_for_while_there_may_be_some() {
+    let mut book = Book::default();
+    let start = begun();
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE)])], start);
+    assert!(!book.handle_flows(&BTreeSet::new()));
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
+    assert!(!book.handle_flows(&BTreeSet::new()), "the tables differ");
+    book.handle_timeout(start + TCP_HOLD);
+    assert!(!book.handle_flows(&BTreeSet::from([0])), "there are some");
+    assert!(book.handle_flows(&BTreeSet::new()));
+    assert_eq!(book.wanted().services[&0], layout::Service::new(ServiceMode::Nat, false, false));
+}
+
+#[test]
+fn the_next_life_finds_the_indexes_again() {
+    let mut book = Book::default();
+    let start = begun();
+    let first = service("first", "10.0.0.99", &[(9, LIVE)]);
+    apply(&mut book, &[first, service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
+    let web = service("web", "10.0.0.100", &[(1, BackendUse::Down), (2, LIVE)]);
+    let before = apply(&mut book, std::slice::from_ref(&web), start);
+    let kernel = Kernel(before);
+    let mut next = Book::default();
+    assert!(next.apply(&desired(std::slice::from_ref(&web)), &kernel, start).is_empty());
+    assert_eq!(next.wanted(), kernel.0);
+    // What changed while nobody looked is a change like any other.
+    let mut next = Book::default();
+    let more = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE), (3, LIVE)]);
+    assert!(next.apply(&desired(&[more]), &kernel, start).is_empty());
+    let wanted = next.wanted();
+    assert_eq!(wanted.tables[&1].1, kernel.0.tables[&1].1);
+    assert_eq!(wanted.backends.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn there_is_room_for_so_many_and_no_more() {
+    let mut book = Book::default();
+    let many = |name: &str, vip: &str, count: u16| {
+        let mut service = (*service(name, vip, &[])).clone();
+        service.backends = (0..count)
+            .map(|number| {
+                let ip = IpAddr::from((u32::from_be_bytes([10, 2, 0, 0]) + u32::from(number)).to_be_bytes());
+                let address = BackendAddress { ip, port: None };
+                let backend = Arc::new(Backend::new(BackendName::new(&format!("b{number}")), address));
+                BackendState { backend, usage: LIVE, weight: 100 }
+            })
+            .collect();
+        Arc::new(service)
+    };
+    let services = [many("a", "10.0.0.1", 8000), many("b", "10.0.0.2", 192)];
+    let errors = book.apply(&desired(&services), &Kernel::default(), begun());
+    assert!(errors.keys().map(ServiceName::as_str).eq(["b"]), "{errors:?}");
+    assert_eq!(book.wanted().services.len(), 1);
+    book.freed_backends.clear();
+    let services = [many("a", "10.0.0.1", 8000), many("b", "10.0.0.2", 191)];
+    assert!(book.apply(&desired(&services), &Kernel::default(), begun()).is_empty());
+}
+
+#[test]
+fn by_source_only_the_client_counts() {
+    let service = service("web", "10.0.0.100", &[(1, LIVE)]);
+    let by_source = changed(&service, |service| service.balance = Balance::Source);
+    let wanted = apply(&mut Book::default(), &[by_source], begun());
+    assert_eq!(wanted.services[&0], layout::Service::new(ServiceMode::Nat, true, false));
+}

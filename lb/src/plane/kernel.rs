@@ -1,0 +1,366 @@
+//! What the kernel was told, and telling it what is different now.
+
+use super::book::{Book, Earlier, Wanted, WantedBackend};
+use super::routes::{Routes, Way};
+use crate::PlaneObserved;
+use crate::balance::Seed;
+use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
+use fulcrum_ebpf::plane::layout::{Backend, Counters, Endpoint, MAX_FLOWS, Reply, Service, Settings, Slots};
+use fulcrum_ebpf::{Attachment, KernelError, Mode, Plane};
+use rustix::net::netdevice::{index_to_name, name_to_index};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// With more flows than this noted, no more are: they go where their slot says.
+const FULL: u32 = MAX_FLOWS / 10 * 9;
+/// A flow that was closed is kept for its last packets.
+const CLOSED: Duration = Duration::from_secs(60);
+
+/// The plane in the kernel, and what it was told.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    plane: Plane,
+    routes: Routes,
+    seed: Seed,
+    told: Told,
+    interfaces: BTreeMap<u32, (String, Attachment)>,
+    noted_flows: u64,
+    errors: BTreeMap<ServiceName, Vec<String>>,
+    /// Whether what an earlier life left at other interfaces was looked for.
+    swept: bool,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    services: BTreeMap<u32, Service>,
+    backends: BTreeMap<u32, Backend>,
+    tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
+    endpoints: BTreeMap<Endpoint, u32>,
+    replies: BTreeMap<Endpoint, Reply>,
+    settings: Option<Settings>,
+}
+
+impl Earlier for Kernel {
+    fn service_at(&self, endpoint: &Endpoint) -> Option<u32> {
+        self.told.endpoints.get(endpoint).copied()
+    }
+    fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
+        self.plane.tables(service)
+    }
+    fn backend(&self, index: u32) -> Option<BackendAddress> {
+        let (ip, port) = self.plane.backend(index)?.address();
+        let is_one = !ip.is_unspecified();
+        is_one.then_some(BackendAddress { ip, port: Some(port).filter(|port| *port != 0) })
+    }
+}
+
+impl Kernel {
+    /// Loads it, with the tables of an earlier life if there are any.
+    pub(crate) fn load(mode: Mode, seed: Seed) -> Result<Self, String> {
+        let said = |error: &dyn std::fmt::Display| {
+            format!("the kernel does not forward: {error}; as long as it doesn't, write `mode: proxy`")
+        };
+        let plane = Plane::load(mode).map_err(|error| said(&error))?;
+        let routes = Routes::open().map_err(|error| said(&error))?;
+        let told = Told {
+            endpoints: plane.endpoints().collect(),
+            replies: plane.replies().collect(),
+            ..Told::default()
+        };
+        Ok(Self {
+            plane,
+            routes,
+            seed,
+            told,
+            interfaces: BTreeMap::new(),
+            noted_flows: 0,
+            errors: BTreeMap::new(),
+            swept: false,
+        })
+    }
+
+    /// Tells the kernel what is different, in an order in which no packet finds half of it.
+    pub(crate) fn tell(
+        &mut self,
+        book: &mut Book,
+        wanted: &Wanted,
+        clients: &BTreeSet<InterfaceName>,
+    ) -> Result<(), String> {
+        let ways = self.ways(wanted);
+        self.errors = errors(book, &ways);
+        self.attach(wanted, &ways, clients)?;
+        self.tell_tables(wanted, &ways).map_err(|error| error.to_string())?;
+        let freed = std::mem::take(&mut book.freed_backends);
+        self.forget(&freed).map_err(|error| error.to_string())
+    }
+
+    /// How each backend is reached now.
+    fn ways(&mut self, wanted: &Wanted) -> BTreeMap<IpAddr, Way> {
+        let addresses: BTreeSet<IpAddr> = wanted.backends.values().map(|backend| backend.ip).collect();
+        addresses
+            .into_iter()
+            .map(|address| (address, self.routes.way_to(address).unwrap_or(Way::None)))
+            .collect()
+    }
+
+    /// Where clients are and, for their replies, where backends are.
+    fn attach(
+        &mut self,
+        wanted: &Wanted,
+        ways: &BTreeMap<IpAddr, Way>,
+        clients: &BTreeSet<InterfaceName>,
+    ) -> Result<(), String> {
+        let mut indexes: BTreeSet<u32> = wanted
+            .backends
+            .values()
+            .filter(|backend| backend.forwarding == Forwarding::Nat)
+            .filter_map(|backend| ways.get(&backend.ip))
+            .filter_map(|way| if let Way::Hop(hop) = way { Some(hop.interface) } else { None })
+            .collect();
+        let outside = clients.iter().filter_map(|name| index_of(name.as_str()));
+        indexes.extend(outside);
+        let mut failed = Ok(());
+        for index in &indexes {
+            let Some(name) = name_of(*index) else { continue };
+            match self.plane.attach(&name, *index) {
+                Ok(attachment) => {
+                    if self.interfaces.insert(*index, (name.clone(), attachment)).is_none() {
+                        tracing::info!("the forwarding plane stands at {name} ({attachment})");
+                    }
+                }
+                Err(error) => failed = Err(error.to_string()),
+            }
+        }
+        let others = if self.swept { Vec::new() } else { other_interfaces(&indexes) };
+        self.swept = true;
+        if !others.is_empty() || self.interfaces.keys().any(|index| !indexes.contains(index)) {
+            self.plane.retain(|index| indexes.contains(&index), &others);
+            self.interfaces.retain(|index, _| indexes.contains(index));
+        }
+        failed
+    }
+
+    fn tell_tables(&mut self, wanted: &Wanted, ways: &BTreeMap<IpAddr, Way>) -> Result<(), KernelError> {
+        let full = self.noted_flows > u64::from(FULL);
+        let settings = Settings::new(self.seed.0, !wanted.replies.is_empty(), full);
+        if self.told.settings != Some(settings) {
+            self.plane.set_settings(settings)?;
+            self.told.settings = Some(settings);
+        }
+        // Backends come before the tables that name them, and are down only when none does.
+        self.tell_backends(wanted, ways, |backend| backend.up)?;
+        for (index, service) in &wanted.services {
+            let before = self.told.services.get(index);
+            if before.is_none() && !self.told.endpoints.values().any(|known| known == index) {
+                self.plane.clear_service_counters(*index)?;
+            }
+            if before != Some(service) {
+                self.plane.set_service(*index, *service)?;
+                self.told.services.insert(*index, *service);
+            }
+        }
+        for (index, tables) in &wanted.tables {
+            let told = self.told.tables.get(index);
+            if told.is_none_or(|told| told.1 != tables.1) {
+                self.plane.set_previous(*index, &tables.1)?;
+            }
+            if told.is_none_or(|told| told.0 != tables.0) {
+                self.plane.set_current(*index, &tables.0)?;
+            }
+            self.told.tables.insert(*index, tables.clone());
+        }
+        self.tell_backends(wanted, ways, |backend| !backend.up)?;
+        self.tell_endpoints(wanted)?;
+        self.told.services.retain(|index, _| wanted.services.contains_key(index));
+        self.told.tables.retain(|index, _| wanted.tables.contains_key(index));
+        Ok(())
+    }
+
+    fn tell_backends(
+        &mut self,
+        wanted: &Wanted,
+        ways: &BTreeMap<IpAddr, Way>,
+        which: impl Fn(&WantedBackend) -> bool,
+    ) -> Result<(), KernelError> {
+        for (index, backend) in wanted.backends.iter().filter(|(_, backend)| which(backend)) {
+            let hop = match ways.get(&backend.ip) {
+                Some(Way::Hop(hop)) => Some(*hop),
+                Some(Way::Local | Way::None) | None => None,
+            };
+            let told = Backend::new(backend.ip, backend.port, backend.up, hop);
+            let before = self.told.backends.insert(*index, told);
+            if before == Some(told) {
+                continue;
+            }
+            if before.is_none()
+                && self.plane.backend(*index).map(|known| known.address()) != Some(told.address())
+            {
+                self.plane.clear_backend_counters(*index)?;
+            }
+            self.plane.set_backend(*index, told)?;
+        }
+        Ok(())
+    }
+
+    fn tell_endpoints(&mut self, wanted: &Wanted) -> Result<(), KernelError> {
+        for (endpoint, reply) in &wanted.replies {
+            if self.told.replies.get(endpoint) != Some(reply) {
+                self.plane.set_reply(*endpoint, *reply)?;
+            }
+        }
+        for (endpoint, service) in &wanted.endpoints {
+            if self.told.endpoints.get(endpoint) != Some(service) {
+                self.plane.set_endpoint(*endpoint, *service)?;
+            }
+        }
+        for endpoint in self.told.endpoints.keys().filter(|endpoint| !wanted.endpoints.contains_key(endpoint))
+        {
+            self.plane.remove_endpoint(endpoint)?;
+        }
+        for endpoint in self.told.replies.keys().filter(|endpoint| !wanted.replies.contains_key(endpoint)) {
+            self.plane.remove_reply(endpoint)?;
+        }
+        self.told.endpoints.clone_from(&wanted.endpoints);
+        self.told.replies.clone_from(&wanted.replies);
+        Ok(())
+    }
+
+    /// Backends whose indexes others may take: no flow may still point there.
+    fn forget(&mut self, freed: &BTreeSet<u32>) -> Result<(), KernelError> {
+        if freed.is_empty() {
+            return Ok(());
+        }
+        let flows: Vec<_> = self.plane.flows().filter(|(_, pin)| freed.contains(&pin.backend)).collect();
+        for (flow, _) in flows {
+            self.plane.remove_flow(&flow);
+        }
+        for index in freed {
+            self.plane.set_backend(*index, Backend::NONE)?;
+            self.told.backends.remove(index);
+        }
+        Ok(())
+    }
+
+    /// Forgets noted flows that ended or fell silent; gives the services that have others.
+    pub(crate) fn sift(&mut self, book: &Book, hold: impl Fn(Protocol) -> Duration) -> BTreeSet<u32> {
+        if !book.entries().any(|(_, entry)| entry.pinned) {
+            self.noted_flows = 0;
+            return BTreeSet::new();
+        }
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        let mut kept = BTreeSet::new();
+        let mut ended = Vec::new();
+        let mut count: u64 = 0;
+        for (flow, pin) in self.plane.flows() {
+            let protocol = if flow.is_tcp() { Protocol::Tcp } else { Protocol::Udp };
+            let silent = now.saturating_sub(Duration::from_nanos(pin.seen));
+            let patience = if pin.closed != 0 { CLOSED } else { hold(protocol) };
+            match self.told.endpoints.get(&flow.endpoint()) {
+                Some(service) if silent <= patience => {
+                    kept.insert(*service);
+                    count = count.saturating_add(1);
+                }
+                Some(_) | None => ended.push(flow),
+            }
+        }
+        for flow in ended {
+            self.plane.remove_flow(&flow);
+        }
+        self.noted_flows = count;
+        kept
+    }
+
+    pub(crate) fn service_counters(&self, index: u32) -> Counters {
+        self.plane.service_counters(index)
+    }
+
+    pub(crate) fn backend_counters(&self, index: u32) -> Counters {
+        self.plane.backend_counters(index)
+    }
+
+    /// What of a service can't be done.
+    pub(crate) fn errors_of(&self, name: &ServiceName) -> &[String] {
+        self.errors.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn observed(&self) -> PlaneObserved {
+        let interfaces = self.interfaces.values();
+        PlaneObserved {
+            interfaces: interfaces.map(|(name, attachment)| (name.clone(), attachment.to_string())).collect(),
+            not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
+            noted_flows: self.noted_flows,
+        }
+    }
+
+    pub(crate) fn stop(self) {
+        self.plane.stop();
+    }
+}
+
+/// Which backends can't be reached in the way that is asked, and what to do.
+fn errors(book: &Book, ways: &BTreeMap<IpAddr, Way>) -> BTreeMap<ServiceName, Vec<String>> {
+    let mut errors: BTreeMap<ServiceName, Vec<String>> = BTreeMap::new();
+    for (name, entry) in book.entries() {
+        let forwarding = entry.desired.service.mode.forwarding();
+        let mut said = BTreeSet::new();
+        for state in &entry.desired.backends {
+            let ip = state.backend.address.ip;
+            let problem = match (ways.get(&ip), forwarding) {
+                (Some(Way::Local), _) => Some(format!(
+                    "backend {} is this node itself, to which nothing can be forwarded: write `mode: proxy`",
+                    state.backend.name
+                )),
+                (Some(Way::Hop(hop)), Some(Forwarding::Dsr)) if hop.address != ip => Some(format!(
+                    "backend {} is behind the router {}: in mode dsr it must be on a link of this node; write `mode: nat` or \
+                     `mode: proxy`",
+                    state.backend.name, hop.address
+                )),
+                (Some(Way::Hop(hop)), Some(Forwarding::Nat)) => not_forwarding(hop.interface, ip),
+                _ => None,
+            };
+            said.extend(problem);
+        }
+        if !said.is_empty() {
+            errors.insert(name.clone(), said.into_iter().collect());
+        }
+    }
+    errors
+}
+
+/// Whether the kernel would not forward what comes in by the interface: then it does not say where clients are.
+fn not_forwarding(index: u32, address: IpAddr) -> Option<String> {
+    let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+    let name = name_of(index)?;
+    let path = format!("/proc/sys/net/{family}/conf/{name}/forwarding");
+    let value = fs::read_to_string(path).ok()?;
+    (value.trim() == "0").then(|| {
+        let all = if address.is_ipv4() { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
+        format!("forwarding is off at {name}, so replies of backends can't reach clients: set {all}=1")
+    })
+}
+
+fn index_of(name: &str) -> Option<u32> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    name_to_index(socket.ok()?, name).ok()
+}
+
+fn name_of(index: u32) -> Option<String> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    index_to_name(socket.ok()?, index).ok()
+}
+
+/// All but these, by name: an earlier life may have used them.
+fn other_interfaces(but: &BTreeSet<u32>) -> Vec<String> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned());
+    names.filter(|name| index_of(name).is_some_and(|index| !but.contains(&index))).collect()
+}
+
+/// Removes what an earlier life has left.
+pub(crate) fn remove_left() {
+    Plane::remove_left(&other_interfaces(&BTreeSet::new()));
+}
