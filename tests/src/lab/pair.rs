@@ -119,6 +119,8 @@ pub struct Plan {
     pub vips: Vec<IpAddr>,
     /// Further addresses of the group, which no service has: gateways.
     pub gateways: Vec<IpAddr>,
+    /// Whether the web servers are reached by IPv6.
+    pub ipv6_backends: bool,
     /// The VRID.
     pub vrid: u8,
     /// Time between adverts.
@@ -161,6 +163,7 @@ impl Default for Plan {
             web: Vec::new(),
             vips: vec![ipv4(100)],
             gateways: Vec::new(),
+            ipv6_backends: false,
             vrid: 51,
             advert_milliseconds: 100,
             group: Vec::new(),
@@ -238,7 +241,8 @@ impl Plan {
         self.service.iter().for_each(|line| writeln!(text, "    {line}").unwrap_or_default());
         text.push_str("    backends:\n");
         for web in &self.web {
-            writeln!(text, "      - {{name: {}, address: {}, port: 80}}", web.name(), web.ipv4()).ok();
+            let address = if self.ipv6_backends { web.ipv6() } else { web.ipv4() };
+            writeln!(text, "      - {{name: {}, address: \"{address}\", port: 80}}", web.name()).ok();
         }
         self.services.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
         writeln!(text, "peer:\n  key: {}", Self::key_of(node).display()).ok();

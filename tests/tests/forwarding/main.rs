@@ -1,0 +1,8 @@
+//! The forwarding plane: packets go on, whoever forwards them.
+#![allow(unreachable_pub, reason = "a test")]
+
+mod backends;
+mod datagrams;
+mod faults;
+mod life;
+mod scene;
