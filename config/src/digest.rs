@@ -9,9 +9,9 @@ use std::hash::Hasher;
 mod tests;
 
 /// Sections that are each node's own.
-const OWN: [&str; 2] = ["node", "admin"];
+pub(crate) const OWN: [&str; 2] = ["node", "admin"];
 /// What is each node's own of `peer`.
-const OWN_OF_PEER: &str = "key";
+pub(crate) const OWN_OF_PEER: &str = "key";
 
 /// The digest of everything in `document` but what is each node's own.
 pub(crate) fn shared(document: &Document) -> SharedDigest {
@@ -39,6 +39,14 @@ pub(crate) fn shared(document: &Document) -> SharedDigest {
         value(&mut hasher, document, section);
     }
     SharedDigest(hasher.finish128().as_u128())
+}
+
+/// What stands for the text of a file, to see whether it was edited. It is no protection against anybody.
+#[must_use]
+pub fn digest_of_text(text: &str) -> String {
+    let mut hasher = SipHasher24::new();
+    hasher.write(text.as_bytes());
+    format!("{:032x}", hasher.finish128().as_u128())
 }
 
 /// As deep as the document, which is bounded.

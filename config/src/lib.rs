@@ -6,6 +6,7 @@
 //! The way of a file: `document` (text to a tree with positions), `file` (one table for each section, read by
 //! `table` and `scalar`), `resolve` (names, addresses and timings that fit together), [`Config`].
 
+mod adopt;
 mod diagnostic;
 mod difference;
 mod digest;
@@ -20,7 +21,9 @@ mod resolve;
 mod scalar;
 mod table;
 
+pub use adopt::adopt;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 pub use difference::{Change, difference};
+pub use digest::digest_of_text;
 pub use model::*;
 pub use parse::{Parsed, load, parse, read, schema};

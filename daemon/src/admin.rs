@@ -17,5 +17,5 @@ use caller::{Caller, Role};
 pub(crate) async fn reload_by_signal(node: &Node) {
     let caller = Caller { role: Role::Operator, who: "SIGHUP".to_owned() };
     // The outcome is in the log and the status.
-    let _ = api::reload_as(node, &caller, false).await;
+    let _ = api::reload_as(node, &caller, crate::node::How::default()).await;
 }

@@ -51,8 +51,11 @@ Examples:
   fulcrum check && fulcrum reload
   systemctl reload fulcrum
 
-Prints the difference that was applied, and how long that took. If the file is refused, the running configuration stays, the mistakes
-are printed and the exit code is 1.")]
+The peers whose links are up are asked first: it is applied on all of them or on none; their own files are left alone. A
+peer that can't be reached catches up when it can.
+
+Prints the difference that was applied, and how long that took. If the file is refused, here or by a peer, the running
+configuration stays, the mistakes are printed and the exit code is 1.")]
     Reload(ReloadOptions),
 
     /// Checks a configuration file without applying it.
@@ -86,9 +89,9 @@ Examples:
   fulcrum peer-key /etc/fulcrum/peer.key.new
 
 The file is of mode 0600 and never leaves the node; the pin is public. To replace a key without an outage:
-  1. make the new one as above, write its pin beside the old one in the files of all nodes, reload each
+  1. make the new one as above, write its pin beside the old one in the files of all nodes, reload
   2. mv /etc/fulcrum/peer.key.new /etc/fulcrum/peer.key && fulcrum reload
-  3. take the old pin out of the files of all nodes, reload each")]
+  3. take the old pin out of the files of all nodes, reload")]
     PeerKey {
         /// The file.
         #[arg(value_name = "FILE", default_value = fulcrum_config::PeerLink::KEY)]
@@ -148,6 +151,10 @@ pub(crate) struct ReloadOptions {
     /// Apply it even if it takes a group, address or service from the control plane.
     #[arg(long)]
     pub(crate) remove_control_plane: bool,
+
+    /// Apply it on this node alone, although its peers could be asked.
+    #[arg(long)]
+    pub(crate) local: bool,
 
     /// Print the answer as JSON, for programs.
     #[arg(long)]

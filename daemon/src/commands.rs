@@ -65,8 +65,10 @@ fn refused(refusal: &Refusal) -> Failure {
 
 fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
-    let path = if options.remove_control_plane { "/v1/reload?remove-control-plane" } else { "/v1/reload" };
-    match client.ask::<Reloaded>(Method::POST, path)? {
+    let words = [(options.remove_control_plane, "remove-control-plane"), (options.local, "local")];
+    let words: Vec<&str> = words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word).collect();
+    let query = if words.is_empty() { String::new() } else { format!("?{}", words.join("&")) };
+    match client.ask::<Reloaded>(Method::POST, &format!("/v1/reload{query}"))? {
         Reply::Done(reloaded) if options.json => match serde_json::to_string_pretty(&reloaded) {
             Ok(answer) => print(&format!("{answer}\n")),
             Err(error) => Err(Failure::Refused(format!("the answer can't be shown: {error}"))),

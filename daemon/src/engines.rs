@@ -27,7 +27,7 @@ pub(crate) fn guard_main() -> ExitCode {
 }
 
 /// Starts the engines. The data plane comes first, so that it listens before this node leads.
-pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
+pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failure> {
     let nothing = fulcrum_lb::Desired::default();
     let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
     let (lb_desired, seen) = watch::channel(table);
@@ -49,7 +49,7 @@ pub(crate) fn start(config: &Arc<Config>) -> Result<Engines, Failure> {
     let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
 
-    let (peer_desired, seen) = watch::channel(peer_desired(config, 1, &vip.observed.borrow()));
+    let (peer_desired, seen) = watch::channel(peer_desired(config, 1, serial, &vip.observed.borrow()));
     let options = fulcrum_peer::Options { version: env!("CARGO_PKG_VERSION").to_owned() };
     let observed = fulcrum_peer::start(seen, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };

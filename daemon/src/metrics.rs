@@ -126,6 +126,11 @@ fn daemon(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         "Configurations applied since the start.",
         number(config.generation),
     )?;
+    page.value(
+        "fulcrum_config_serial",
+        "Grows with each change of what the nodes share; a node with the lower one is behind.",
+        number(config.serial),
+    )?;
     page.value("fulcrum_config_stale", "1 if the file was refused and an older one runs.", flag(stale))?;
     page.value(
         "fulcrum_config_age_seconds",

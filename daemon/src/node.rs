@@ -11,11 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+mod agree;
 mod boot;
 mod limits;
+mod share;
+mod shared;
 mod trial;
 
 pub(crate) use boot::{Boot, boot};
+pub(crate) use share::share;
+use share::{Behind, Source};
+use shared::Shared;
 
 /// How long a handover waits for the peer, at least.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -34,8 +40,21 @@ pub(crate) struct Node {
     closed: Mutex<BTreeMap<&'static str, String>>,
     /// The text that was read at start, until it has proved to work.
     unproven: Mutex<Option<String>>,
+    /// What runs, as far as peers are concerned.
+    shared: Mutex<Shared>,
+    /// What a peer runs and could not be applied here.
+    behind: Mutex<Option<Behind>>,
     /// Held through a change of the configuration: they come one after the other.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// How a reload is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct How {
+    /// Groups of class control-plane may go, or lose an address.
+    pub(crate) unprotected: bool,
+    /// The peers are not asked.
+    pub(crate) local: bool,
 }
 
 /// Which configuration runs.
@@ -58,9 +77,17 @@ impl Node {
             warnings: boot.warnings.clone(),
             refused: boot.refused.clone(),
         };
+        if let Some(text) = boot.shared.received.as_ref().map(|it| &it.text).or(boot.text.as_ref())
+            && text.len() <= fulcrum_peer::TEXT_LIMIT
+        {
+            let text = fulcrum_peer::Text { serial: boot.shared.serial, text: text.as_str().into() };
+            handle.say(|changes| changes.text = Some(Arc::new(text)));
+        }
         Self {
             handle,
             started,
+            shared: Mutex::new(boot.shared.clone()),
+            behind: Mutex::new(None),
             file,
             admin: boot.config.admin.clone(),
             state_dir: boot.config.admin.state_dir.clone(),
@@ -109,6 +136,7 @@ impl Node {
             config_state: loaded.state,
             loaded: loaded.at,
             generation: loaded.generation,
+            received_from: self.shared().received.map(|received| received.from),
             warnings: loaded.warnings,
             refused: loaded.refused,
             alarms: self.troubles(),
@@ -133,7 +161,21 @@ impl Node {
             affected: format!("whoever asks the daemon through {name}; traffic and VIPs do not need it"),
             remedy: "remove the cause that is named; it is tried again by itself".to_owned(),
         };
-        closed.iter().map(alarm).collect()
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind = behind.as_ref().map(|behind| Alarm {
+            severity: Severity::Warning,
+            what: format!(
+                "the configuration of {} (serial {}) can't be applied here, and this node stays behind: {}",
+                behind.from,
+                behind.serial,
+                behind.lines.first().map_or("", String::as_str)
+            ),
+            affected: "what changes when the leader does: services, backends or limits are others here"
+                .to_owned(),
+            remedy: "remove the cause that is named (it is tried again by itself), or change the file there"
+                .to_owned(),
+        });
+        closed.iter().map(alarm).chain(behind).collect()
     }
 
     fn take_unproven(&self) -> Option<String> {
@@ -151,11 +193,11 @@ impl Node {
         }
     }
 
-    /// Reads the file again and applies the difference. Groups of class control-plane go, or lose an address,
-    /// only if `unprotected`.
-    pub(crate) async fn reload(&self, unprotected: bool) -> Result<Reloaded, Refusal> {
+    /// Reads the file again and applies the difference, here and on every peer that can be asked, or nowhere.
+    pub(crate) async fn reload(&self, how: How) -> Result<Reloaded, Refusal> {
         let _changing = self.changing.lock().await;
-        let result = self.try_reload(unprotected).await;
+        let result = self.try_reload(how).await;
+        self.withdraw();
         if let Err(refusal) = &result {
             let mut lines = refusal.diagnostics.clone();
             if lines.is_empty() {
@@ -170,48 +212,75 @@ impl Node {
         clippy::disallowed_methods,
         reason = "status says since when and how long; nothing is decided by it"
     )]
-    async fn try_reload(&self, unprotected: bool) -> Result<Reloaded, Refusal> {
+    async fn try_reload(&self, how: How) -> Result<Reloaded, Refusal> {
         let begun = Instant::now();
         let old = self.handle.config();
-        let (text, parsed) = self.read_again(&old).await?;
+        let (source, parsed) = self.read_again(&old).await?;
         let new = Arc::new(parsed.config);
         self.possible(&old, &new)?;
-        if !unprotected {
+        if !how.unprotected {
             self.protects(&old, &new)?;
         }
         let read = begun.elapsed();
-        let revision = self.put_in_force(&old, &new).await?;
+        let agreement = self.agree(source.text(), &old, &new, how).await?;
+        let asked = begun.elapsed();
+        let before = (self.shared(), self.handle.said().text);
+        // If this process dies now, the next one runs it, and the peers that agreed catch up.
+        self.set_shared(source.shared(agreement.serial), source.text_of(agreement.serial)).await;
+        let revision = match self.put_in_force(&old, &new, agreement.serial).await {
+            Ok(revision) => revision,
+            Err(refusal) => {
+                self.set_shared(before.0, before.1).await;
+                return Err(refusal);
+            }
+        };
         trial::applied(self.handle.lb(), revision).await;
-        let applied = begun.elapsed().saturating_sub(read);
+        let applied = begun.elapsed().saturating_sub(asked);
         let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
-        self.set_loaded(|loaded| {
-            *loaded = Loaded {
-                state: ConfigState::Current,
-                at: Instant::now(),
-                generation: loaded.generation.saturating_add(1),
-                warnings: warnings.clone(),
-                refused: Vec::new(),
-            };
-        });
+        self.set_applied(warnings.clone());
         drop(self.take_unproven());
-        self.keep_text(text).await;
+        let mut peers = agreement.notes.clone();
+        peers.extend(source.received.as_ref().map(|received| {
+            format!(
+                "{} was not edited since {} sent a newer configuration, which stays in force",
+                self.file.display(),
+                received.from
+            )
+        }));
+        self.keep_text(source.runs).await;
+        self.withdraw();
+        peers.extend(self.applied_by(&agreement).await);
         Ok(Reloaded {
             changes: difference(&old, &new),
             needs_restart: self.admin != new.admin,
-            peers: self.handle.peers_behind(),
+            peers,
             warnings,
             read_ms: milliseconds(read),
             applied_ms: milliseconds(applied),
         })
     }
 
+    #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
+    fn set_applied(&self, warnings: Vec<String>) {
+        self.set_loaded(|loaded| {
+            *loaded = Loaded {
+                state: ConfigState::Current,
+                at: Instant::now(),
+                generation: loaded.generation.saturating_add(1),
+                warnings,
+                refused: Vec::new(),
+            };
+        });
+    }
+
     /// Reads the file; what did not change of it is shared with `old`.
-    async fn read_again(&self, old: &Arc<Config>) -> Result<(String, Parsed), Refusal> {
+    async fn read_again(&self, old: &Arc<Config>) -> Result<(Source, Parsed), Refusal> {
+        let shared = self.shared();
         let (file, old) = (self.file.clone(), Arc::clone(old));
         let work = move || {
-            read(&file).map(|(text, mut parsed)| {
+            Source::read(&file, &shared).map(|(source, mut parsed)| {
                 parsed.config.share(&old);
-                (text, parsed)
+                (source, parsed)
             })
         };
         tokio::task::spawn_blocking(work)
@@ -222,21 +291,42 @@ impl Node {
 
     /// Tries the listeners of `new` out, and applies it if they stand. Gives the revision by which all of its
     /// services are served.
-    async fn put_in_force(&self, old: &Config, new: &Arc<Config>) -> Result<u64, Refusal> {
+    async fn put_in_force(&self, old: &Config, new: &Arc<Config>, serial: u64) -> Result<u64, Refusal> {
+        let tried = self.try_listeners(old, new, false).await?;
+        let applied = self.handle.apply(Arc::clone(new), serial);
+        // What was tried out is served already.
+        Ok(tried.unwrap_or(applied))
+    }
+
+    /// Tries the listeners of `new` out; those of `old` stand again afterwards if one did not, or if it is a
+    /// `rehearsal`: then only services are tried that are new, so that nothing that runs is touched. Gives the revision
+    /// by which all services of `new` are served already, if they are.
+    async fn try_listeners(
+        &self,
+        old: &Config,
+        new: &Arc<Config>,
+        rehearsal: bool,
+    ) -> Result<Option<u64>, Refusal> {
         let lb = self.handle.lb();
-        let changed = trial::changed(old, new, &lb.borrow());
+        let (table, changed) = if rehearsal {
+            trial::additions(old, new)
+        } else {
+            (trial::table(old, new), trial::changed(old, new, &lb.borrow()))
+        };
         if changed.is_empty() {
-            return Ok(self.handle.apply(Arc::clone(new)));
+            return Ok(None);
         }
         // The groups and checks hear of it only when its listeners stand.
-        let table = trial::table(old, new);
         let is_whole = table.services.len() == new.services.len();
         let trial = Trial { table: Some(Arc::new(table)), services: changed.clone() };
         let revision = self.handle.try_out(Some(trial));
-        if let Err(errors) = trial::listens(lb.clone(), revision, &changed).await {
+        let listens = trial::listens(lb.clone(), revision, &changed).await;
+        if rehearsal || listens.is_err() {
             let revision = self.handle.try_out(Some(Trial { table: None, services: changed.clone() }));
             trial::settles(lb, revision, &changed).await;
             self.handle.try_out(None);
+        }
+        if let Err(errors) = listens {
             return Err(Refusal {
                 error: format!(
                     "{} can't work here: listeners did not stand; the configuration that ran before runs on",
@@ -245,9 +335,7 @@ impl Node {
                 diagnostics: errors,
             });
         }
-        let applied = self.handle.apply(Arc::clone(new));
-        // What was tried out is served already.
-        Ok(if is_whole { revision } else { applied })
+        Ok((is_whole && !rehearsal).then_some(revision))
     }
 
     /// As [`keep`], off the loop that serves signals: it waits for the disk.

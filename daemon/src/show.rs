@@ -25,6 +25,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     };
     writeln!(page, "node {}, fulcrum {}, up {}", status.node, status.version, time(status.uptime_seconds))?;
     writeln!(page, "configuration {}, loaded {} ago{state}", config.file, time(config.loaded_seconds_ago))?;
+    if let Some(from) = &config.received_from {
+        writeln!(page, "its changes from {from} are newer than the file (serial {})", config.serial)?;
+    }
     for fence in &status.fence {
         writeln!(page, "fence at {}: {}", fence.interface, fence.what)?;
     }

@@ -29,6 +29,10 @@ pub struct Asked {
     pub revision: u64,
     /// Grows with each configuration; 1 is that of the start.
     pub generation: u64,
+    /// Of what the nodes share of the configuration: grows with each change of that, here or on a peer.
+    pub serial: u64,
+    /// What to say to the peers of changes of it.
+    pub changes: fulcrum_peer::Changes,
     /// A configuration whose listeners are tried out.
     pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave.
@@ -126,12 +130,14 @@ impl Beat {
 ///
 /// # Errors
 /// The thread can't be started.
-pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError> {
+pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handle, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (asked, asked_seen) = watch::channel(Asked {
         config,
         revision: 0,
         generation: 1,
+        serial,
+        changes: fulcrum_peer::Changes::default(),
         trial: None,
         standing_down: BTreeSet::new(),
         stopping: false,
@@ -164,9 +170,10 @@ pub fn start(config: Arc<Config>, engines: Engines) -> Result<Handle, StartError
 
 impl Handle {
     /// Runs `config` from now on; a trial ends by it. Gives the revision that `lb` tells once it serves it.
-    pub fn apply(&self, config: Arc<Config>) -> u64 {
+    pub fn apply(&self, config: Arc<Config>, serial: u64) -> u64 {
         self.revise(|asked| {
             asked.config = config;
+            asked.serial = serial;
             asked.generation = asked.generation.saturating_add(1);
             asked.trial = None;
         })
@@ -199,6 +206,29 @@ impl Handle {
         });
     }
 
+    /// Says something else to the peers of changes of the configuration.
+    pub fn say(&self, change: impl FnOnce(&mut fulcrum_peer::Changes)) {
+        self.asked.send_modify(|asked| change(&mut asked.changes));
+    }
+
+    /// What is said to them at present.
+    #[must_use]
+    pub fn said(&self) -> fulcrum_peer::Changes {
+        self.asked.borrow().changes.clone()
+    }
+
+    /// The serial number of what the nodes share of the configuration.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.asked.borrow().serial
+    }
+
+    /// What is known of the peers, as it changes.
+    #[must_use]
+    pub fn peer(&self) -> watch::Receiver<fulcrum_peer::Observed> {
+        self.peer.clone()
+    }
+
     /// The configuration that was asked for last.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
@@ -225,6 +255,7 @@ impl Handle {
         let lately = |reached: Instant| reached.elapsed() < LIMIT_ALARM;
         Snapshots {
             config: asked.config,
+            serial: asked.serial,
             standing_down: asked.standing_down,
             health: self.health.borrow().clone(),
             vip: self.vip.borrow().clone(),
@@ -247,12 +278,6 @@ impl Handle {
     pub fn alarms(&self, facts: &Facts) -> (Vec<Alarm>, Snapshots) {
         let snapshots = self.snapshots();
         (alarms(facts, &snapshots), snapshots)
-    }
-
-    /// Each peer that runs another configuration than was asked for here, or can't be asked, and what to do.
-    #[must_use]
-    pub fn peers_behind(&self) -> Vec<String> {
-        crate::peers::behind(&self.snapshots())
     }
 
     /// Of the loops of this node, the one that has not run for longest, and for how long.
@@ -384,11 +409,13 @@ impl Driver {
     fn tell_peer(&mut self) {
         let asked = self.asked.borrow();
         let vip = self.engines.vip.observed.borrow_and_update();
-        let planned = plan::peer_desired(&asked.config, asked.generation, &vip);
+        let mut planned = plan::peer_desired(&asked.config, asked.generation, asked.serial, &vip);
+        planned.changes.clone_from(&asked.changes);
         self.engines.peer.desired.send_if_modified(|desired| {
             let is_news = desired.generation != planned.generation
                 || desired.word != planned.word
-                || desired.answers != planned.answers;
+                || desired.answers != planned.answers
+                || desired.changes != planned.changes;
             if is_news {
                 *desired = planned;
             }

@@ -31,6 +31,8 @@ pub struct Facts {
     pub loaded: Instant,
     /// How many were applied.
     pub generation: u64,
+    /// The peer whose file it is, if it is not this node's own.
+    pub received_from: Option<String>,
     /// What the parser found worth saying of it.
     pub warnings: Vec<String>,
     /// Why the file was refused when it was read last.
@@ -46,6 +48,8 @@ pub struct Facts {
 pub struct Snapshots {
     /// The configuration that runs.
     pub config: Arc<Config>,
+    /// The serial number of what the nodes share of it.
+    pub serial: u64,
     /// The groups that this node was asked to leave.
     pub standing_down: BTreeSet<GroupName>,
     /// Of `health`.
@@ -78,6 +82,8 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
             state: facts.config_state,
             loaded_seconds_ago: seconds(facts.loaded, now),
             generation: facts.generation,
+            serial: snapshots.serial,
+            received_from: facts.received_from.clone(),
             warnings: facts.warnings.clone(),
             refused: facts.refused.clone(),
         },

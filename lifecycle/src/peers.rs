@@ -4,6 +4,7 @@ use crate::join::{Facts, Snapshots, counters, milliseconds, seconds, word};
 use crate::status::{Alarm, Peer, PeerLink, Severity};
 use fulcrum_config::NodeName;
 use fulcrum_peer::{LinkState, PeerObserved, PeerState};
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
@@ -54,25 +55,31 @@ fn peer_status(name: &NodeName, peer: &PeerObserved, snapshots: &Snapshots, now:
         round_trip_ms: peer.round_trip.map(milliseconds),
         version: peer.version.as_deref().map(str::to_owned),
         config_generation: peer.config.map(|config| config.generation),
+        config_serial: peer.config.map(|config| config.serial),
         config_digest: peer.config.map(|config| config.digest.to_string()),
         config_agrees: agrees(peer, snapshots),
         counters: counters(&peer.counters),
     }
 }
 
-/// What the answer to a reload says of the peers.
-pub(crate) fn behind(snapshots: &Snapshots) -> Vec<String> {
-    let line = |(name, peer): (&NodeName, &PeerObserved)| match peer.state {
-        PeerState::Up if agrees(peer, snapshots) == Some(false) => Some(format!(
-            "{name} runs another configuration than this node now: change its file alike, then 'fulcrum reload' there"
-        )),
-        PeerState::Up => None,
-        PeerState::Down | PeerState::Refused => Some(format!(
-            "whether {name} runs the same can't be said, for there is no link to it: {}",
-            peer.reason
-        )),
-    };
-    snapshots.peer.peers.iter().filter_map(line).collect()
+/// Which of two configurations is the older one.
+fn differs(name: &NodeName, peer: &PeerObserved, serial: u64) -> String {
+    let theirs = peer.config.map_or(0, |config| config.serial);
+    match theirs.cmp(&serial) {
+        Ordering::Less => {
+            format!(
+                "{name} runs another configuration than this node: it is behind (serial {theirs}, here {serial})"
+            )
+        }
+        Ordering::Greater => {
+            format!(
+                "{name} runs another configuration than this node, which is behind (serial {serial}, there {theirs})"
+            )
+        }
+        Ordering::Equal => format!(
+            "{name} runs another configuration than this node, and neither is newer: both were changed by themselves"
+        ),
+    }
 }
 
 pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
@@ -105,10 +112,11 @@ fn of_peer(name: &NodeName, peer: &PeerObserved, snapshots: &Snapshots) -> Optio
     match peer.state {
         PeerState::Up if agrees(peer, snapshots) == Some(false) => Some(Alarm {
             severity: Severity::Warning,
-            what: format!("{name} runs another configuration than this node"),
+            what: differs(name, peer, snapshots.serial),
             affected: "what changes when the leader does: services, backends or limits may be others there"
                 .to_owned(),
-            remedy: "make the two files alike but for `node`, `admin` and `peer.key`, then 'fulcrum reload' on both"
+            remedy: "it catches up by itself within seconds; if not, look there for the reason, or 'fulcrum reload' on the \
+                     node whose file is right"
                 .to_owned(),
         }),
         PeerState::Up => None,

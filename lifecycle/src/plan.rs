@@ -124,6 +124,7 @@ fn usage(backend: &Backend, health: Option<&ServiceHealth>, spares_needed: bool)
 pub fn peer_desired(
     config: &Arc<Config>,
     generation: u64,
+    serial: u64,
     vip: &fulcrum_vip_manager::Observed,
 ) -> fulcrum_peer::Desired {
     let fulcrum_vip_manager::Word { leads, asks, .. } = vip.word.clone();
@@ -132,6 +133,8 @@ pub fn peer_desired(
         generation,
         word: fulcrum_peer::Word { leads, asks, answers: BTreeMap::new() },
         answers: vip.answers.clone(),
+        serial,
+        changes: fulcrum_peer::Changes::default(),
     }
 }
 

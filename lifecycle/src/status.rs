@@ -78,6 +78,12 @@ pub struct Config {
     pub loaded_seconds_ago: u64,
     /// Grows with each configuration applied; 1 is that of the start.
     pub generation: u64,
+    /// Grows with each change of what the nodes share; a node with the lower one is behind.
+    #[serde(default)]
+    pub serial: u64,
+    /// The peer that it came from, if it is newer than this node's own file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_from: Option<String>,
     /// What the parser found worth saying.
     pub warnings: Vec<String>,
     /// Why the file itself does not run, if it was refused: each mistake in a line.
@@ -129,6 +135,9 @@ pub struct Peer {
     pub version: Option<String>,
     /// How many configurations it has applied since it started.
     pub config_generation: Option<u64>,
+    /// The serial number of what it runs.
+    #[serde(default)]
+    pub config_serial: Option<u64>,
     /// What stands for what the nodes share of its configuration.
     pub config_digest: Option<String>,
     /// Whether that is the same as here; none if it is not known.

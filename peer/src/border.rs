@@ -18,6 +18,52 @@ pub struct Desired {
     pub word: Word,
     /// What it answers to each peer.
     pub answers: BTreeMap<NodeName, BTreeMap<GroupName, u64>>,
+    /// Grows with each change of what the nodes share of their configurations.
+    pub serial: u64,
+    /// What to say of changes of the configuration.
+    pub changes: Changes,
+}
+
+/// What a node says of changes of the configuration that the nodes share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What it would apply if the peers would.
+    pub offer: Option<Arc<Offer>>,
+    /// Whether it would apply what a peer offers.
+    pub answers: BTreeMap<NodeName, Arc<Answer>>,
+    /// What it runs, for peers whose serial number is lower.
+    pub text: Option<Arc<Text>>,
+}
+
+/// A configuration that a node would apply if its peers would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Chosen at random.
+    pub number: u64,
+    /// It may take something from the control plane.
+    pub unprotected: bool,
+    /// Of the file.
+    pub text: Arc<str>,
+}
+
+/// The answer to an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Of the offer.
+    pub number: u64,
+    /// Of what the answering node ran then.
+    pub serial: u64,
+    /// Why not, for people; nothing if it would be applied.
+    pub errors: Vec<String>,
+}
+
+/// A configuration that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Its serial number.
+    pub serial: u64,
+    /// Of the file.
+    pub text: Arc<str>,
 }
 
 /// What a node says of its adverts.
@@ -103,6 +149,12 @@ pub struct PeerObserved {
     pub config: Option<PeerConfig>,
     /// What it said last of its adverts; none while the link is not up, or if it has changed since.
     pub word: Option<Arc<Word>>,
+    /// What it would apply; none while the link is not up.
+    pub offer: Option<Arc<Offer>>,
+    /// Its answer to this node's offer.
+    pub answer: Option<Arc<Answer>>,
+    /// What it runs, if that is newer than what this node runs.
+    pub text: Option<Arc<Text>>,
     /// Counters since the start.
     pub counters: PeerCounters,
 }
@@ -112,6 +164,8 @@ pub struct PeerObserved {
 pub struct PeerConfig {
     /// How many configurations it has applied.
     pub generation: u64,
+    /// Grows with each change of what the nodes share; a node with the lower one is behind.
+    pub serial: u64,
     /// Of what the nodes share of it.
     pub digest: SharedDigest,
 }

@@ -1,6 +1,9 @@
 //! The loop: owns the sockets and connections, tells the links what happens and when, and does what they want.
 
-use crate::border::{Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerState, Word};
+use crate::border::{
+    Answer, Changes, Counters, Desired, LinkState, Observed, Offer, Options, PeerConfig, PeerState, Text,
+    Word,
+};
 use crate::error::StartError;
 use crate::key::{self, Key, pin_of};
 use crate::link::{Action, Code, Failure, Id, Link, Settings};
@@ -52,6 +55,7 @@ async fn run(mut desired: watch::Receiver<Desired>, observed: watch::Sender<Obse
     let first = desired.borrow_and_update().clone();
     let mut driver = Driver::new(first, options, sender, clock());
     driver.apply(clock());
+    driver.say_changes(clock());
     loop {
         driver.act();
         driver.tell(&observed, clock());
@@ -89,7 +93,14 @@ struct Driver {
 }
 
 /// What is told at once when it changes.
-type Told = (PeerState, Option<PeerConfig>, Option<Arc<Word>>);
+type Told = (
+    PeerState,
+    Option<PeerConfig>,
+    Option<Arc<Word>>,
+    Option<Arc<Offer>>,
+    Option<Arc<Answer>>,
+    Option<Arc<Text>>,
+);
 
 /// A connection that shook hands.
 struct Held {
@@ -131,6 +142,15 @@ impl Driver {
             self.say_words();
         } else {
             self.apply(now);
+        }
+        self.say_changes(now);
+    }
+
+    /// Tells the peers what there is to say of changes of the configuration.
+    fn say_changes(&mut self, now: Instant) {
+        let Changes { offer, answers, text } = &self.desired.changes;
+        for (name, link) in &mut self.links {
+            link.handle_changes(offer.clone(), answers.get(name).cloned(), text.clone(), now);
         }
     }
 
@@ -196,7 +216,11 @@ impl Driver {
     }
 
     fn keep_links(&mut self, config: &Config, peers: &BTreeMap<NodeName, BTreeSet<KeyPin>>, now: Instant) {
-        let runs = PeerConfig { generation: self.desired.generation, digest: config.shared };
+        let runs = PeerConfig {
+            generation: self.desired.generation,
+            serial: self.desired.serial,
+            digest: config.shared,
+        };
         // A change of leader is to be known here no later than by adverts.
         let intervals = config.groups.values().map(|group| group.advert_interval.duration());
         let beat = intervals.fold(config.peer.heartbeat, Duration::min);
@@ -360,8 +384,8 @@ impl Driver {
     /// Tells what is known, at once if a state changed.
     fn tell(&mut self, observed: &watch::Sender<Observed>, now: Instant) {
         let states = self.links.iter().map(|(name, link)| {
-            let observed = link.observed();
-            (name.clone(), (observed.state, observed.config, observed.word))
+            let it = link.observed();
+            (name.clone(), (it.state, it.config, it.word, it.offer, it.answer, it.text))
         });
         let states: BTreeMap<_, _> = states.collect();
         if states == self.told && now < self.tell_at && !self.is_news {

@@ -29,10 +29,12 @@ mod message;
 mod tls;
 
 pub use border::{
-    Counters, Desired, LinkState, Observed, Options, PeerConfig, PeerCounters, PeerObserved, PeerState, Word,
+    Answer, Changes, Counters, Desired, LinkState, Observed, Offer, Options, PeerConfig, PeerCounters,
+    PeerObserved, PeerState, Text, Word,
 };
 pub use driver::start;
 pub use error::{KeyError, StartError};
+pub use message::TEXT_LIMIT;
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]

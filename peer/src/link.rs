@@ -4,7 +4,7 @@
 //! peer's present process, then that which the lower name dialed, then the newer one. The other is closed a second
 //! later, so that no moment is without any.
 
-use crate::border::{PeerConfig, PeerCounters, PeerObserved, PeerState, Word};
+use crate::border::{Answer, Offer, PeerConfig, PeerCounters, PeerObserved, PeerState, Text, Word};
 use crate::message::{Datagram, Hello, Message, Misfit, PROTOCOL, Said};
 use connection::Connection;
 use fulcrum_config::NodeName;
@@ -32,6 +32,8 @@ const HELLO: Duration = Duration::from_secs(3);
 const RETIRE: Duration = Duration::from_secs(1);
 /// How long the one of the higher name waits for the other to dial.
 const SECOND: Duration = Duration::from_secs(1);
+/// Time until a peer that is behind is sent again what runs here.
+const PUSH: Duration = Duration::from_secs(5);
 /// Time between dials that fail, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -85,6 +87,8 @@ pub(crate) struct Link {
     /// What the peer said of its own, and the last change of them that its heartbeats told of.
     heard: Option<Said>,
     heard_change: Option<(u64, u64)>,
+    own: Own,
+    theirs: Theirs,
     connections: Vec<Connection>,
     current: Option<Id>,
     state: PeerState,
@@ -96,6 +100,24 @@ pub(crate) struct Link {
     address: Option<SocketAddr>,
     round_trip: Option<Duration>,
     counters: PeerCounters,
+}
+
+/// What the peer is told of changes of the configuration.
+#[derive(Debug, Default)]
+struct Own {
+    offer: Option<Arc<Offer>>,
+    answer: Option<Arc<Answer>>,
+    text: Option<Arc<Text>>,
+    /// The serial number that it was sent, and when to send it again.
+    pushed: Option<(u64, Instant)>,
+}
+
+/// What the peer said of them on the present connection.
+#[derive(Debug, Default)]
+struct Theirs {
+    offer: Option<Arc<Offer>>,
+    answer: Option<Arc<Answer>>,
+    text: Option<Arc<Text>>,
 }
 
 #[derive(Debug)]
@@ -129,6 +151,8 @@ impl Link {
             heard: None,
             heard_change: None,
             hello,
+            own: Own::default(),
+            theirs: Theirs::default(),
             connections: Vec::new(),
             current: None,
             state: PeerState::Down,
@@ -155,6 +179,9 @@ impl Link {
             version: self.remote.as_ref().map(|remote| Arc::clone(&remote.version)),
             config: self.remote.as_ref().map(|remote| remote.config),
             word: self.word(),
+            offer: self.theirs.offer.clone(),
+            answer: self.theirs.answer.clone(),
+            text: self.theirs.text.clone().filter(|text| text.serial > self.hello.config.serial),
             counters: self.counters,
         }
     }
@@ -165,6 +192,47 @@ impl Link {
         let said = self.heard.as_ref().filter(|said| said.instance == instance)?;
         let newer = |(of, change): (u64, u64)| of == instance && change > said.change;
         (!self.heard_change.is_some_and(newer)).then(|| Arc::clone(&said.word))
+    }
+
+    /// This node says something else of changes of the configuration.
+    pub(crate) fn handle_changes(
+        &mut self,
+        offer: Option<Arc<Offer>>,
+        answer: Option<Arc<Answer>>,
+        text: Option<Arc<Text>>,
+        now: Instant,
+    ) {
+        let (new_offer, new_answer) = (offer != self.own.offer, answer != self.own.answer);
+        let pushed = self.own.pushed;
+        self.own = Own { offer, answer, text, pushed };
+        self.say_changes(new_offer, new_answer);
+        self.push(now);
+    }
+
+    fn say_changes(&mut self, offer: bool, answer: bool) {
+        let Some(id) = self.current else { return };
+        let offer = offer.then(|| Message::Offer(self.own.offer.clone()));
+        let answer = self.own.answer.clone().filter(|_| answer).map(Message::Answer);
+        self.actions.extend(offer.into_iter().chain(answer).map(|message| Action::Say(id, message)));
+    }
+
+    /// Sends a peer that is behind what runs here.
+    fn push(&mut self, now: Instant) {
+        let Some((id, text)) = self.current.zip(self.behind()) else { return };
+        if self.own.pushed.is_some_and(|(serial, again)| serial == text.serial && now < again) {
+            return;
+        }
+        self.own.pushed = Some((text.serial, after(now, PUSH)));
+        self.actions.push_back(Action::Say(id, Message::Text(text)));
+    }
+
+    /// What the peer is to be sent, if it is behind.
+    fn behind(&self) -> Option<Arc<Text>> {
+        let serial = self.remote.as_ref().filter(|_| self.state == PeerState::Up)?.config.serial;
+        // An older version has no number.
+        let is_behind =
+            |text: &Arc<Text>| serial > 0 && text.serial > serial && text.serial == self.hello.config.serial;
+        self.own.text.clone().filter(is_behind)
     }
 
     /// This node says something else of its adverts.
@@ -302,6 +370,7 @@ impl Link {
             return;
         }
         self.current = None;
+        self.theirs = Theirs::default();
         self.dial.anew = false;
         self.dial.failures = 0;
         self.dial.at = self.first_dial(now);
@@ -334,6 +403,9 @@ impl Link {
                             remote.config = config;
                         }
                     }
+                    Message::Offer(offer) => self.theirs.offer = offer,
+                    Message::Answer(answer) => self.theirs.answer = Some(answer),
+                    Message::Text(text) => self.theirs.text = Some(text),
                     Message::Word(said) => self.handle_said(said),
                     Message::Redial if self.dial.anew => {}
                     Message::Redial => self.dial_anew(now),
@@ -435,6 +507,9 @@ impl Link {
         }
         self.dial.failures = 0;
         self.set_state(PeerState::Up, "heartbeats come", now);
+        self.own.pushed = None;
+        self.say_changes(self.own.offer.is_some(), true);
+        self.push(now);
     }
 
     fn current(&self) -> Option<&Connection> {
@@ -500,6 +575,7 @@ impl Link {
                 self.actions.push_back(Action::Send(connection.id, Datagram::Beat(number, change)));
             }
         }
+        self.push(now);
         if !self.dial.pending && self.dial.at.is_some_and(|at| at <= now) {
             self.dial.at = None;
             self.dial.pending = true;
@@ -531,7 +607,9 @@ impl Link {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let silence = self.silence();
         let dial = self.dial.at.filter(|_| !self.dial.pending);
-        self.connections.iter().map(|connection| connection.timeout(silence, HELLO)).chain(dial).min()
+        let push = self.behind().and(self.own.pushed).map(|(_, again)| again);
+        let connections = self.connections.iter().map(|connection| connection.timeout(silence, HELLO));
+        connections.chain(dial).chain(push).min()
     }
 }
 

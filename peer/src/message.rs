@@ -4,7 +4,7 @@
 //! number (eight bytes, big endian), and of a heartbeat the number of the sender's last change of what it leads (likewise). Kinds that are not known, fields that are not known and bytes after the last known
 //! one are passed over, so that a newer node can talk to an older one.
 
-use crate::border::{PeerConfig, Word};
+use crate::border::{Answer, Offer, PeerConfig, Text, Word};
 use fulcrum_config::{GroupName, SharedDigest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,14 +17,21 @@ mod tests;
 /// The version of the protocol: what an older one could misunderstand makes it grow.
 pub(crate) const PROTOCOL: u16 = 1;
 /// The longest message.
-pub(crate) const MESSAGE_LIMIT: usize = 256 << 10;
+pub(crate) const MESSAGE_LIMIT: usize = 2 << 20;
+/// The longest configuration that nodes send each other: it may grow when it is written in JSON.
+pub const TEXT_LIMIT: usize = 1 << 20;
+/// Errors in an answer, and the length of each.
+const ERRORS: (usize, usize) = (50, 2000);
 /// The longest name and version.
-const TEXT_LIMIT: usize = 64;
+const NAME_LIMIT: usize = 64;
 
 const HELLO: u16 = 1;
 const CONFIG: u16 = 2;
 const REDIAL: u16 = 3;
 const WORD: u16 = 4;
+const OFFER: u16 = 5;
+const ANSWER: u16 = 6;
+const TEXT: u16 = 7;
 const BEAT: u8 = 1;
 const ECHO: u8 = 2;
 
@@ -39,6 +46,12 @@ pub(crate) enum Message {
     Redial,
     /// What the sender says of its adverts.
     Word(Said),
+    /// The sender would apply this, or offers nothing any more.
+    Offer(Option<Arc<Offer>>),
+    /// Whether the sender would apply what was offered.
+    Answer(Arc<Answer>),
+    /// The sender runs this, and the other something older.
+    Text(Arc<Text>),
 }
 
 /// A word, and when it was said.
@@ -94,8 +107,30 @@ struct HelloBody {
 #[derive(Serialize, Deserialize)]
 struct ConfigBody {
     generation: u64,
+    #[serde(default)]
+    serial: u64,
     /// In hexadecimal.
     digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfferBody {
+    number: u64,
+    unprotected: bool,
+    text: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AnswerBody {
+    number: u64,
+    serial: u64,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TextBody {
+    serial: u64,
+    text: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +164,23 @@ impl Message {
                 let Said { instance, sequence, change, .. } = *said;
                 (WORD, serde_json::to_vec(&WordBody { instance, sequence, change, leads, asks, answers }))
             }
+            Self::Offer(offer) => {
+                let body = offer.as_deref().map(|offer| OfferBody {
+                    number: offer.number,
+                    unprotected: offer.unprotected,
+                    text: offer.text.to_string(),
+                });
+                (OFFER, serde_json::to_vec(&body))
+            }
+            Self::Answer(answer) => {
+                let Answer { number, serial, errors } = (**answer).clone();
+                let errors = errors.iter().take(ERRORS.0).map(|error| cut(error)).collect();
+                (ANSWER, serde_json::to_vec(&AnswerBody { number, serial, errors }))
+            }
+            Self::Text(text) => {
+                let Text { serial, ref text } = **text;
+                (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string() }))
+            }
         };
         let mut bytes = kind.to_be_bytes().to_vec();
         // Plain structs of numbers and text can always be written.
@@ -161,24 +213,50 @@ impl Message {
                 let word = Arc::new(Word { leads, asks, answers });
                 Ok(Self::Word(Said { instance, sequence, change, word }))
             }
+            OFFER => {
+                let body: Option<OfferBody> = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
+                let offer = |OfferBody { number, unprotected, text }| {
+                    file(text).map(|text| Arc::new(Offer { number, unprotected, text }))
+                };
+                Ok(Self::Offer(body.map(offer).transpose()?))
+            }
+            ANSWER => {
+                let body: AnswerBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
+                let errors = body.errors.iter().take(ERRORS.0).map(|error| cut(error)).collect();
+                Ok(Self::Answer(Arc::new(Answer { number: body.number, serial: body.serial, errors })))
+            }
+            TEXT => {
+                let body: TextBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
+                Ok(Self::Text(Arc::new(Text { serial: body.serial, text: file(body.text)? })))
+            }
             _ => Err(Misfit::Unknown),
         }
     }
 }
 
+fn file(text: String) -> Result<Arc<str>, Misfit> {
+    if text.len() <= TEXT_LIMIT { Ok(text.into()) } else { Err(Misfit::Malformed) }
+}
+
+/// For a terminal: nothing that controls one.
+fn cut(error: &str) -> String {
+    let is_plain = |it: &char| !it.is_control() || *it == '\n';
+    error.chars().filter(is_plain).take(ERRORS.1).collect()
+}
+
 fn config_body(config: PeerConfig) -> ConfigBody {
-    ConfigBody { generation: config.generation, digest: config.digest.to_string() }
+    ConfigBody { generation: config.generation, serial: config.serial, digest: config.digest.to_string() }
 }
 
 fn config(body: &ConfigBody) -> Result<PeerConfig, Misfit> {
     let is_hex = body.digest.len() == 32 && body.digest.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digest = u128::from_str_radix(&body.digest, 16).ok().filter(|_| is_hex).ok_or(Misfit::Malformed)?;
-    Ok(PeerConfig { generation: body.generation, digest: SharedDigest(digest) })
+    Ok(PeerConfig { generation: body.generation, serial: body.serial, digest: SharedDigest(digest) })
 }
 
 /// It is shown to people.
 fn text(text: &str) -> Result<Arc<str>, Misfit> {
-    let good = (1..=TEXT_LIMIT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let good = (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if good { Ok(text.into()) } else { Err(Misfit::Malformed) }
 }
 

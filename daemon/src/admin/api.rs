@@ -2,7 +2,7 @@
 
 use crate::admin::caller::{Caller, Role};
 use crate::metrics;
-use crate::node::Node;
+use crate::node::{How, Node};
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
@@ -24,8 +24,7 @@ enum Route {
     Metrics,
     Health,
     Ready,
-    /// Whether it may take something from the control plane.
-    Reload(bool),
+    Reload(How),
     Handover(String),
 }
 
@@ -54,14 +53,24 @@ impl Route {
             "/metrics" => Some(Self::Metrics),
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
-            "/v1/reload" => Some(Self::Reload(false)),
-            "/v1/reload?remove-control-plane" => Some(Self::Reload(true)),
+            "/v1/reload" => Some(Self::Reload(How::default())),
             _ => {
+                if let Some(query) = path.strip_prefix("/v1/reload?") {
+                    return how(query).map(Self::Reload);
+                }
                 let group = path.strip_prefix("/v1/handover/")?;
                 (!group.is_empty() && !group.contains(['/', '?'])).then(|| Self::Handover(group.to_owned()))
             }
         }
     }
+}
+
+fn how(query: &str) -> Option<How> {
+    query.split('&').try_fold(How::default(), |how, word| match word {
+        "remove-control-plane" => Some(How { unprotected: true, ..how }),
+        "local" => Some(How { local: true, ..how }),
+        _ => None,
+    })
 }
 
 /// Answers one request.
@@ -92,7 +101,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
             Some(what) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{what}\n")),
         },
         Route::Ready => off_loop(node, ready).await,
-        Route::Reload(unprotected) => reload(node, caller, unprotected).await,
+        Route::Reload(how) => reload(node, caller, how).await,
         Route::Handover(group) => handover(node, caller, group).await,
     }
 }
@@ -129,9 +138,9 @@ fn ready(node: &Node) -> Answer {
 }
 
 /// Runs to its end even if the caller hangs up.
-async fn reload(node: &Arc<Node>, caller: &Caller, unprotected: bool) -> Answer {
+async fn reload(node: &Arc<Node>, caller: &Caller, how: How) -> Answer {
     let (node, caller) = (Arc::clone(node), caller.clone());
-    let work = tokio::spawn(async move { reload_as(&node, &caller, unprotected).await });
+    let work = tokio::spawn(async move { reload_as(&node, &caller, how).await });
     match work.await {
         Ok(Ok(reloaded)) => json(StatusCode::OK, &reloaded),
         Ok(Err(refusal)) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
@@ -140,9 +149,9 @@ async fn reload(node: &Arc<Node>, caller: &Caller, unprotected: bool) -> Answer 
 }
 
 /// Reloads, and leaves a trace of who asked.
-pub(crate) async fn reload_as(node: &Node, caller: &Caller, unprotected: bool) -> Result<Reloaded, Refusal> {
+pub(crate) async fn reload_as(node: &Node, caller: &Caller, how: How) -> Result<Reloaded, Refusal> {
     systemd::reloading();
-    let result = node.reload(unprotected).await;
+    let result = node.reload(how).await;
     match &result {
         Ok(reloaded) => {
             audit(caller, "reload", "applied");

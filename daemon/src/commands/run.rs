@@ -6,7 +6,7 @@ use crate::engines;
 use crate::error::Failure;
 use crate::lock;
 use crate::logging;
-use crate::node::{Boot, Node, boot};
+use crate::node::{Boot, Node, boot, share};
 use crate::systemd;
 use crate::watch::watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -53,8 +53,8 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
     let (signals, bound) =
         runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
     let _alone = lock::take_namespace()?;
-    let engines = engines::start(&boot.config)?;
-    let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), engines)
+    let engines = engines::start(&boot.config, boot.shared.serial)?;
+    let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), boot.shared.serial, engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;
     let node = Arc::new(Node::new(handle, file.to_owned(), boot, started));
     runtime.block_on(daemon(signals, bound, &node, started))
@@ -178,6 +178,7 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
         "fulcrum runs"
     );
     tokio::spawn(say_ready(Arc::clone(node), started));
+    tokio::spawn(share(Arc::clone(node)));
     let unproven = Arc::clone(node);
     tokio::spawn(async move { unproven.keep_proven().await });
     if let Some(interval) = systemd::watchdog_interval() {

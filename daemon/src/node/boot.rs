@@ -2,8 +2,9 @@
 
 use crate::error::Failure;
 use crate::last_good;
+use crate::node::shared::Shared;
 use crate::node::{host_name, read};
-use fulcrum_config::{Config, Diagnostics};
+use fulcrum_config::{Config, Diagnostics, Parsed};
 use fulcrum_lifecycle::ConfigState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(crate) struct Boot {
     pub(crate) refused: Vec<String>,
     /// What to keep as the last good configuration once it has proved to work.
     pub(crate) text: Option<String>,
+    /// What runs, as far as peers are concerned.
+    pub(crate) shared: Shared,
 }
 
 impl Boot {
@@ -44,14 +47,30 @@ impl Boot {
 /// Reads `file`, or the last good copy of it.
 pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
     match read(file) {
-        Ok((text, parsed)) => Ok(Boot {
-            config: Arc::new(parsed.config),
-            state: ConfigState::Current,
-            warnings: lines(&parsed.warnings),
-            refused: Vec::new(),
-            text: Some(text),
-        }),
+        Ok((text, parsed)) => Ok(of_file(file, text, parsed)),
         Err(diagnostics) => last_good(file, &diagnostics),
+    }
+}
+
+/// The file, or a peer's newer one if the file was not edited since that came.
+fn of_file(file: &Path, text: String, parsed: Parsed) -> Boot {
+    let mut kept = Shared::recall(&parsed.config.admin.state_dir, file);
+    let received = kept.text(&text).and_then(|adopted| {
+        let adopted = adopted.ok()?;
+        let parsed = fulcrum_config::parse(&adopted, &file.display().to_string(), &host_name()).ok()?;
+        Some((adopted, parsed))
+    });
+    if received.is_none() {
+        kept = Shared::of_own(kept.serial, &text);
+    }
+    let (text, parsed) = received.unwrap_or((text, parsed));
+    Boot {
+        config: Arc::new(parsed.config),
+        state: ConfigState::Current,
+        warnings: lines(&parsed.warnings),
+        refused: Vec::new(),
+        text: Some(text),
+        shared: kept,
     }
 }
 
@@ -87,6 +106,7 @@ fn first_usable(file: &Path, diagnostics: &Diagnostics, candidates: &[PathBuf]) 
             warnings: lines(&parsed.warnings),
             refused: lines(diagnostics),
             text: None,
+            shared: Shared::recall(directory, file),
         });
     }
     Err(Failure::Refused(format!("\n{diagnostics}\n{} is refused, and {why}", file.display())))

@@ -61,6 +61,22 @@ pub(crate) fn table(old: &Config, new: &Config) -> Config {
     table
 }
 
+/// What `lb` serves while only those services of `new` are tried out that `old` does not have and that are in nobody's
+/// way; and their names.
+pub(crate) fn additions(old: &Config, new: &Config) -> (Config, BTreeSet<ServiceName>) {
+    let mut table = old.clone();
+    let added = new.services.iter().filter(|(name, service)| {
+        !old.services.contains_key(*name) && !old.services.values().any(|kept| overlap(kept, service))
+    });
+    let added: Vec<_> = added.map(|(name, service)| (name.clone(), Arc::clone(service))).collect();
+    let names = added.iter().map(|(name, _)| name.clone()).collect();
+    table.services.extend(added);
+    for (name, group) in &new.groups {
+        table.groups.entry(name.clone()).or_insert_with(|| Arc::clone(group));
+    }
+    (table, names)
+}
+
 fn overlap(one: &Service, other: &Service) -> bool {
     one.protocol == other.protocol
         && one.ports.first <= other.ports.last

@@ -35,6 +35,7 @@ pub(crate) fn facts() -> Facts {
         config_state: ConfigState::Current,
         loaded: Instant::now(),
         generation: 1,
+        received_from: None,
         warnings: Vec::new(),
         refused: Vec::new(),
         alarms: Vec::new(),
@@ -47,6 +48,7 @@ pub(crate) fn good() -> Snapshots {
     let groups = BTreeMap::from([(GroupName::new("main"), group(Role::Leader))]);
     Snapshots {
         config: Arc::new(config([service("web", [backend("a")])])),
+        serial: 1,
         standing_down: BTreeSet::new(),
         health: health([("web", true, vec![("a", Verdict::Up, 100)])]),
         vip: fulcrum_vip_manager::Observed { groups, guard: true, ..Default::default() },

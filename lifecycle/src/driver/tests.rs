@@ -33,7 +33,7 @@ fn play() -> (Handle, Played) {
     let (vip, vip_rx) = watch::channel(fulcrum_vip_manager::Observed::default());
     let (lb, lb_rx) = watch::channel(fulcrum_lb::Observed::default());
     let (peer_tx, peer_desired) =
-        watch::channel(plan::peer_desired(&config, 1, &fulcrum_vip_manager::Observed::default()));
+        watch::channel(plan::peer_desired(&config, 1, 1, &fulcrum_vip_manager::Observed::default()));
     let (peer, peer_rx) = watch::channel(fulcrum_peer::Observed::default());
     let engines = Engines {
         health: Engine { desired: health_tx, observed: health_rx },
@@ -41,7 +41,7 @@ fn play() -> (Handle, Played) {
         lb: Engine { desired: lb_tx, observed: lb_rx },
         peer: Engine { desired: peer_tx, observed: peer_rx },
     };
-    let handle = start(config, engines).expect("a thread");
+    let handle = start(config, 1, engines).expect("a thread");
     (handle, Played { health, vip, lb, peer, health_desired, vip_desired, lb_desired, peer_desired })
 }
 
@@ -66,7 +66,7 @@ async fn the_data_plane_is_missing_until_it_stands() {
     played.lb.send_replace(fulcrum_lb::Observed { services, ready: true, ..Default::default() });
     until(&mut played.vip_desired, |desired| desired.data_plane_missing.is_empty()).await;
     let bigger = config([service("web", [backend("a")]), service("api", [backend("a")])]);
-    handle.apply(Arc::new(bigger));
+    handle.apply(Arc::new(bigger), 1);
     until(&mut played.lb_desired, |desired| desired.services.len() == 2).await;
     until(&mut played.health_desired, |desired| desired.services.len() == 2).await;
     let desired = until(&mut played.vip_desired, |desired| desired.config.services.len() == 2).await;
@@ -111,7 +111,7 @@ async fn a_service_that_never_listened_does_not_demote_another_group() {
         config.services.extend(services.into_iter().map(|s| (s.name.clone(), Arc::new(s))));
         Arc::new(config)
     };
-    handle.apply(with_other(vec![in_group("api")]));
+    handle.apply(with_other(vec![in_group("api")]), 1);
     let broken = ServiceObserved { errors: vec!["address in use".to_owned()], ..Default::default() };
     let services =
         [(ServiceName::new("web"), broken), (ServiceName::new("api"), ServiceObserved::default())].into();
@@ -122,7 +122,7 @@ async fn a_service_that_never_listened_does_not_demote_another_group() {
         desired.config.groups.len() == 2 && desired.data_plane_missing == only_main
     })
     .await;
-    handle.apply(with_other(vec![in_group("api"), in_group("more")]));
+    handle.apply(with_other(vec![in_group("api"), in_group("more")]), 1);
     let desired = until(&mut played.vip_desired, |desired| desired.config.services.len() == 3).await;
     assert_eq!(desired.data_plane_missing, only_main, "a reload that adds a service does not demote");
 }
@@ -191,7 +191,7 @@ async fn an_engine_that_ends_is_named() {
 #[tokio::test]
 async fn each_revision_reaches_the_data_plane_even_if_its_table_stays() {
     let (handle, mut played) = play();
-    let first = handle.apply(handle.config());
+    let first = handle.apply(handle.config(), 1);
     until(&mut played.lb_desired, |desired| desired.revision == first).await;
     let second = handle.try_out(None);
     assert!(second > first);
@@ -202,7 +202,7 @@ async fn each_revision_reaches_the_data_plane_even_if_its_table_stays() {
 async fn each_configuration_that_is_applied_reaches_the_peer_link_even_an_equal_one() {
     let (handle, mut played) = play();
     handle.try_out(None);
-    handle.apply(handle.config());
+    handle.apply(handle.config(), 1);
     let desired = until(&mut played.peer_desired, |desired| desired.generation == 2).await;
     assert_eq!(desired.config, handle.config());
     let observed = fulcrum_peer::Observed { errors: vec!["no port".to_owned()], ..Default::default() };

@@ -14,8 +14,11 @@ pub(crate) fn with_peer(change: impl FnOnce(&mut PeerObserved)) -> Snapshots {
         address: "10.0.0.2:4747".parse().ok(),
         round_trip: Some(Duration::from_micros(250)),
         version: Some("0.1.0".into()),
-        config: Some(PeerConfig { generation: 3, digest: snapshots.config.shared }),
+        config: Some(PeerConfig { generation: 3, serial: 1, digest: snapshots.config.shared }),
         word: None,
+        offer: None,
+        answer: None,
+        text: None,
         counters: PeerCounters { up: 1, ..PeerCounters::default() },
     };
     change(&mut peer);
@@ -33,7 +36,6 @@ fn said(snapshots: &Snapshots) -> Vec<String> {
 fn a_good_link_is_shown_and_no_alarm() {
     let snapshots = with_peer(|_| {});
     assert_eq!(said(&snapshots), Vec::<String>::new());
-    assert_eq!(behind(&snapshots), Vec::<String>::new());
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     let shown = status(&snapshots, Instant::now());
     assert_eq!((shown.state.as_str(), shown.why), ("on", None));
@@ -54,17 +56,23 @@ fn without_keys_status_says_what_to_do_and_nothing_is_wrong() {
 
 #[test]
 fn each_trouble_is_an_alarm() {
-    let other = with_peer(|peer| {
-        peer.config = Some(PeerConfig { generation: 3, digest: SharedDigest(7) });
-    });
-    assert_eq!(said(&other), ["lb2 runs another configuration than this node"]);
-    assert!(behind(&other)[0].starts_with("lb2 runs another configuration"));
+    for (serial, what) in [
+        (0, "it is behind (serial 0, here 1)"),
+        (1, "neither is newer"),
+        (2, "which is behind (serial 1, there 2)"),
+    ] {
+        let other = with_peer(|peer| {
+            peer.config = Some(PeerConfig { generation: 3, serial, digest: SharedDigest(7) });
+        });
+        let said = said(&other);
+        assert!(said[0].starts_with("lb2 runs another configuration than this node"), "{said:?}");
+        assert!(said.len() == 1 && said[0].contains(what), "{said:?}");
+    }
     let down = with_peer(|peer| {
         peer.state = PeerState::Down;
         peer.reason = "no answer".into();
     });
     assert_eq!(said(&down), ["the peer link to lb2 is down: no answer"]);
-    assert!(behind(&down)[0].ends_with("no link to it: no answer"));
     assert!(alarms(&facts(), &down)[0].remedy.contains("UDP port 4747"));
     let refused = with_peer(|peer| peer.state = PeerState::Refused);
     assert!(said(&refused)[0].starts_with("the peer link to lb2 is refused"));

@@ -81,6 +81,8 @@ impl Running {
             generation: 1,
             word: Word::default(),
             answers: BTreeMap::new(),
+            serial: 1,
+            changes: Changes::default(),
         });
         let observed = start(seen, Options { version: "0.1.0".into() }).unwrap();
         Self { desired, observed }
@@ -129,7 +131,7 @@ fn a_link_comes_up_and_says_what_the_peer_runs() {
         assert_eq!(observed.state, LinkState::On);
         assert!(observed.own_pin_listed && observed.errors.is_empty());
         let peer = peer_of(&observed).unwrap();
-        assert_eq!(peer.config, Some(PeerConfig { generation: 1, digest: pair.plain(0).shared }));
+        assert_eq!(peer.config, Some(PeerConfig { generation: 1, serial: 1, digest: pair.plain(0).shared }));
         assert_eq!(peer.version.as_deref(), Some("0.1.0"));
         assert_eq!(peer.address.unwrap().ip().to_string(), pair.addresses[other]);
     }
@@ -273,7 +275,7 @@ fn a_peer_that_sends_too_much_or_never_ends_is_bounded_and_counted() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let connection = runtime.block_on(async {
         let connection = by_hand(&pair).await;
-        let config = PeerConfig { generation: 1, digest: fulcrum_config::SharedDigest(0) };
+        let config = PeerConfig { generation: 1, serial: 1, digest: fulcrum_config::SharedDigest(0) };
         let hello = crate::message::Hello {
             node: "b".into(),
             version: "9.9.9".into(),

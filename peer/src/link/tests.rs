@@ -11,7 +11,7 @@ fn start_of_time() -> Instant {
 }
 
 fn runs(generation: u64, digest: u128) -> PeerConfig {
-    PeerConfig { generation, digest: SharedDigest(digest) }
+    PeerConfig { generation, serial: 1, digest: SharedDigest(digest) }
 }
 
 fn link(own: &str, peer: &str, instance: u64, now: Instant) -> Link {
@@ -255,6 +255,74 @@ fn a_word_that_a_heartbeat_tells_to_be_old_is_void_and_an_older_one_changes_noth
     assert_eq!(seen.observed().word, None);
     seen.handle_message(id, said(6, 3, word_of("other")), now);
     assert_eq!(seen.observed().word.as_deref(), Some(&word_of("other")));
+}
+
+#[test]
+fn a_peer_that_is_behind_is_sent_what_runs_until_it_has_it() {
+    let text = |serial| Some(Arc::new(Text { serial, text: "a: b".into() }));
+    let mut world = World::new(1, FAIR);
+    let now = world.now;
+    for side in [0, 1] {
+        world.links[side].handle_changes(None, None, text(1), now);
+    }
+    world.run(Duration::from_secs(2));
+    assert_eq!((world.links[0].observed().text, world.links[1].observed().text), (None, None));
+    let now = world.now;
+    let sent = |link: &mut Link| {
+        let actions = std::iter::from_fn(|| link.poll_action());
+        actions.filter(|action| matches!(action, Action::Say(_, Message::Text(_)))).count()
+    };
+    world.links[0].handle_config(PeerConfig { serial: 2, ..runs(2, 2) });
+    world.links[0].handle_changes(None, None, text(2), now);
+    assert_eq!(sent(&mut world.links[0]), 1);
+    world.links[0].handle_timeout(now + Duration::from_secs(1));
+    assert_eq!(sent(&mut world.links[0]), 0);
+    // It was lost: the connection ended before it came.
+    world.cut = true;
+    world.run(Duration::from_secs(2));
+    world.cut = false;
+    world.run(Duration::from_secs(8));
+    assert_eq!(world.links[1].observed().text, text(2));
+    assert_eq!(world.links[0].observed().text, None, "it is not behind");
+    // It has it now.
+    let now = world.now;
+    world.links[1].handle_config(PeerConfig { serial: 2, ..runs(2, 2) });
+    world.links[1].handle_changes(None, None, text(2), now);
+    world.act();
+    world.run(Duration::from_millis(50));
+    world.links[0].handle_timeout(world.now + Duration::from_secs(20));
+    assert_eq!(sent(&mut world.links[0]), 0);
+    assert_eq!(world.links[1].observed().text, None);
+}
+
+#[test]
+fn an_offer_and_its_answer_are_told_again_on_a_new_connection_and_withdrawn() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    let offer = Arc::new(Offer { number: 7, unprotected: false, text: "a: b".into() });
+    let answer = Arc::new(Answer { number: 7, serial: 1, errors: vec!["no".to_owned()] });
+    let now = world.now;
+    world.links[0].handle_changes(Some(Arc::clone(&offer)), None, None, now);
+    world.act();
+    world.run(Duration::from_millis(50));
+    assert_eq!(world.links[1].observed().offer, Some(Arc::clone(&offer)));
+    let now = world.now;
+    world.links[1].handle_changes(None, Some(Arc::clone(&answer)), None, now);
+    world.act();
+    world.run(Duration::from_millis(50));
+    assert_eq!(world.links[0].observed().answer, Some(Arc::clone(&answer)));
+    world.cut = true;
+    world.run(Duration::from_secs(2));
+    assert_eq!((world.links[1].observed().offer, world.links[0].observed().answer), (None, None));
+    world.cut = false;
+    world.run(Duration::from_secs(8));
+    assert_eq!(world.links[1].observed().offer, Some(offer));
+    assert_eq!(world.links[0].observed().answer, Some(answer));
+    let now = world.now;
+    world.links[0].handle_changes(None, None, None, now);
+    world.act();
+    world.run(Duration::from_millis(50));
+    assert_eq!(world.links[1].observed().offer, None);
 }
 
 #[test]

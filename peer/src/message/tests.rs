@@ -7,8 +7,41 @@ fn hello() -> Hello {
         version: "0.1.0".into(),
         protocol: PROTOCOL,
         instance: u64::MAX,
-        config: PeerConfig { generation: 7, digest: SharedDigest(1 << 90) },
+        config: PeerConfig { generation: 7, serial: 3, digest: SharedDigest(1 << 90) },
     }
+}
+
+fn offer() -> Message {
+    Message::Offer(Some(Arc::new(Offer { number: u64::MAX, unprotected: true, text: "a: \"b\"\n".into() })))
+}
+
+fn answer() -> Message {
+    Message::Answer(Arc::new(Answer { number: 1, serial: 2, errors: vec!["line 1\nis wrong".to_owned()] }))
+}
+
+fn text() -> Message {
+    Message::Text(Arc::new(Text { serial: 9, text: "a: b".into() }))
+}
+
+#[test]
+fn a_configuration_of_the_greatest_size_fits_and_a_greater_one_is_refused() {
+    let lines = "  \"a\": b # \u{e9}\n";
+    let long = lines.repeat(TEXT_LIMIT / lines.len());
+    let message =
+        Message::Offer(Some(Arc::new(Offer { number: 1, unprotected: false, text: long.clone().into() })));
+    assert!(message.encode().len() < MESSAGE_LIMIT);
+    assert_eq!(Message::decode(&message.encode()), Ok(message));
+    let longer = (long + lines).into();
+    let message = Message::Text(Arc::new(Text { serial: 1, text: longer }));
+    assert_eq!(Message::decode(&message.encode()), Err(Misfit::Malformed));
+}
+
+#[test]
+fn errors_are_shown_to_people_and_control_no_terminal() {
+    let errors = vec!["\u{1b}[31mred".to_owned(); 100];
+    let written = Message::Answer(Arc::new(Answer { number: 1, serial: 2, errors })).encode();
+    let Ok(Message::Answer(read)) = Message::decode(&written) else { panic!() };
+    assert_eq!((read.errors.len(), read.errors[0].as_str()), (50, "[31mred"));
 }
 
 fn word() -> Message {
@@ -33,7 +66,15 @@ fn a_word_about_many_groups_is_no_longer_than_a_message_may_be() {
 
 #[test]
 fn each_message_reads_as_it_was_written() {
-    for message in [Message::Hello(hello()), Message::Config(hello().config), Message::Redial, word()] {
+    for message in [
+        Message::Hello(hello()),
+        Message::Config(hello().config),
+        Message::Redial,
+        word(),
+        offer(),
+        answer(),
+        text(),
+    ] {
         assert_eq!(Message::decode(&message.encode()), Ok(message.clone()));
         assert!(message.encode().len() < MESSAGE_LIMIT);
     }
@@ -75,7 +116,7 @@ fn what_makes_no_sense_is_refused() {
 
 proptest! {
     #[test]
-    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..6_u8) {
+    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..9_u8) {
         read_and_write(&bytes);
         let mut framed = vec![0, kind];
         framed.extend(bytes);

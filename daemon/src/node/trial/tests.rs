@@ -90,3 +90,28 @@ fn what_is_taken_from_the_control_plane_is_named() {
     gone.groups.clear();
     assert_eq!(lost_of_control_plane(&old, &gone), ["group control-plane is gone"]);
 }
+
+#[test]
+fn a_rehearsal_touches_nothing_that_runs() {
+    let config = |services: &str| {
+        let text = format!(
+            "node: lb1\nnodes: {{lb1: {{addresses: [10.0.0.11]}}}}\ninterfaces: {{eth0: {{networks: [10.0.0.0/24]}}}}\n\
+             groups: {{web: {{vrid: 51, vips: [10.0.0.100]}}}}\nservices:\n{services}"
+        );
+        fulcrum_config::parse(&text, "test", "lb1").unwrap().config
+    };
+    let service = |name: &str, port: u16, backend: &str| {
+        format!("  {name}: {{vip: 10.0.0.100, port: {port}, backends: ['{backend}:80'], check: none}}\n")
+    };
+    let old = config(&[service("same", 80, "10.0.0.21"), service("gone", 81, "10.0.0.21")].concat());
+    let new = [
+        service("same", 80, "10.0.0.22"),
+        service("in-the-way", 81, "10.0.0.21"),
+        service("more", 82, "10.0.0.21"),
+    ];
+    let (table, added) = additions(&old, &config(&new.concat()));
+    assert_eq!(added, BTreeSet::from([ServiceName::new("more")]));
+    let names: Vec<&str> = table.services.keys().map(ServiceName::as_str).collect();
+    assert_eq!(names, ["gone", "more", "same"]);
+    assert!(old.services.iter().all(|(name, service)| table.services[name] == *service));
+}

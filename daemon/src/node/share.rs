@@ -1,0 +1,362 @@
+//! Changes of the configuration that the nodes share: offered, checked, applied on all or on none, and caught up with.
+#![allow(clippy::disallowed_methods, reason = "a driver: it waits for peers")]
+
+use super::agree::{Task, Vote, next_serial, task, vote, voters};
+use super::shared::{Received, Shared};
+use super::{How, Node, host_name};
+use crate::wire::Refusal;
+use fulcrum_config::{Config, Diagnostics, NodeName, Parsed, adopt};
+use fulcrum_peer::{Answer, LinkState, Offer, PeerState, TEXT_LIMIT, Text};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the peers may take to check an offer.
+const ANSWER: Duration = Duration::from_secs(15);
+/// How long the answer to a reload waits for the peers to have applied it.
+const APPLIED: Duration = Duration::from_secs(5);
+/// Time between two checks for peers: none may keep this node busy with them.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Time until what could not be applied is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What came of asking the peers.
+#[derive(Debug)]
+pub(super) struct Agreement {
+    /// The serial number to apply it with.
+    pub(super) serial: u64,
+    /// Who agreed.
+    pub(super) voters: BTreeSet<NodeName>,
+    /// What the operator should know.
+    pub(super) notes: Vec<String>,
+}
+
+/// What a peer runs and this node could not apply.
+#[derive(Debug, Clone)]
+pub(super) struct Behind {
+    pub(super) from: NodeName,
+    pub(super) serial: u64,
+    pub(super) lines: Vec<String>,
+    at: Instant,
+}
+
+impl Node {
+    pub(super) fn shared(&self) -> Shared {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there can be links at all: without, nothing is kept and nobody asked.
+    fn has_peers(&self) -> bool {
+        self.handle.peer().borrow().state == LinkState::On
+    }
+
+    /// What runs from now on is this, and peers that are behind are sent its text.
+    pub(super) async fn set_shared(&self, shared: Shared, text: Option<Arc<Text>>) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&shared);
+        self.handle.say(|changes| changes.text = text);
+        if self.has_peers() {
+            self.keep_shared(shared).await;
+        }
+    }
+
+    /// Off the loop that serves signals: it waits for the disk.
+    async fn keep_shared(&self, shared: Shared) {
+        let (state_dir, file) = (self.state_dir.clone(), self.file.clone());
+        let _ = tokio::task::spawn_blocking(move || shared.keep(&state_dir, &file)).await;
+    }
+
+    /// Asks every peer that can be asked whether it would apply `text`, whose configuration is `new`.
+    pub(super) async fn agree(
+        &self,
+        text: &str,
+        old: &Config,
+        new: &Config,
+        how: How,
+    ) -> Result<Agreement, Refusal> {
+        let mut peer = self.handle.peer();
+        let (voters, notes, same) = {
+            let seen = peer.borrow();
+            let voters = voters(&seen.peers);
+            let away = seen.peers.iter().filter(|(name, _)| !voters.contains(*name));
+            let notes: Vec<String> = away
+                .map(|(name, peer)| match peer.state {
+                    PeerState::Up => format!("{name} runs a version that can't be asked; reload there, too"),
+                    PeerState::Down | PeerState::Refused => format!(
+                        "applied on this node alone: there is no link to {name} ({}); it catches up when there is",
+                        peer.reason
+                    ),
+                })
+                .collect();
+            let has = |name| seen.peers.get(name).and_then(|peer| peer.config).map(|it| it.digest);
+            let same = old.shared == new.shared && voters.iter().all(|name| has(name) == Some(new.shared));
+            (voters, notes, same)
+        };
+        let own = self.shared().serial;
+        if how.local {
+            let note = "applied on this node alone, as asked; its peers run what they ran".to_owned();
+            return Ok(Agreement { serial: own, voters: BTreeSet::new(), notes: vec![note] });
+        }
+        if same {
+            return Ok(Agreement { serial: own, voters: BTreeSet::new(), notes: Vec::new() });
+        }
+        if text.len() > TEXT_LIMIT && !voters.is_empty() {
+            return Err(Refusal::new(format!(
+                "the file is larger than the {} MiB that nodes send each other; nothing was applied\n  'fulcrum reload \
+                 --local' on each node applies it there",
+                TEXT_LIMIT >> 20
+            )));
+        }
+        if voters.is_empty() {
+            let serial = next_serial(own, &peer.borrow().peers);
+            return Ok(Agreement { serial, voters, notes });
+        }
+        let number = fastrand::u64(1..);
+        let offer = Arc::new(Offer { number, unprotected: how.unprotected, text: text.into() });
+        self.handle.say(|changes| changes.offer = Some(offer));
+        let decided = |seen: &fulcrum_peer::Observed| vote(&old.node, own, number, &voters, &seen.peers);
+        let waited = tokio::time::timeout(ANSWER, peer.wait_for(|seen| decided(seen) != Vote::Waiting)).await;
+        let vote = waited.ok().and_then(Result::ok).map_or(Vote::Waiting, |seen| decided(&seen));
+        match vote {
+            Vote::Agreed(serial) => Ok(Agreement { serial, voters, notes }),
+            vote @ (Vote::Waiting | Vote::Refused(_) | Vote::Lost(_) | Vote::Second(_)) => {
+                self.withdraw();
+                Err(not_agreed(vote))
+            }
+        }
+    }
+
+    /// Nothing is offered any more.
+    pub(super) fn withdraw(&self) {
+        self.handle.say(|changes| changes.offer = None);
+    }
+
+    /// Waits until those who agreed have applied it, but not for long; a line for each that has, and has not.
+    pub(super) async fn applied_by(&self, agreement: &Agreement) -> Vec<String> {
+        let mut peer = self.handle.peer();
+        let has = |seen: &fulcrum_peer::Observed, name: &NodeName| {
+            let config = seen.peers.get(name).and_then(|peer| peer.config);
+            config.is_some_and(|config| config.serial >= agreement.serial)
+        };
+        let all = |seen: &fulcrum_peer::Observed| agreement.voters.iter().all(|name| has(seen, name));
+        let _ = tokio::time::timeout(APPLIED, peer.wait_for(all)).await;
+        let seen = peer.borrow();
+        let line = |name: &NodeName| {
+            if has(&seen, name) {
+                format!("applied on {name}, too")
+            } else {
+                format!("{name} agreed, and has not applied it yet: look at 'fulcrum status' there")
+            }
+        };
+        agreement.voters.iter().map(line).collect()
+    }
+
+    /// Reads what `from` sent as this node's, off the loop that serves signals; or what is wrong with it, for people.
+    async fn read_received(&self, from: &NodeName, text: &Arc<str>) -> Result<Adopted, Vec<String>> {
+        let (file, from, text) = (self.file.clone(), from.clone(), Arc::clone(text));
+        let read = tokio::task::spawn_blocking(move || Adopted::read(&file, &from, &text)).await;
+        read.unwrap_or_else(|error| Err(vec![format!("it could not be read: {error}")]))
+    }
+
+    /// Answers whether what `from` offers would be applied here.
+    async fn check_offer(&self, from: &NodeName, offer: &Offer) {
+        let _changing = self.changing.lock().await;
+        let errors = match self.try_offer(from, offer).await {
+            Ok(()) => Vec::new(),
+            Err(errors) => errors,
+        };
+        tracing::info!(
+            target: "audit", who = %from, what = "offers a configuration",
+            result = if errors.is_empty() { "would be applied" } else { "refused" }
+        );
+        let serial = self.shared().serial;
+        let answer = Arc::new(Answer { number: offer.number, serial, errors });
+        self.handle.say(|changes| {
+            changes.answers.insert(from.clone(), answer);
+        });
+    }
+
+    async fn try_offer(&self, from: &NodeName, offer: &Offer) -> Result<(), Vec<String>> {
+        let old = self.handle.config();
+        let parsed = self.read_received(from, &offer.text).await?.parsed;
+        self.possible(&old, &parsed.config).map_err(of_refusal)?;
+        if !offer.unprotected {
+            self.protects(&old, &parsed.config).map_err(of_refusal)?;
+        }
+        self.try_listeners(&old, &Arc::new(parsed.config), true).await.map(drop).map_err(of_refusal)
+    }
+
+    /// Applies what `from` runs, because it is newer.
+    async fn catch_up(&self, from: &NodeName, text: &Text) {
+        let _changing = self.changing.lock().await;
+        if self.shared().serial >= text.serial {
+            return;
+        }
+        let result = self.try_catch_up(from, text).await;
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(changes) => {
+                *behind = None;
+                tracing::info!(target: "audit", who = %from, what = "sent a newer configuration", result = "applied");
+                changes.iter().for_each(|line| tracing::info!(target: "config", "{line}"));
+            }
+            Err(lines) => {
+                let serial = text.serial;
+                tracing::error!(target: "config", peer = %from, serial, "its configuration can't be applied here");
+                lines.iter().for_each(|line| tracing::error!(target: "config", "{line}"));
+                *behind = Some(Behind { from: from.clone(), serial, lines, at: Instant::now() });
+            }
+        }
+    }
+
+    async fn try_catch_up(&self, from: &NodeName, text: &Text) -> Result<Vec<String>, Vec<String>> {
+        let old = self.handle.config();
+        let Adopted { own, text: adopted, mut parsed } = self.read_received(from, &text.text).await?;
+        parsed.config.share(&old);
+        let new = Arc::new(parsed.config);
+        self.possible(&old, &new).map_err(of_refusal)?;
+        // Its operator was asked about the control plane.
+        let revision = self.put_in_force(&old, &new, text.serial).await.map_err(of_refusal)?;
+        super::trial::applied(self.handle.lb(), revision).await;
+        let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
+        self.set_applied(warnings);
+        // The own file may say the same by now.
+        let is_own = fulcrum_config::parse(&own, "", &host_name())
+            .is_ok_and(|parsed| parsed.config.shared == new.shared);
+        let mut shared = Shared::of_own(text.serial, &own);
+        if !is_own {
+            shared.received = Some(Received { from: from.to_string(), text: text.text.to_string() });
+        }
+        self.set_shared(shared, Some(Arc::new(text.clone()))).await;
+        drop(self.take_unproven());
+        self.keep_text(adopted).await;
+        Ok(fulcrum_config::difference(&old, &new).iter().map(ToString::to_string).collect())
+    }
+}
+
+/// A peer's file as this node's.
+struct Adopted {
+    /// The text of this node's own file.
+    own: String,
+    /// The peer's, with what is this node's own put in.
+    text: String,
+    parsed: Parsed,
+}
+
+impl Adopted {
+    fn read(file: &Path, from: &NodeName, text: &str) -> Result<Self, Vec<String>> {
+        let own = fulcrum_config::read(file).map_err(|wrong| lines(&wrong))?;
+        let text = adopt(text, &own).map_err(|error| vec![format!("{from}'s file: {error}")])?;
+        let name = format!("{from}'s file, for this node");
+        let parsed = fulcrum_config::parse(&text, &name, &host_name()).map_err(|wrong| lines(&wrong))?;
+        Ok(Self { own, text, parsed })
+    }
+}
+
+/// Where a configuration comes from.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The text of this node's own file.
+    pub(super) own: String,
+    /// The peer's file that runs instead.
+    pub(super) received: Option<Received>,
+    /// The text that was parsed.
+    pub(super) runs: String,
+}
+
+impl Source {
+    /// The text and configuration to run: this node's own file, or a peer's newer one if that was not edited since.
+    pub(super) fn read(file: &Path, shared: &Shared) -> Result<(Self, Parsed), Diagnostics> {
+        let own = fulcrum_config::read(file)?;
+        if let Some(received) = &shared.received
+            && let Some(Ok(adopted)) = shared.text(&own)
+        {
+            let name = format!("{}'s file, for this node", received.from);
+            let parsed = fulcrum_config::parse(&adopted, &name, &host_name())?;
+            return Ok((Self { own, received: Some(received.clone()), runs: adopted }, parsed));
+        }
+        let parsed = fulcrum_config::parse(&own, &file.display().to_string(), &host_name())?;
+        Ok((Self { runs: own.clone(), own, received: None }, parsed))
+    }
+
+    /// What peers are to run.
+    pub(super) fn text(&self) -> &str {
+        self.received.as_ref().map_or(&self.own, |received| &received.text)
+    }
+
+    /// The same, to be sent; none if it is too long for that.
+    pub(super) fn text_of(&self, serial: u64) -> Option<Arc<Text>> {
+        let text = self.text();
+        (text.len() <= TEXT_LIMIT).then(|| Arc::new(Text { serial, text: text.into() }))
+    }
+
+    pub(super) fn shared(&self, serial: u64) -> Shared {
+        Shared { received: self.received.clone(), ..Shared::of_own(serial, &self.own) }
+    }
+}
+
+/// Does for the peers what is to be done, for as long as the node lives.
+pub(crate) async fn share(node: Arc<Node>) {
+    let mut peer = node.handle.peer();
+    loop {
+        let todo = {
+            let seen = peer.borrow_and_update();
+            let said = node.handle.said().answers;
+            let answered = said.into_iter().map(|(name, answer)| (name, answer.number)).collect();
+            let behind = node.behind.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let refused = behind.filter(|behind| behind.at.elapsed() < AGAIN).map(|behind| behind.serial);
+            task(node.shared().serial, &answered, refused, &seen.peers)
+        };
+        match todo {
+            Task::Nothing => {
+                if peer.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Task::Check(from, offer) => node.check_offer(&from, &offer).await,
+            Task::CatchUp(from, text) => node.catch_up(&from, &text).await,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn not_agreed(vote: Vote) -> Refusal {
+    match vote {
+        Vote::Refused(refused) => {
+            let names: Vec<&str> = refused.iter().map(|(name, _)| name.as_str()).collect();
+            Refusal {
+                error: format!(
+                    "{} can't apply it; nothing was applied on any node\n  correct the file, or 'fulcrum reload --local' \
+                     to apply it here alone",
+                    names.join(" and ")
+                ),
+                diagnostics: refused
+                    .iter()
+                    .flat_map(|(name, errors)| errors.iter().map(move |error| format!("{name}: {error}")))
+                    .collect(),
+            }
+        }
+        Vote::Lost(name) => Refusal::new(format!(
+            "the link to {name} ended while it checked the file; nothing was applied on any node\n  try again: without a \
+             link it is applied here, and {name} catches up"
+        )),
+        Vote::Second(name) => Refusal::new(format!(
+            "{name} changes the configuration at the same time, and goes first; nothing of this file was applied\n  try \
+             again when it is done"
+        )),
+        Vote::Waiting | Vote::Agreed(_) => Refusal::new(format!(
+            "not every peer answered within {} s; nothing was applied on any node\n  look at 'fulcrum status' there, or \
+             'fulcrum reload --local' to apply it here alone",
+            ANSWER.as_secs()
+        )),
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Vec<String> {
+    if refusal.diagnostics.is_empty() { vec![refusal.error] } else { refusal.diagnostics }
+}
+
+fn lines(wrong: &Diagnostics) -> Vec<String> {
+    wrong.iter().map(|wrong| wrong.to_string().trim_end().to_owned()).collect()
+}

@@ -1,0 +1,71 @@
+//! What is kept of the configuration that the nodes share: its serial number, and its text if a peer's file is newer
+//! than this node's own.
+
+use crate::last_good;
+use fulcrum_config::{adopt, digest_of_text};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// The serial number of a node that has never changed anything.
+const FIRST: u64 = 1;
+
+/// What runs, as far as peers are concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    /// Grows with each change, here or there.
+    pub(crate) serial: u64,
+    /// What stands for this node's own file as it was then.
+    pub(crate) own: String,
+    /// The peer whose file it is, and that file.
+    pub(crate) received: Option<Received>,
+}
+
+/// A peer's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Received {
+    pub(crate) from: String,
+    pub(crate) text: String,
+}
+
+impl Shared {
+    /// Of a node whose own file `text` is in force.
+    pub(crate) fn of_own(serial: u64, text: &str) -> Self {
+        Self { serial, own: digest_of_text(text), received: None }
+    }
+
+    /// What was kept for the node that reads `file`; a first one if nothing was.
+    pub(crate) fn recall(state_dir: &Path, file: &Path) -> Self {
+        let kept = fulcrum_config::last_good::recall(&path(state_dir, file)).unwrap_or_else(|error| {
+            tracing::warn!(target: "config", "{error}");
+            None
+        });
+        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
+        kept.unwrap_or(Self { serial: FIRST, ..Self::default() })
+    }
+
+    /// Keeps it.
+    pub(crate) fn keep(&self, state_dir: &Path, file: &Path) {
+        let kept = serde_json::to_string(self).map_err(|error| error.to_string()).and_then(|text| {
+            fulcrum_config::last_good::keep(&path(state_dir, file), &text).map_err(|error| error.to_string())
+        });
+        if let Err(error) = kept {
+            tracing::warn!(target: "config", "{error}");
+        }
+    }
+
+    /// The text to run where this node's own file says `own`: that file, or a peer's that is newer, unless the own one
+    /// was edited since.
+    pub(crate) fn text(&self, own: &str) -> Option<Result<String, String>> {
+        let received = self.received.as_ref().filter(|_| self.own == digest_of_text(own))?;
+        Some(adopt(&received.text, own))
+    }
+}
+
+fn path(state_dir: &Path, file: &Path) -> PathBuf {
+    let last_good = last_good::path(state_dir, file);
+    let name = last_good.file_name().map(|name| name.to_string_lossy().replacen("last-good", "shared", 1));
+    last_good.with_file_name(name.unwrap_or_default())
+}
