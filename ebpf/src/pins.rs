@@ -62,6 +62,11 @@ impl Pins {
         self.directory.join(format!("map-{map}-{version}"))
     }
 
+    /// The file of one map within a map.
+    pub(crate) fn map_within(&self, map: &str, index: u32, version: u32) -> PathBuf {
+        self.directory.join(format!("map-{map}{index}-{version}"))
+    }
+
     /// Removes the pins of a program at all interfaces but these.
     pub(crate) fn retain(&self, program: &str, keep: impl Fn(u32) -> bool) {
         self.remove_where(|name| {
@@ -70,10 +75,11 @@ impl Pins {
         });
     }
 
-    /// Removes the pins of these maps, but for those of the version `keep`.
+    /// Removes the pins of these maps, and of those within them, but for those of the version `keep`.
     pub(crate) fn remove_maps(&self, maps: &[&str], keep: Option<u32>) {
         self.remove_where(|name| {
             let (map, version) = name.strip_prefix("map-")?.rsplit_once('-')?;
+            let map = map.trim_end_matches(|letter: char| letter.is_ascii_digit());
             Some(maps.contains(&map) && version.parse().ok() != keep)
         });
     }

@@ -9,17 +9,22 @@ use crate::error::KernelError;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::SHARED;
 use crate::loader::{Array, Hash, PerCpuArray, Pinned, Tables, classifier, load_classifier, open, take_map};
-use crate::pins::Pins;
+use crate::pins::{Pins, remove};
 use aya::Ebpf;
-use aya::maps::PerCpuValues;
+use aya::maps::{Map, MapData, MapError, PerCpuValues};
+use aya::pin::PinError;
 use aya::programs::{TcAttachType, TestRun, TestRunOptions};
 use layout::{
-    Backend, Counters, Endpoint, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots, VERSION,
+    Backend, Counters, Endpoint, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots, UNFINISHED,
+    VERSION,
 };
 use std::time::Duration;
+use std::{fs, io};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/forward.o"));
 const PROGRAM: &str = "fulcrum_forward";
+const CURRENT: &str = "current";
+const PREVIOUS: &str = "previous";
 const HOOKS: [Hook; 1] = [Hook { program: PROGRAM, direction: TcAttachType::Ingress }];
 
 /// The plane, loaded into the kernel.
@@ -170,7 +175,7 @@ impl Plane {
     /// # Errors
     /// There are no more than [`layout::MAX_SERVICES`].
     pub fn set_current(&mut self, service: u32, slots: &Slots) -> Result<(), KernelError> {
-        told("table", replace(&mut self.current, service, slots))
+        told("table", replace(&mut self.current, CURRENT, service, slots, self.pins.as_ref()))
     }
 
     /// Who took them before.
@@ -178,14 +183,21 @@ impl Plane {
     /// # Errors
     /// There are no more than [`layout::MAX_SERVICES`].
     pub fn set_previous(&mut self, service: u32, slots: &Slots) -> Result<(), KernelError> {
-        told("table", replace(&mut self.previous, service, slots))
+        told("table", replace(&mut self.previous, PREVIOUS, service, slots, self.pins.as_ref()))
     }
 
     /// The tables of a service, as they were told: who takes new flows, and who took them before.
+    ///
+    /// They are read by pins of their own: to open a map by its number takes more than a service may.
     #[must_use]
     pub fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
-        let read = |tables: &Tables<Slots>| tables.get(&service, 0).ok()?.get(&0, 0).ok();
-        Some((read(&self.current)?, read(&self.previous)?))
+        let read = |name| {
+            let pin = self.pins.as_ref()?.map_within(name, service, VERSION);
+            let map = MapData::from_pin(pin).ok()?;
+            let table = Array::<Slots>::try_from(Map::from_map_data(map).ok()?).ok()?;
+            table.get(&0, 0).ok()
+        };
+        Some((read(CURRENT)?, read(PREVIOUS)?))
     }
 
     /// The flows that were noted one by one.
@@ -338,11 +350,33 @@ fn clear(counters: &mut PerCpuArray<Counters>, index: u32) -> Result<(), KernelE
     told("counter", counters.set(index, zeros, 0))
 }
 
-/// A new table in place of the old one, in one step.
-fn replace(tables: &mut Tables<Slots>, service: u32, slots: &Slots) -> Result<(), aya::maps::MapError> {
+/// A new table in place of the old one, in one step. That may take the kernel 20 ms and more: it waits for programs that
+/// still read the old one. Killed meanwhile, the next life finds the old one.
+fn replace(
+    tables: &mut Tables<Slots>,
+    name: &str,
+    service: u32,
+    slots: &Slots,
+    pins: Option<&Pins>,
+) -> Result<(), ReplaceError> {
     let mut table = Array::<Slots>::create(1, 0)?;
     table.set(0, slots, 0)?;
-    tables.set(service, &table, 0)
+    let Some(pins) = pins else { return Ok(tables.set(service, &table, 0)?) };
+    let (unfinished, pin) =
+        (pins.map_within(name, service, UNFINISHED), pins.map_within(name, service, VERSION));
+    remove(&unfinished);
+    table.pin(&unfinished)?;
+    let table = Array::<Slots>::try_from(Map::from_map_data(MapData::from_pin(&unfinished)?)?)?;
+    tables.set(service, &table, 0)?;
+    Ok(fs::rename(unfinished, pin)?)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum ReplaceError {
+    Map(#[from] MapError),
+    Pin(#[from] PinError),
+    Rename(#[from] io::Error),
 }
 
 impl std::fmt::Debug for Plane {

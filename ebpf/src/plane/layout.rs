@@ -18,6 +18,8 @@ pub const NO_SERVICE: u32 = u32::MAX;
 
 /// The version of all that follows: a plane of another version does not adopt the maps of this one.
 pub(crate) const VERSION: u32 = 1;
+/// In place of the version: it is about to take the place of another. The next life removes it.
+pub(crate) const UNFINISHED: u32 = 0;
 /// The maps that outlive the process.
 pub(crate) const MAPS: &[&str] = &[
     "endpoints",

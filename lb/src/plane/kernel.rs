@@ -5,7 +5,9 @@ use super::routes::{Routes, Way};
 use crate::PlaneObserved;
 use crate::balance::Seed;
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
-use fulcrum_ebpf::plane::layout::{Backend, Counters, Endpoint, MAX_FLOWS, Reply, Service, Settings, Slots};
+use fulcrum_ebpf::plane::layout::{
+    Backend, Counters, Endpoint, MAX_FLOWS, NO_SERVICE, Reply, Service, Settings, Slots,
+};
 use fulcrum_ebpf::{Attachment, KernelError, Mode, Plane};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::time::{ClockId, clock_gettime};
@@ -20,12 +22,22 @@ const FULL: u32 = MAX_FLOWS / 10 * 9;
 /// A flow that was closed is kept for its last packets.
 const CLOSED: Duration = Duration::from_secs(60);
 
+/// Each new table takes the kernel 20 ms and more, and the loop has other things to do.
+const TURN: Duration = Duration::from_secs(1);
+
+/// As the programs read it.
+fn monotonic() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
 /// The plane in the kernel, and what it was told.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     plane: Plane,
     routes: Routes,
     seed: Seed,
+    /// Whether the indexes of an earlier life are known: if not, what points there is worth nothing.
+    adopts: bool,
     told: Told,
     interfaces: BTreeMap<u32, (String, Attachment)>,
     noted_flows: u64,
@@ -46,7 +58,7 @@ struct Told {
 
 impl Earlier for Kernel {
     fn service_at(&self, endpoint: &Endpoint) -> Option<u32> {
-        self.told.endpoints.get(endpoint).copied()
+        self.told.endpoints.get(endpoint).copied().filter(|_| self.adopts)
     }
     fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
         self.plane.tables(service)
@@ -64,15 +76,30 @@ impl Kernel {
         let said = |error: &dyn std::fmt::Display| {
             format!("the kernel does not forward: {error}; as long as it doesn't, write `mode: proxy`")
         };
-        let plane = Plane::load(mode).map_err(|error| said(&error))?;
+        let mut plane = Plane::load(mode).map_err(|error| said(&error))?;
         let routes = Routes::open().map_err(|error| said(&error))?;
         let told = Told {
             endpoints: plane.endpoints().collect(),
             replies: plane.replies().collect(),
             ..Told::default()
         };
+        let adopts = told
+            .endpoints
+            .values()
+            .filter(|index| **index != NO_SERVICE)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .all(|index| plane.tables(*index).is_some());
+        if !adopts {
+            tracing::warn!(
+                "the forwarding plane's tables of an earlier life can't be read: flows that were noted one by one are forgotten"
+            );
+            let flows: Vec<_> = plane.flows().map(|(flow, _)| flow).collect();
+            flows.iter().for_each(|flow| plane.remove_flow(flow));
+        }
         Ok(Self {
             plane,
+            adopts,
             routes,
             seed,
             told,
@@ -84,6 +111,9 @@ impl Kernel {
     }
 
     /// Tells the kernel what is different, in an order in which no packet finds half of it.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there is more to tell than fits in a turn: the next one goes on.
     pub(crate) fn tell(
         &mut self,
         book: &mut Book,
@@ -93,7 +123,9 @@ impl Kernel {
         let ways = self.ways(wanted);
         self.errors = errors(book, &ways);
         self.attach(wanted, &ways, clients)?;
-        self.tell_tables(wanted, &ways).map_err(|error| error.to_string())?;
+        if !self.tell_tables(wanted, &ways).map_err(|error| error.to_string())? {
+            return Err("the forwarding plane is still being told its tables; wait".to_owned());
+        }
         let freed = std::mem::take(&mut book.freed_backends);
         self.forget(&freed).map_err(|error| error.to_string())
     }
@@ -144,7 +176,8 @@ impl Kernel {
         failed
     }
 
-    fn tell_tables(&mut self, wanted: &Wanted, ways: &BTreeMap<IpAddr, Way>) -> Result<(), KernelError> {
+    /// Says whether all is told.
+    fn tell_tables(&mut self, wanted: &Wanted, ways: &BTreeMap<IpAddr, Way>) -> Result<bool, KernelError> {
         let full = self.noted_flows > u64::from(FULL);
         let settings = Settings::new(self.seed.0, !wanted.replies.is_empty(), full);
         if self.told.settings != Some(settings) {
@@ -163,7 +196,11 @@ impl Kernel {
                 self.told.services.insert(*index, *service);
             }
         }
+        let begun = monotonic();
         for (index, tables) in &wanted.tables {
+            if monotonic().saturating_sub(begun) > TURN {
+                return Ok(false);
+            }
             let told = self.told.tables.get(index);
             if told.is_none_or(|told| told.1 != tables.1) {
                 self.plane.set_previous(*index, &tables.1)?;
@@ -177,7 +214,7 @@ impl Kernel {
         self.tell_endpoints(wanted)?;
         self.told.services.retain(|index, _| wanted.services.contains_key(index));
         self.told.tables.retain(|index, _| wanted.tables.contains_key(index));
-        Ok(())
+        Ok(true)
     }
 
     fn tell_backends(
@@ -251,7 +288,7 @@ impl Kernel {
             self.noted_flows = 0;
             return BTreeSet::new();
         }
-        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        let now = monotonic();
         let mut kept = BTreeSet::new();
         let mut ended = Vec::new();
         let mut count: u64 = 0;

@@ -2,15 +2,29 @@
 
 use crate::backends::cut_web1;
 use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Status};
+use fulcrum_tests::Result;
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Status};
 use fulcrum_tests::probe::Session;
 use fulcrum_tests::wait::wait_until;
+use std::process::Command;
+
+/// What the unit allows.
+const UNIT: &str = "-all,+net_admin,+net_raw,+net_bind_service,+sys_nice,+ipc_lock,+chown,+bpf,+perfmon";
+
+fn start_as_the_unit(pair: &Pair) -> Result<Fulcrum> {
+    Fulcrum::start_with(&pair.lb1, &pair.plan.file(&pair.lb1), |command| {
+        let mut limited = Command::new("setpriv");
+        limited.args(["--inh-caps", "-all", "--bounding-set", UNIT, "--"]);
+        limited.arg(command.get_program()).args(command.get_args());
+        *command = limited;
+    })
+}
 
 #[test]
 fn a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
     Lab::run(|lab| {
         let pair = forwarding_pair(lab, Mode::Nat, Family::Ipv4)?;
-        let first = pair.start(&pair.lb1)?;
+        let first = start_as_the_unit(&pair)?;
         first.wait_leader(GROUP)?;
         // Some flows are where only a noted flow says that they are.
         let mut sessions = sessions(&pair)?;
@@ -29,8 +43,9 @@ fn a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
         assert_all_live(&mut sessions);
         first.kill()?;
         first.process().wait(LONG)?;
-        let again = pair.start(&pair.lb1)?;
+        let again = start_as_the_unit(&pair)?;
         again.wait_leader(GROUP)?;
+        assert!(!again.process().log().contains("can't be read"), "{}", again.process().log());
         assert_all_live(&mut sessions);
         Ok(())
     });
