@@ -19,11 +19,14 @@ use std::path::Path;
 pub(crate) struct Place {
     priority: u16,
     handle: TcHandle,
+    /// By tcx it stands behind all others that are there, not before them.
+    last: bool,
 }
 
 impl Place {
-    pub(crate) const FENCE: Self = Self { priority: 1, handle: TcHandle::new(0, 0xf01c) };
-    pub(crate) const PLANE: Self = Self { priority: 2, handle: TcHandle::new(0, 0xf01d) };
+    pub(crate) const FENCE: Self = Self { priority: 1, handle: TcHandle::new(0, 0xf01c), last: false };
+    pub(crate) const PLANE: Self = Self { priority: 2, handle: TcHandle::new(0, 0xf01d), last: false };
+    pub(crate) const SECOND_CHANCE: Self = Self { priority: 3, handle: TcHandle::new(0, 0xf01e), last: true };
 }
 
 /// One end of an interface.
@@ -116,7 +119,7 @@ pub(crate) fn attach(
         KernelError::of(format!("{name} can't be attached to {interface}"), error)
     };
     if mode == Mode::Auto {
-        match tcx(program, interface, direction, pin) {
+        match tcx(program, at, pin) {
             Ok(attached) => {
                 // One of clsact is of an earlier life; mostly there is none.
                 let _ = qdisc_detach_program(interface, direction, name);
@@ -135,20 +138,15 @@ pub(crate) fn attach(
 
 type Failure = Box<dyn Error + 'static>;
 
-fn tcx(
-    program: &mut SchedClassifier,
-    interface: &str,
-    direction: TcAttachType,
-    pin: Option<&Path>,
-) -> Result<Attached, Failure> {
+fn tcx(program: &mut SchedClassifier, at: At<'_>, pin: Option<&Path>) -> Result<Attached, Failure> {
     if let Some(pin) = pin
         && let Ok(attached) = replace(program, pin)
     {
         return Ok(attached);
     }
     // First: a program before it that passes a packet for good would pass it by the fence.
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(interface, direction, options)?;
+    let order = if at.place.last { LinkOrder::last() } else { LinkOrder::first() };
+    let id = program.attach_with_options(at.interface, at.direction, TcAttachOptions::TcxOrder(order))?;
     let link = FdLink::try_from(program.take_link(id)?)?;
     let Some(pin) = pin else { return Ok(Attached::Tcx(link)) };
     // Of an interface that is gone, or not a link at all.
@@ -167,7 +165,7 @@ fn replace(program: &mut SchedClassifier, pin: &Path) -> Result<Attached, Failur
 }
 
 fn clsact(program: &mut SchedClassifier, at: At<'_>) -> Result<Attached, Failure> {
-    let At { interface, direction, place: Place { priority, handle } } = at;
+    let At { interface, direction, place: Place { priority, handle, .. } } = at;
     if let Err(error) = qdisc_add_clsact(interface)
         && system_error_of_tc(&error) != Some(io::ErrorKind::AlreadyExists)
     {

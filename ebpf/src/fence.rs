@@ -4,7 +4,7 @@ use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::{Address, DROPPED, Group, MAX_GROUPS, SHARED, SHARED_MAPS};
-use crate::loader::{Array, Hash, PerCpuArray, Pinned, classifier, load_classifier, open, take_map};
+use crate::loader::{Array, Hash, PerCpuArray, Pinned, classifier, counted, load_classifier, open, take_map};
 use crate::pins::Pins;
 use aya::Ebpf;
 use aya::programs::{TcAttachType, TestRun, TestRunOptions};
@@ -161,11 +161,7 @@ impl Fence {
     /// Frames that were dropped, by the names in [`DROPPED`].
     #[must_use]
     pub fn dropped(&self) -> Vec<(&'static str, u64)> {
-        let count = |index: u32| {
-            let values = self.dropped.get(&index, 0);
-            values.map_or(0, |values| values.iter().fold(0, |sum: u64, value| sum.saturating_add(*value)))
-        };
-        DROPPED.into_iter().zip(0..).map(|(name, index)| (name, count(index))).collect()
+        counted(&self.dropped, &DROPPED)
     }
 
     /// What would become of a frame now, and how long that takes: the mean of `repeat` runs.

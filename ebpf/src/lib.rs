@@ -2,7 +2,8 @@
 //!
 //! The [`Fence`] silences this node for the VIPs of each group that it does not lead, or whose daemon has not said for
 //! a while that it does, whatever state that process is in. The [`Plane`] forwards packets of services from one
-//! interface to another, and asks the fence's tables whether it may.
+//! interface to another, and asks the fence's tables whether it may. The [`SecondChance`] passes
+//! packets of connections that this node does not know to the one that led before and finishes them.
 
 mod attach;
 mod error;
@@ -12,6 +13,7 @@ pub mod layout;
 mod loader;
 mod pins;
 pub mod plane;
+mod second_chance;
 mod sys;
 
 pub use attach::{Attachment, Mode};
@@ -19,3 +21,4 @@ pub use error::KernelError;
 pub use fence::{Direction, Fence, Verdict};
 pub use pins::Pins;
 pub use plane::Plane;
+pub use second_chance::SecondChance;

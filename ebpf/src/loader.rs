@@ -73,3 +73,12 @@ pub(crate) type Array<V> = aya::maps::Array<MapData, V>;
 pub(crate) type PerCpuArray<V> = aya::maps::PerCpuArray<MapData, V>;
 /// From an index to a map of one value that is replaced whole.
 pub(crate) type Tables<V> = aya::maps::ArrayOfMaps<MapData, Array<V>>;
+
+/// The counters of all processors together, by their names.
+pub(crate) fn counted(counters: &PerCpuArray<u64>, names: &[&'static str]) -> Vec<(&'static str, u64)> {
+    let count = |index: u32| {
+        let values = counters.get(&index, 0);
+        values.map_or(0, |values| values.iter().fold(0, |sum: u64, value| sum.saturating_add(*value)))
+    };
+    names.iter().copied().zip(0..).map(|(name, index)| (name, count(index))).collect()
+}

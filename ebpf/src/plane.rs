@@ -254,24 +254,7 @@ impl Plane {
     /// # Errors
     /// The kernel can't run it: a frame must have an Ethernet header.
     pub fn try_frame(&mut self, index: u32, frame: &[u8], repeat: u32) -> Result<Tried, KernelError> {
-        let program = classifier(&mut self.ebpf, PROGRAM)?;
-        let mut context = [0; CONTEXT_BYTES];
-        if let Some(field) = context.get_mut(INTERFACE..INTERFACE.saturating_add(4)) {
-            field.copy_from_slice(&index.to_ne_bytes());
-        }
-        let mut out = vec![0; frame.len().saturating_add(256)];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            repeat,
-            ..TestRunOptions::default()
-        };
-        let result =
-            program.test_run(options).map_err(|error| KernelError::of("the frame can't be tried", &error))?;
-        let length = usize::try_from(result.data_size_out).unwrap_or(0);
-        out.truncate(length);
-        Ok(Tried { verdict: Verdict::of(result.return_value), frame: out, time: result.duration })
+        try_frame(&mut self.ebpf, PROGRAM, index, frame, repeat)
     }
 
     /// Removes what an earlier life has left, if it is not wanted any more. `interfaces` are the names of those that it
@@ -329,6 +312,33 @@ impl Verdict {
             _ => Self::Pass,
         }
     }
+}
+
+pub(crate) fn try_frame(
+    ebpf: &mut Ebpf,
+    program: &str,
+    index: u32,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<Tried, KernelError> {
+    let program = classifier(ebpf, program)?;
+    let mut context = [0; CONTEXT_BYTES];
+    if let Some(field) = context.get_mut(INTERFACE..INTERFACE.saturating_add(4)) {
+        field.copy_from_slice(&index.to_ne_bytes());
+    }
+    let mut out = vec![0; frame.len().saturating_add(256)];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        repeat,
+        ..TestRunOptions::default()
+    };
+    let result =
+        program.test_run(options).map_err(|error| KernelError::of("the frame can't be tried", &error))?;
+    let length = usize::try_from(result.data_size_out).unwrap_or(0);
+    out.truncate(length);
+    Ok(Tried { verdict: Verdict::of(result.return_value), frame: out, time: result.duration })
 }
 
 fn told<E: std::error::Error + 'static>(what: &str, result: Result<(), E>) -> Result<(), KernelError> {

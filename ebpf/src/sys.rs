@@ -1,7 +1,7 @@
 //! The promises that sharing memory with the kernel's programs takes, and a question that no wrapper offers.
 #![allow(unsafe_code)]
 
-use crate::layout::{Address, Group};
+use crate::layout::{Address, Finisher, Group};
 use crate::plane::layout::{Backend, Counters, Endpoint, Flow, Pin, Reply, Service, Settings, Slots};
 use std::ffi::CString;
 use std::io;
@@ -13,6 +13,8 @@ use std::path::Path;
 unsafe impl aya::Pod for Address {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Group {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Finisher {}
 // SAFETY: the same, for all that follow (asserted in plane/layout.rs).
 unsafe impl aya::Pod for Endpoint {}
 // SAFETY: the same.

@@ -33,3 +33,11 @@ static __always_inline void *first(struct __sk_buff *skb, __u32 length)
 	data = start_of(skb);
 	return data + length <= end_of(skb) ? data : 0;
 }
+
+static __always_inline int is_ours(struct __sk_buff *skb, const struct ethernet *ethernet)
+{
+	/* To this interface, or to a virtual router's MAC (RFC 9568 section 7.3), which a bridge does not flood. */
+	return skb->pkt_type == PACKET_HOST ||
+	       (ethernet->destination[0] == 0 && ethernet->destination[1] == 0 && ethernet->destination[2] == 0x5e &&
+		ethernet->destination[3] == 0);
+}

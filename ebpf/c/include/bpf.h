@@ -111,6 +111,21 @@ struct route {
 	__u8 macs[12];
 };
 
+/* struct bpf_sock, up to its state. */
+struct socket {
+	__u32 before[18];
+	__u32 state;
+};
+
+_Static_assert(offset_of(struct socket, state) == 72, "struct bpf_sock");
+
+enum {
+	TCP_LISTEN = 10,
+};
+
+/* Of skc_lookup_tcp. */
+#define THIS_NAMESPACE ((__u64)-1)
+
 /* What fib_lookup answers; numbers below 0 are errors of the caller. */
 enum {
 	ROUTE_FOUND = 0,
@@ -145,6 +160,11 @@ static __s64 (*const csum_diff)(const __u32 *from, __u32 from_size, const __u32 
 static long (*const skb_change_tail)(struct __sk_buff *skb, __u32 length, __u64 flags) = (void *)38;
 static long (*const skb_pull_data)(struct __sk_buff *skb, __u32 length) = (void *)39;
 static long (*const fib_lookup)(void *context, struct route *route, int size, __u32 flags) = (void *)69;
+static struct socket *(*const skc_lookup_tcp)(struct __sk_buff *skb, void *tuple, __u32 length, __u64 namespace,
+					      __u64 flags) = (void *)99;
+static long (*const sk_release)(struct socket *socket) = (void *)86;
+static long (*const tcp_check_syncookie)(struct socket *socket, void *ip, __u32 ip_length, void *tcp,
+					 __u32 tcp_length) = (void *)100;
 static long (*const redirect_neigh)(__u32 interface, const struct next_hop *hop, int size, __u64 flags) =
 	(void *)152;
 static long (*const check_mtu)(void *context, __u32 interface, __u32 *mtu, __s32 difference, __u64 flags) =

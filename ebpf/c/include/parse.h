@@ -43,14 +43,6 @@ enum parsed {
 	HIDDEN,
 };
 
-static __always_inline int is_ours(struct __sk_buff *skb, const struct ethernet *ethernet)
-{
-	/* To this interface, or to a virtual router's MAC (RFC 9568 section 7.3), which a bridge does not flood. */
-	return skb->pkt_type == PACKET_HOST ||
-	       (ethernet->destination[0] == 0 && ethernet->destination[1] == 0 && ethernet->destination[2] == 0x5e &&
-		ethernet->destination[3] == 0);
-}
-
 static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *packet)
 {
 	if (packet->fragment == LATER_PIECE)
