@@ -164,7 +164,7 @@ impl Changes {
             self,
             old,
             new,
-            Group { class, vrid, advert_interval, adverts, preempt, accept },
+            Group { class, vrid, advert_interval, adverts, preempt, drain, accept },
             elsewhere { name, vips, priorities, tracks }
         );
         self.members("VIP", &old.vips, &new.vips);

@@ -40,7 +40,8 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
     let health = Engine { desired: health_desired, observed };
 
     let missing = data_plane_missing(config, &lb.observed.borrow(), &BTreeSet::new(), &BTreeSet::new());
-    let (vip_desired, seen) = watch::channel(vip_desired(config, &BTreeSet::new(), false, missing));
+    let (vip_desired, seen) =
+        watch::channel(vip_desired(config, &BTreeSet::new(), false, missing, BTreeSet::new()));
     let options = fulcrum_vip_manager::Options {
         guard: Some(guard()),
         state_directory: Some(config.admin.socket.with_extension("state")),

@@ -3,7 +3,7 @@
 use crate::last_good;
 use crate::systemd;
 use crate::wire::{HandedOver, Refusal, Reloaded};
-use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, difference};
+use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, difference};
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
@@ -391,6 +391,35 @@ impl Node {
         })
     }
 
+    /// What becomes of the proxied connections of a group that was handed over.
+    fn finishing(
+        &self,
+        group: &GroupName,
+        drain: Duration,
+        vip: &fulcrum_vip_manager::Observed,
+    ) -> Option<String> {
+        let lb = self.handle.lb();
+        let lb = lb.borrow();
+        let config = self.handle.config();
+        let services = config.services.values().filter(|service| service.group == *group);
+        let connections = services
+            .filter(|service| service.protocol == Protocol::Tcp)
+            .filter_map(|service| Some(lb.services.get(&service.name)?.stats.connections))
+            .fold(0_u64, u64::saturating_add);
+        let what = crate::show::counted(usize::try_from(connections).ok()?, "connection");
+        let drains = vip.groups.get(group).is_some_and(|observed| observed.draining.is_some());
+        match connections {
+            0 => None,
+            _ if drains => {
+                Some(format!("{what} finished by this node, for {} s at most", drain.as_secs_f64()))
+            }
+            _ if drain.is_zero() => Some(format!("{what} ended: the group has `drain: 0s`")),
+            _ => Some(format!(
+                "{what} ended: to finish them, this node needs the peer link and BPF; look at 'fulcrum status'"
+            )),
+        }
+    }
+
     /// Makes a peer lead `name`.
     #[allow(clippy::disallowed_methods, reason = "says how long it took")]
     pub(crate) async fn handover(&self, name: &str) -> Result<HandedOver, Refusal> {
@@ -422,14 +451,16 @@ impl Node {
         };
         let own = configured.priorities.get(&config.node);
         let returns = own.is_some_and(|own| own.get() > leader.priority);
-        let note = match configured.preempt {
-            Preempt::After(delay) if returns => {
-                Some(format!("the group preempts: this node takes it back after {} s", delay.as_secs_f64()))
-            }
-            Preempt::After(_) | Preempt::Never => None,
-        };
+        let mut notes = Vec::new();
+        notes.extend(self.finishing(&group, configured.drain, &vip.borrow()));
+        if let Preempt::After(delay) = configured.preempt
+            && returns
+        {
+            let delay = delay.as_secs_f64();
+            notes.push(format!("the group preempts: this node takes it back after {delay} s"));
+        }
         Ok(HandedOver {
-            note,
+            note: (!notes.is_empty()).then(|| notes.join("\n")),
             group: name.to_owned(),
             leader: leader.node.map_or_else(|| leader.address.to_string(), |node| node.to_string()),
             took_ms: milliseconds(took),

@@ -142,11 +142,17 @@ fn leader(group: &Group) -> String {
 
 fn why(group: &Group) -> String {
     let bad: Vec<&str> = group.tracks.iter().filter(|track| !track.good).map(|t| t.what.as_str()).collect();
-    if bad.is_empty() {
-        group.reason.clone()
-    } else {
-        format!("{}; failed: {}", group.reason, bad.join(", "))
+    let mut why = group.reason.clone();
+    if !bad.is_empty() {
+        why.push_str(&format!("; failed: {}", bad.join(", ")));
     }
+    if let Some(seconds) = group.draining_seconds {
+        why.push_str(&format!("; finishes its connections, for {seconds} s at most"));
+    }
+    if let Some(node) = &group.finisher {
+        why.push_str(&format!("; {node} finishes its own connections"));
+    }
+    why
 }
 
 /// Every address; what it is in, if that is not what its group's role implies.

@@ -4,8 +4,9 @@
  * node that led before, which finishes its connections. Attached at ingress, after the forwarding plane.
  *
  * A listener does not own a connection, except by the cookie in the acknowledgment that completes a handshake
- * (RFC 4987 section 3.6). A SYN is this node's. Each passing costs a hop, so that two nodes that both believe the
- * other to finish do not send a packet back and forth for ever.
+ * (RFC 4987 section 3.6). A SYN is this node's. The node that led before does the same for a moment, with what still
+ * comes to it and is the new leader's. Each passing costs a hop, and that of the former leader all that are left, so
+ * that a packet that neither knows does not go back and forth.
  */
 #include "access.h"
 #include "second_chance.h"
@@ -105,8 +106,8 @@ static __noinline int second_ipv4(struct __sk_buff *skb)
 		return DROP;
 	/* The checksum's word that holds the time to live, before and after. */
 	__u16 before = be16((__u16)(ip.time_to_live << 8 | ip.protocol));
-	__u16 after = be16((__u16)((ip.time_to_live - 1) << 8 | ip.protocol));
-	__u8 hops = ip.time_to_live - 1;
+	__u8 hops = finisher->last ? 1 : ip.time_to_live - 1;
+	__u16 after = be16((__u16)(hops << 8 | ip.protocol));
 	if (l3_csum_replace(skb, at + offset_of(struct ipv4, checksum), before, after, sizeof(before)) ||
 	    skb_store_bytes(skb, at + offset_of(struct ipv4, time_to_live), &hops, sizeof(hops), 0))
 		return DROP;
@@ -136,7 +137,7 @@ static __noinline int second_ipv6(struct __sk_buff *skb)
 		return NEXT;
 	if (is_last_hop(ip.hop_limit))
 		return DROP;
-	__u8 hops = ip.hop_limit - 1;
+	__u8 hops = finisher->last ? 1 : ip.hop_limit - 1;
 	if (skb_store_bytes(skb, at + offset_of(struct ipv6, hop_limit), &hops, sizeof(hops), 0))
 		return DROP;
 	return pass_on(finisher);

@@ -76,7 +76,7 @@ pub const DROPPED: [&str; 7] = [
     "fenced_packet_in_stale",
 ];
 
-/// Where the node is that led before and finishes its connections.
+/// The node that may have a connection which this one does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Finisher {
@@ -84,12 +84,13 @@ pub struct Finisher {
     /// AF_INET or AF_INET6.
     family: u32,
     address: [u8; 16],
+    last: u32,
 }
 
 impl Finisher {
-    /// Behind the interface of this number, at this address.
+    /// Behind the interface of this number, at this address. If it is the `last` to be asked, it passes nothing on.
     #[must_use]
-    pub fn new(interface: u32, address: IpAddr) -> Self {
+    pub fn new(interface: u32, address: IpAddr, last: bool) -> Self {
         let mut bytes = [0; 16];
         let (family, octets) = match &address {
             IpAddr::V4(address) => (libc::AF_INET, &address.octets()[..]),
@@ -98,16 +99,17 @@ impl Finisher {
         for (byte, of) in bytes.iter_mut().zip(octets) {
             *byte = *of;
         }
-        Self { interface, family: family.unsigned_abs(), address: bytes }
+        Self { interface, family: family.unsigned_abs(), address: bytes, last: last.into() }
     }
 }
 
 /// What the second chance counts, in the order of the counters.
 pub const SECOND: [&str; 2] = ["second_chance_passed_on", "second_chance_hops_exceeded"];
 
-const _: () = assert!(size_of::<Finisher>() == 24);
+const _: () = assert!(size_of::<Finisher>() == 28);
 const _: () = assert!(std::mem::offset_of!(Finisher, family) == 4);
 const _: () = assert!(std::mem::offset_of!(Finisher, address) == 8);
+const _: () = assert!(std::mem::offset_of!(Finisher, last) == 24);
 const _: () = assert!(size_of::<Address>() == 16);
 const _: () = assert!(size_of::<Group>() == 24);
 const _: () = assert!(std::mem::offset_of!(Group, state) == 0);

@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a test")]
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use fulcrum_ebpf::{Attachment, Fence, Mode};
+use fulcrum_ebpf::{Attachment, Fence, Mode, SecondChance};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -125,4 +125,20 @@ fn what_a_namespace_that_is_gone_has_left_is_removed() {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
+}
+
+#[test]
+fn the_second_chance_stands_behind_the_fence_by_tcx_and_by_clsact() {
+    for (mode, expected) in [(Mode::Auto, [2, 1, 0, 0]), (Mode::Clsact, [0, 0, 2, 1])] {
+        in_a_namespace(|index| {
+            let mut second = SecondChance::load(mode).expect("the kernel takes it; as root");
+            second.attach("eth0", index).expect("attached");
+            let (fence, _) = attach(mode, index);
+            assert_eq!(attached(), expected);
+            eprintln!("{}", run("/sbin/tc", "filter show dev eth0 ingress"));
+            fence.stop();
+            second.stop();
+            wait_attached([0; 4]);
+        });
+    }
 }

@@ -71,7 +71,7 @@ impl Node {
 }
 
 fn finishers(interface: u32, family: usize) -> BTreeMap<IpAddr, Finisher> {
-    let finisher = Finisher::new(interface, PEERS[family].parse().unwrap());
+    let finisher = Finisher::new(interface, PEERS[family].parse().unwrap(), false);
     BTreeMap::from([(VIPS[family].parse().unwrap(), finisher)])
 }
 
@@ -145,6 +145,23 @@ fn a_packet_is_not_sent_back_and_forth_for_ever() {
         assert_eq!(node.verdict(&packet.clone().with_ttl(2)), Verdict::Redirect);
         assert_eq!(node.verdict(&packet.with_ttl(1)), Verdict::Drop);
         assert_eq!(node.counted(), [1, 1]);
+    });
+}
+
+#[test]
+fn what_the_last_one_gets_it_passes_on_no_more() {
+    on_a_node(|mut node| {
+        let family = usize::from(node.vip.is_ipv6());
+        let last = Finisher::new(node.interface, PEERS[family].parse().unwrap(), true);
+        node.second.set_finishers(&BTreeMap::from([(node.vip, last)])).unwrap();
+        let packet = tcp(node.client, node.service, ACK, b"of the new leader");
+        let tried = node.second.try_frame(node.interface, &packet.frame()).unwrap();
+        assert_eq!(tried.verdict, Verdict::Redirect);
+        let passed = Packet::read(&tried.frame);
+        assert_eq!((passed.ttl, &passed.segment), (1, &packet.segment));
+        assert_eq!(node.verdict(&passed), Verdict::Drop, "if it is not its own");
+        let known = tcp(node.known, node.service, ACK, b"").with_ttl(1);
+        assert_eq!(node.verdict(&known), Verdict::Pass);
     });
 }
 

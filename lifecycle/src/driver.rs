@@ -473,12 +473,14 @@ impl Driver {
         let nothing = BTreeSet::new();
         let on_trial = asked.trial.as_ref().map_or(&nothing, |trial| &trial.services);
         let missing = plan::data_plane_missing(&asked.config, &lb, &served_once, on_trial);
-        let planned = plan::vip_desired(&asked.config, &asked.standing_down, asked.stopping, missing);
+        let held = plan::held(&asked.config, &lb);
+        let planned = plan::vip_desired(&asked.config, &asked.standing_down, asked.stopping, missing, held);
         self.engines.vip.desired.send_if_modified(|desired| {
             let changed = !Arc::ptr_eq(&desired.config, &planned.config)
                 || desired.data_plane_missing != planned.data_plane_missing
                 || desired.standing_down != planned.standing_down
-                || desired.stopping != planned.stopping;
+                || desired.stopping != planned.stopping
+                || desired.held != planned.held;
             if changed {
                 let words = std::mem::take(&mut desired.words);
                 *desired = fulcrum_vip_manager::Desired { words, ..planned };

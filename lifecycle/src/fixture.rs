@@ -51,6 +51,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         advert_interval: AdvertInterval::DEFAULT,
         adverts: Adverts::Multicast,
         preempt: Preempt::Never,
+        drain: Group::DRAIN,
         accept: true,
         tracks: Vec::new(),
     };

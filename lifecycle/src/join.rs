@@ -148,6 +148,10 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
         tracks: observed.map_or_else(Vec::new, tracks),
         links: group.links().into_iter().map(|link| link_status(&link, observed)).collect(),
         standing_down: snapshots.standing_down.contains(&group.name),
+        draining_seconds: observed
+            .and_then(|seen| seen.draining)
+            .map(|until| until.saturating_duration_since(now).as_secs()),
+        finisher: observed.and_then(|seen| seen.finisher.as_ref()).map(ToString::to_string),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
-use fulcrum_config::{Backend, Class, Config, GroupName, InterfaceName, NodeName, Service, ServiceName};
+use fulcrum_config::{
+    Backend, Class, Config, GroupName, InterfaceName, NodeName, Protocol, Service, ServiceName,
+};
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,11 +129,11 @@ pub fn peer_desired(
     serial: u64,
     vip: &fulcrum_vip_manager::Observed,
 ) -> fulcrum_peer::Desired {
-    let fulcrum_vip_manager::Word { leads, asks, .. } = vip.word.clone();
+    let fulcrum_vip_manager::Word { leads, asks, holds, sources, .. } = vip.word.clone();
     fulcrum_peer::Desired {
         config: Arc::clone(config),
         generation,
-        word: fulcrum_peer::Word { leads, asks, answers: BTreeMap::new() },
+        word: fulcrum_peer::Word { leads, asks, answers: BTreeMap::new(), holds, sources },
         answers: vip.answers.clone(),
         serial,
         changes: fulcrum_peer::Changes::default(),
@@ -141,8 +143,8 @@ pub fn peer_desired(
 /// What `vip-manager` is to know of the peers' adverts: the words of those whose link is up.
 pub(crate) fn words(peer: &fulcrum_peer::Observed) -> BTreeMap<NodeName, fulcrum_vip_manager::Word> {
     let word = |word: &fulcrum_peer::Word| {
-        let fulcrum_peer::Word { leads, asks, answers } = word.clone();
-        fulcrum_vip_manager::Word { leads, asks, answers }
+        let fulcrum_peer::Word { leads, asks, answers, holds, sources } = word.clone();
+        fulcrum_vip_manager::Word { leads, asks, answers, holds, sources }
     };
     peer.peers.iter().filter_map(|(name, peer)| Some((name.clone(), word(peer.word.as_ref()?)))).collect()
 }
@@ -154,6 +156,7 @@ pub fn vip_desired(
     standing_down: &BTreeSet<GroupName>,
     stopping: bool,
     data_plane_missing: BTreeSet<GroupName>,
+    held: BTreeSet<GroupName>,
 ) -> fulcrum_vip_manager::Desired {
     let standing_down =
         standing_down.iter().filter(|group| config.groups.contains_key(*group)).cloned().collect();
@@ -163,6 +166,7 @@ pub fn vip_desired(
         standing_down,
         stopping,
         words: BTreeMap::new(),
+        held,
     }
 }
 
@@ -187,6 +191,17 @@ pub fn data_plane_missing(
             }
     };
     config.services.values().filter(|service| is_missing(service)).map(|s| s.group.clone()).collect()
+}
+
+/// The groups that the local data plane has proxied TCP connections of.
+#[must_use]
+pub(crate) fn held(config: &Config, lb: &fulcrum_lb::Observed) -> BTreeSet<GroupName> {
+    let is_busy = |service: &&Arc<Service>| {
+        service.protocol == Protocol::Tcp
+            && service.mode.forwarding().is_none()
+            && lb.services.get(&service.name).is_some_and(|observed| observed.stats.connections > 0)
+    };
+    config.services.values().filter(is_busy).map(|service| service.group.clone()).collect()
 }
 
 /// The groups that the local data plane serves whole: `lb` has reached each of their services, without an error.

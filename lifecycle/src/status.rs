@@ -179,6 +179,12 @@ pub struct Group {
     pub links: Vec<Link>,
     /// An operator asked this node to leave it.
     pub standing_down: bool,
+    /// This node leads no more and finishes its proxied connections: for so long at most.
+    #[serde(default)]
+    pub draining_seconds: Option<u64>,
+    /// While this node leads: the node that finishes its own connections, whose packets are passed on to it.
+    #[serde(default)]
+    pub finisher: Option<String>,
 }
 
 /// Who leads a group.

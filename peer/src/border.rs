@@ -75,6 +75,11 @@ pub struct Word {
     pub asks: BTreeMap<GroupName, u64>,
     /// The questions of the other that it had heard when it said this.
     pub answers: BTreeMap<GroupName, u64>,
+    /// The groups of which it has connections, or will have when it leads no more, and finishes them if their packets
+    /// are passed on to it.
+    pub holds: BTreeSet<GroupName>,
+    /// Where it sends adverts of those from.
+    pub sources: BTreeSet<IpAddr>,
 }
 
 /// How the engine works on this node.

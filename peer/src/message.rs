@@ -141,6 +141,10 @@ struct WordBody {
     leads: BTreeMap<GroupName, BTreeSet<IpAddr>>,
     asks: BTreeMap<GroupName, u64>,
     answers: BTreeMap<GroupName, u64>,
+    #[serde(default)]
+    holds: BTreeSet<GroupName>,
+    #[serde(default)]
+    sources: BTreeSet<IpAddr>,
 }
 
 impl Message {
@@ -160,9 +164,21 @@ impl Message {
             Self::Config(config) => (CONFIG, serde_json::to_vec(&config_body(*config))),
             Self::Redial => (REDIAL, Ok(b"{}".to_vec())),
             Self::Word(said) => {
-                let Word { leads, asks, answers } = (*said.word).clone();
+                let Word { leads, asks, answers, holds, sources } = (*said.word).clone();
                 let Said { instance, sequence, change, .. } = *said;
-                (WORD, serde_json::to_vec(&WordBody { instance, sequence, change, leads, asks, answers }))
+                (
+                    WORD,
+                    serde_json::to_vec(&WordBody {
+                        instance,
+                        sequence,
+                        change,
+                        leads,
+                        asks,
+                        answers,
+                        holds,
+                        sources,
+                    }),
+                )
             }
             Self::Offer(offer) => {
                 let body = offer.as_deref().map(|offer| OfferBody {
@@ -209,8 +225,8 @@ impl Message {
             REDIAL => Ok(Self::Redial),
             WORD => {
                 let body: WordBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                let WordBody { instance, sequence, change, leads, asks, answers } = body;
-                let word = Arc::new(Word { leads, asks, answers });
+                let WordBody { instance, sequence, change, leads, asks, answers, holds, sources } = body;
+                let word = Arc::new(Word { leads, asks, answers, holds, sources });
                 Ok(Self::Word(Said { instance, sequence, change, word }))
             }
             OFFER => {

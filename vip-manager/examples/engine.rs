@@ -52,6 +52,7 @@ fn run() -> Result<()> {
         standing_down: BTreeSet::new(),
         stopping: false,
         words: BTreeMap::new(),
+        held: BTreeSet::new(),
     };
     let guard = GuardCommand { program: std::env::current_exe()?, arguments: vec!["guard".into()] };
     let options = Options {
@@ -201,6 +202,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         advert_interval: interval,
         adverts: if yes("adverts", "unicast") { Adverts::Unicast } else { Adverts::Multicast },
         preempt: Preempt::Never,
+        drain: Group::DRAIN,
         accept: true,
         tracks: arguments
             .get("gateway")

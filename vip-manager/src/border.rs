@@ -23,6 +23,8 @@ pub struct Desired {
     /// What each peer says of its adverts over the link to it. One whose link is not up, or whose word may be out of
     /// date, is absent: its adverts count unclaimed.
     pub words: BTreeMap<NodeName, Word>,
+    /// Groups of which the data plane has proxied TCP connections: after a handover they are finished here.
+    pub held: BTreeSet<GroupName>,
 }
 
 /// What a node says of its adverts over the link to another.
@@ -34,6 +36,11 @@ pub struct Word {
     pub asks: BTreeMap<GroupName, u64>,
     /// The questions of the other that it had heard when it said this.
     pub answers: BTreeMap<GroupName, u64>,
+    /// The groups of which it has connections, or will have when it leads no more, and finishes them if their packets
+    /// are passed on to it.
+    pub holds: BTreeSet<GroupName>,
+    /// Where it sends adverts of those from.
+    pub sources: BTreeSet<IpAddr>,
 }
 
 /// Who leads what: a whole snapshot, latest wins.
@@ -147,6 +154,10 @@ pub struct GroupObserved {
     pub takeover: Option<Duration>,
     /// The last advert that no node of ours sent, although it says so.
     pub unclaimed: Option<Unclaimed>,
+    /// This node leads no more and finishes its connections, until then at the latest.
+    pub draining: Option<Instant>,
+    /// The node that finishes connections while this one leads.
+    pub finisher: Option<NodeName>,
 }
 
 /// Adverts for a group that every node denies.

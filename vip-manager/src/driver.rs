@@ -9,6 +9,7 @@ mod fence;
 mod group;
 mod link;
 mod rivals;
+mod second_chance;
 mod show;
 mod virtual_mac;
 
@@ -17,6 +18,7 @@ use crate::error::StartError;
 use crate::guard::GuardCommand;
 use crate::sys;
 use engine::Engine;
+use fulcrum_ebpf::Mode;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -44,6 +46,16 @@ pub enum Fencing {
     Clsact,
     /// None.
     Off,
+}
+
+impl Fencing {
+    fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Auto => Some(Mode::Auto),
+            Self::Clsact => Some(Mode::Clsact),
+            Self::Off => None,
+        }
+    }
 }
 
 /// Starts the engine on a thread of its own. It ends, in good order, when the sender of `desired` is dropped.

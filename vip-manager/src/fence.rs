@@ -17,10 +17,14 @@ pub(crate) enum Permit {
         /// The least that peers wait before they take over.
         patience: Duration,
     },
-    /// Packets of what goes on, but neither ARP nor ND.
+    /// Packets of what goes on, but neither ARP nor ND; said again as often as for a leader.
     Draining {
         /// Its end.
         until: Instant,
+        /// Between adverts.
+        interval: Duration,
+        /// As for a leader.
+        patience: Duration,
     },
 }
 
@@ -52,13 +56,19 @@ impl Heartbeat {
     pub(crate) fn poll_order(&self, permit: Permit, now: Instant) -> Option<Order> {
         let order = match permit {
             Permit::Silent => Order::Silent,
-            Permit::Draining { until } => Order::Draining(until),
+            Permit::Draining { until, interval, patience } => {
+                let until = now.checked_add(patience)?.min(until);
+                if let Order::Draining(told) = self.told
+                    && is_fresh(told, until, interval)
+                {
+                    return None;
+                }
+                Order::Draining(until)
+            }
             Permit::Leading { interval, patience } => {
                 let until = now.checked_add(patience)?;
                 if let Order::Leading(told) = self.told
-                    // Adverts are due every interval; the turn of the loop may come a little early.
-                    && told <= until
-                    && until.saturating_duration_since(told).saturating_mul(2) < interval
+                    && is_fresh(told, until, interval)
                 {
                     return None;
                 }
@@ -72,6 +82,11 @@ impl Heartbeat {
     pub(crate) fn handle_told(&mut self, order: Order) {
         self.told = order;
     }
+}
+
+/// Adverts are due every interval; the turn of the loop may come a little early.
+fn is_fresh(told: Instant, until: Instant, interval: Duration) -> bool {
+    told <= until && until.saturating_duration_since(told).saturating_mul(2) < interval
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod advert;
 pub mod announcer;
 pub mod arp;
 mod border;
+mod drain;
 mod driver;
 mod error;
 mod fence;

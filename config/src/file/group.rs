@@ -73,6 +73,8 @@ section! {
         adverts: optional Adverts,
         /// Whether a node of higher priority takes the group from a living leader: `true` (at once), `false`, or after a delay. Default: false.
         preempt: optional Or<bool, PreemptSection>,
+        /// How long this node finishes its proxied TCP connections after it handed the group to another node, which passes their packets on to it; `0s` ends them at once. Needs the peer link. Default: 5m.
+        drain: optional Time<0, 86_400_000>,
         /// Whether the addresses are local to the leader; services need it. Default: true.
         accept: optional bool,
         /// What makes this node unfit to lead. The data plane is always tracked unless it says `data_plane: false`.

@@ -78,11 +78,18 @@ pub struct Group {
     pub adverts: Adverts,
     /// Whether a node of higher priority takes the group from a living leader.
     pub preempt: Preempt,
+    /// How long this node finishes its proxied TCP connections after it handed the group to another node.
+    pub drain: Duration,
     /// Whether the addresses are local (RFC 9568 Accept_Mode); services need it. Without it, the node only
     /// answers ARP and ND for them and routes what arrives.
     pub accept: bool,
     /// What lowers this node's priority or makes it ineligible.
     pub tracks: Vec<Track>,
+}
+
+impl Group {
+    /// What [`Group::drain`] is where nothing is written.
+    pub const DRAIN: Duration = Duration::from_secs(300);
 }
 
 impl fmt::Display for Family {

@@ -125,6 +125,7 @@ impl Walk<'_> {
             advert_interval: section.advert_interval.get().copied().unwrap_or(self.timing.advert_interval),
             adverts,
             preempt: preempt(section),
+            drain: section.drain.get().map_or(Group::DRAIN, |time| time.0),
             accept,
             tracks,
         };

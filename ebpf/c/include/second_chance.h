@@ -7,10 +7,12 @@
 #include "bpf.h"
 #include "groups.h"
 
-/* Where the node is that led before and finishes its connections. */
+/* The node that may have a connection which this one does not know. */
 struct finisher {
 	__u32 interface;
 	struct next_hop hop;
+	/* If it does not know it either, that is the end. */
+	__u32 last;
 };
 
 enum second {
@@ -19,8 +21,9 @@ enum second {
 	SECOND_COUNTERS,
 };
 
-_Static_assert(sizeof(struct finisher) == 24, "struct finisher");
+_Static_assert(sizeof(struct finisher) == 28, "struct finisher");
 _Static_assert(offset_of(struct finisher, hop) == 4, "finisher.hop");
+_Static_assert(offset_of(struct finisher, last) == 24, "finisher.last");
 _Static_assert(SECOND_COUNTERS == 2, "enum second");
 
 /* From a VIP to who finishes connections to it. */

@@ -23,6 +23,8 @@ pub(crate) fn group(role: Role) -> GroupObserved {
         transitions: 1,
         takeover: None,
         unclaimed: None,
+        draining: None,
+        finisher: None,
     }
 }
 

@@ -28,7 +28,7 @@ fn play() -> (Handle, Played) {
     let (lb_tx, lb_desired) = watch::channel(fulcrum_lb::Desired::default());
     let none = BTreeSet::new();
     let (vip_tx, vip_desired) =
-        watch::channel(plan::vip_desired(&config, &none, false, none.clone().into_iter().collect()));
+        watch::channel(plan::vip_desired(&config, &none, false, none.clone(), none.clone()));
     let (health, health_rx) = watch::channel(fulcrum_health::Observed::default());
     let (vip, vip_rx) = watch::channel(fulcrum_vip_manager::Observed::default());
     let (lb, lb_rx) = watch::channel(fulcrum_lb::Observed::default());

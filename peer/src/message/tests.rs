@@ -49,7 +49,9 @@ fn word() -> Message {
     let word = Word {
         leads: BTreeMap::from([(group.clone(), BTreeSet::from(["fe80::1".parse().unwrap()]))]),
         asks: BTreeMap::from([(group.clone(), u64::MAX)]),
-        answers: BTreeMap::from([(group, 0)]),
+        answers: BTreeMap::from([(group.clone(), 0)]),
+        holds: BTreeSet::from([group]),
+        sources: BTreeSet::from(["10.0.0.1".parse().unwrap()]),
     };
     Message::Word(Said { instance: 1, sequence: 2, change: 3, word: Arc::new(word) })
 }
@@ -59,7 +61,9 @@ fn word() -> Message {
 fn a_word_about_many_groups_is_no_longer_than_a_message_may_be() {
     let sources = BTreeSet::from(["2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()]);
     let group = |number: u32| (GroupName::new(&format!("{number:063}")), sources.clone());
-    let word = Word { leads: (0..1024).map(group).collect(), ..Word::default() };
+    let leads: BTreeMap<_, _> = (0..1024).map(group).collect();
+    let holds = leads.keys().cloned().collect();
+    let word = Word { leads, holds, sources, ..Word::default() };
     let said = Said { instance: u64::MAX, sequence: u64::MAX, change: u64::MAX, word: Arc::new(word) };
     assert!(Message::Word(said).encode().len() < MESSAGE_LIMIT);
 }

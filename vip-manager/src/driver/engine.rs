@@ -12,6 +12,7 @@ use super::addresses::Addresses;
 use super::fence::Fence;
 use super::group::GroupDriver;
 use super::link::{LinkDriver, Update, count};
+use super::second_chance::SecondChance;
 use super::virtual_mac::{Devices, Kernel};
 use crate::border::{Counters, Desired, Observed, Role, Word};
 use crate::error::StartError;
@@ -69,6 +70,7 @@ pub(super) struct Engine {
     dropped: BTreeMap<GroupName, BTreeSet<IpAddr>>,
     addresses: Addresses,
     pub(super) fence: Fence,
+    pub(super) second: SecondChance,
     /// Groups or their addresses changed: the fence must be told which it guards.
     fence_due: bool,
     pub(super) devices: Devices,
@@ -126,6 +128,7 @@ impl Engine {
             dropped: BTreeMap::new(),
             addresses: Addresses::default(),
             fence: Fence::new(options.fencing, clock),
+            second: SecondChance::new(options.fencing.mode()),
             fence_due: true,
             devices: Devices::default(),
             counters: Counters::default(),
@@ -208,15 +211,19 @@ impl Engine {
         self.update_fitness(now);
         self.tell_words(now);
         if stopping {
-            self.groups.values_mut().for_each(|group| group.router.handle_stop(now));
+            for group in self.groups.values_mut() {
+                group.router.handle_stop(now);
+                group.drain.handle_stop(now);
+            }
         }
         self.show.changed();
     }
 
-    /// Tells the routers what the peers say of their adverts.
+    /// Tells the routers what the peers say of their adverts, and what there is to be finished.
     fn tell_words(&mut self, now: Instant) {
         let Some(desired) = &self.desired else { return };
         for (name, group) in &mut self.groups {
+            group.drain.handle_held(desired.held.contains(name), now);
             let claim = |word: &Word| Claim {
                 sources: word.leads.get(name).cloned(),
                 answered: word.answers.get(name).copied(),
@@ -401,7 +408,11 @@ impl Engine {
             group.update_links(&self.links, now);
         }
         let interfaces = self.links.keys().map(|link| link.interface.clone()).collect();
-        if !self.stopped && self.fence.attach(&interfaces, &self.view) {
+        if self.stopped {
+            return;
+        }
+        self.second.attach(&config, &interfaces, &self.view);
+        if self.fence.attach(&interfaces, &self.view) {
             self.show.changed();
         }
     }

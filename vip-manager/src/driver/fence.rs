@@ -7,8 +7,8 @@ use crate::driver::link::count;
 use crate::fence::{Heartbeat, Order};
 use crate::netlink::View;
 use fulcrum_config::{GroupName, InterfaceName};
+use fulcrum_ebpf::Fence as Kernel;
 use fulcrum_ebpf::layout::{Group, State};
-use fulcrum_ebpf::{Fence as Kernel, Mode};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -36,10 +36,9 @@ struct Slot {
 
 impl Fence {
     pub(super) fn new(fencing: Fencing, now: impl Fn() -> Instant) -> Self {
-        let kernel = match fencing {
-            Fencing::Auto => Kernel::load_shared(Mode::Auto).map_err(|error| error.to_string()),
-            Fencing::Clsact => Kernel::load_shared(Mode::Clsact).map_err(|error| error.to_string()),
-            Fencing::Off => Err("it is switched off".to_owned()),
+        let kernel = match fencing.mode() {
+            Some(mode) => Kernel::load_shared(mode).map_err(|error| error.to_string()),
+            None => Err("it is switched off".to_owned()),
         };
         match &kernel {
             Ok(kernel) => {

@@ -5,6 +5,7 @@ use super::rivals::{Claim, Rivals};
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role, Unclaimed};
+use crate::drain::Drain;
 use crate::fence::Permit;
 use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
@@ -13,14 +14,11 @@ use crate::netlink::View;
 use crate::prober::{Prober, Verdict};
 use crate::router::{Fitness, Router, RouterSpec, down_interval};
 use crate::track::Tracks;
-use fulcrum_config::{Adverts, Config, Family, Group, InterfaceName, Link, Priority, Track, Vip};
+use fulcrum_config::{Adverts, Config, Family, Group, InterfaceName, Link, NodeName, Priority, Track, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How long addresses stay local after this node handed the group over: what is on its way still arrives.
-const LINGER: Duration = Duration::from_millis(150);
 
 pub(super) struct GroupDriver {
     pub(super) group: Arc<Group>,
@@ -31,8 +29,10 @@ pub(super) struct GroupDriver {
     pub(super) held: bool,
     /// Addresses that a reload took out of the group, until they are gone.
     former: BTreeSet<IpAddr>,
-    /// Addresses stay local until then, although this node answers no more.
-    pub(super) linger_until: Option<Instant>,
+    /// Who led last, if not this node.
+    pub(super) followed: Option<NodeName>,
+    /// Whether addresses stay local, although this node answers no more.
+    pub(super) drain: Drain,
     /// When the takeover that is not yet announced was decided.
     pub(super) decided: Option<Instant>,
     /// How long the last one took.
@@ -74,7 +74,8 @@ impl GroupDriver {
             leading: false,
             held: false,
             former: BTreeSet::new(),
-            linger_until: None,
+            followed: None,
+            drain: Drain::default(),
             decided: None,
             takeover: None,
             failed: BTreeMap::new(),
@@ -256,7 +257,7 @@ impl GroupDriver {
     pub(super) fn lead(&mut self, now: Instant) {
         self.leading = true;
         self.held = true;
-        self.linger_until = None;
+        self.drain.handle_end();
         self.decided = Some(now);
         self.rivals.handle_lead(now);
         self.probe_suspects(now);
@@ -284,26 +285,33 @@ impl GroupDriver {
         self.prober.handle_addresses(probed, now);
     }
 
-    /// This node answers no more. Where it knows that somebody else answers its addresses stay a little longer.
-    pub(super) fn retire(&mut self, reason: &Reason, now: Instant) {
+    /// This node answers no more. Where it knows that somebody else answers its addresses stay a little longer, and
+    /// as long as it finishes connections if the new leader passes their packets on.
+    pub(super) fn retire(&mut self, reason: &Reason, passed_on: bool, now: Instant) {
         self.leading = false;
         self.announcer.handle_retire();
         self.decided = None;
-        self.linger_until = is_handed_over(reason).then(|| now.checked_add(LINGER)).flatten();
+        if !is_handed_over(reason) {
+            self.drain.handle_end();
+            return;
+        }
+        let finish = if passed_on { self.group.drain } else { Duration::ZERO };
+        self.drain.handle_handover(finish, now);
     }
 
-    /// The end of the linger, once it has come.
+    /// Everything of it that waits for a moment.
     pub(super) fn handle_timer(&mut self, now: Instant) {
         self.router.handle_timer(now);
-        if self.linger_until.is_some_and(|until| until <= now) {
-            self.linger_until = None;
+        self.drain.handle_timer(now);
+        if let Some(leader) = self.router.leader() {
+            self.followed.clone_from(&leader.node);
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let machines = [
             self.router.poll_timeout(),
-            self.linger_until,
+            self.drain.until(),
             self.announcer.poll_timeout(),
             self.prober.poll_timeout(),
             self.tracks.poll_timeout(),
@@ -348,7 +356,7 @@ impl GroupDriver {
     /// Forgets what is not local any more. A former address that another group has is that one's.
     pub(super) fn settle(&mut self, is_local: impl Fn(IpAddr) -> bool, configured: &BTreeSet<IpAddr>) {
         self.former.retain(|address| is_local(*address) && !configured.contains(address));
-        self.held = self.leading || self.linger_until.is_some() || (self.held && self.ours().any(is_local));
+        self.held = self.leading || self.drain.until().is_some() || (self.held && self.ours().any(is_local));
     }
 
     /// Whether it waits for former addresses to be gone.
@@ -365,7 +373,7 @@ impl GroupDriver {
     /// A link-local address never is: the kernel looks those up on the interface that a packet came in by,
     /// never on the loopback. It is answered for all the same, as the gateway's address that it usually is.
     pub(super) fn wanted(&self) -> BTreeSet<IpAddr> {
-        if !self.group.accept || !(self.leading || self.linger_until.is_some()) {
+        if !self.group.accept || !(self.leading || self.drain.until().is_some()) {
             return BTreeSet::new();
         }
         let addresses = self.group.vips.iter().map(|vip| vip.address);
@@ -423,12 +431,12 @@ impl GroupDriver {
 
     /// What its VIPs may do on this node.
     pub(super) fn permit(&self, now: Instant) -> Permit {
+        let (interval, patience) = (self.group.advert_interval.duration(), self.patience());
         if self.leading && self.router.role() == Role::Leader {
-            let interval = self.group.advert_interval.duration();
-            return Permit::Leading { interval, patience: self.patience() };
+            return Permit::Leading { interval, patience };
         }
-        match self.linger_until {
-            Some(until) if now < until => Permit::Draining { until },
+        match self.drain.until() {
+            Some(until) if now < until => Permit::Draining { until, interval, patience },
             Some(_) | None => Permit::Silent,
         }
     }

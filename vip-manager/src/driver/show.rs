@@ -68,6 +68,7 @@ impl Engine {
         errors.extend(self.mistaken());
         let mut counters = self.counters.clone();
         self.fence.count_into(&mut counters);
+        self.second.count_into(&mut counters);
         errors.extend(self.links.values().filter_map(|link| link.error.clone()));
         Observed {
             groups: self.groups.iter().map(|(name, group)| (name.clone(), self.group(group))).collect(),
@@ -76,20 +77,37 @@ impl Engine {
             settings: self.settings.shown(),
             errors,
             fence: self.fence.observed(),
-            word: Word { leads: self.led(), asks: self.questions(), answers: BTreeMap::new() },
+            word: self.word(),
             answers: self.answers(),
             counters,
         }
     }
 
-    /// The groups that this node leads, and where their adverts leave from.
-    fn led(&self) -> BTreeMap<GroupName, BTreeSet<IpAddr>> {
-        let led = self.groups.iter().filter(|(_, group)| group.router.role() == Role::Leader);
+    /// What the peers are to be told, but for the answers to each.
+    fn word(&self) -> Word {
+        let leads = |group: &GroupDriver| group.router.role() == Role::Leader;
+        let finishes = self.second.is_ready();
+        let holds = |group: &GroupDriver| {
+            finishes && !group.group.drain.is_zero() && (leads(group) || group.drain.until().is_some())
+        };
+        let holds = self.sources_of(holds);
+        Word {
+            leads: self.sources_of(leads),
+            asks: self.questions(),
+            answers: BTreeMap::new(),
+            sources: holds.values().flatten().copied().collect(),
+            holds: holds.into_keys().collect(),
+        }
+    }
+
+    /// Some groups, and where their adverts leave from.
+    fn sources_of(&self, which: impl Fn(&GroupDriver) -> bool) -> BTreeMap<GroupName, BTreeSet<IpAddr>> {
         let sources = |group: &GroupDriver| {
             let links = group.destinations.keys().filter_map(|link| self.links.get(link));
             links.flat_map(LinkDriver::sources).collect()
         };
-        led.map(|(name, group)| (name.clone(), sources(group))).collect()
+        let groups = self.groups.iter().filter(|(_, group)| which(group));
+        groups.map(|(name, group)| (name.clone(), sources(group))).collect()
     }
 
     pub(super) fn questions(&self) -> BTreeMap<GroupName, u64> {
@@ -160,6 +178,8 @@ impl Engine {
             transitions: router.transitions(),
             takeover: group.takeover,
             unclaimed: group.unclaimed.clone(),
+            draining: group.drain.until().filter(|_| !group.leading),
+            finisher: self.second.finisher(&group.group.name).filter(|_| group.leading).cloned(),
         }
     }
 

@@ -42,16 +42,31 @@ fn what_was_not_told_is_tried_again() {
 }
 
 #[test]
-fn each_change_is_told_at_once_and_draining_has_one_end() {
+fn each_change_is_told_at_once() {
     let (mut heartbeat, start) = (Heartbeat::default(), start());
     tell(&mut heartbeat, LEADING, start);
     let until = start + Duration::from_millis(150);
-    assert_eq!(tell(&mut heartbeat, Permit::Draining { until }, start), Some(Order::Draining(until)));
-    assert_eq!(tell(&mut heartbeat, Permit::Draining { until }, start + INTERVAL), None);
+    let draining = Permit::Draining { until, interval: INTERVAL, patience: PATIENCE };
+    assert_eq!(tell(&mut heartbeat, draining, start), Some(Order::Draining(until)));
+    assert_eq!(tell(&mut heartbeat, draining, start + INTERVAL), None);
     assert_eq!(tell(&mut heartbeat, Permit::Silent, start + INTERVAL), Some(Order::Silent));
     assert_eq!(tell(&mut heartbeat, Permit::Silent, start + INTERVAL * 2), None);
     let again = start + INTERVAL * 3;
     assert_eq!(tell(&mut heartbeat, LEADING, again), Some(Order::Leading(again + PATIENCE)));
+}
+
+#[test]
+fn one_that_drains_for_long_is_renewed_too_and_ends_in_time() {
+    let (mut heartbeat, start) = (Heartbeat::default(), start());
+    let until = start + Duration::from_secs(300);
+    let draining = Permit::Draining { until, interval: INTERVAL, patience: PATIENCE };
+    assert_eq!(tell(&mut heartbeat, draining, start), Some(Order::Draining(start + PATIENCE)));
+    assert_eq!(tell(&mut heartbeat, draining, start + INTERVAL / 3), None);
+    let next = start + INTERVAL;
+    assert_eq!(tell(&mut heartbeat, draining, next), Some(Order::Draining(next + PATIENCE)));
+    let last = until - PATIENCE / 2;
+    assert_eq!(tell(&mut heartbeat, draining, last), Some(Order::Draining(until)));
+    assert_eq!(tell(&mut heartbeat, draining, last + INTERVAL), None);
 }
 
 #[test]

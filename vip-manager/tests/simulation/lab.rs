@@ -70,6 +70,7 @@ impl Lab {
             advert_interval: self.interval,
             adverts: Adverts::Multicast,
             preempt: self.preempt,
+            drain: Group::DRAIN,
             accept: true,
             tracks: Vec::new(),
         }

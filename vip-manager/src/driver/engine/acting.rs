@@ -10,10 +10,17 @@ impl Engine {
     /// before its addresses go.
     pub(super) fn act(&mut self, now: Instant) {
         self.act_for_routers(now);
+        if let Some(desired) = &self.desired {
+            let (config, words) = (&desired.config, &desired.words);
+            self.second.update(config, &self.groups, words, &mut self.counters, now);
+        }
         self.fence.update(&self.groups, &mut self.counters, now);
     }
 
     fn act_for_routers(&mut self, now: Instant) {
+        // Whoever takes over passes packets of connections on to this node.
+        let passed_on = self.second.is_ready()
+            && self.desired.as_ref().is_some_and(|desired| !desired.stopping && !desired.words.is_empty());
         for (name, group) in &mut self.groups {
             while let Some(action) = group.router.poll_action() {
                 match action {
@@ -54,7 +61,7 @@ impl Engine {
                                 tracing::info!(group = %name, "{reason}: this node leads no more, and answers no more");
                             }
                         }
-                        group.retire(&reason, now);
+                        group.retire(&reason, passed_on, now);
                         self.show.changed();
                     }
                 }

@@ -140,7 +140,7 @@ impl Engine {
     pub(super) fn finish_stop(&mut self, now: Instant) {
         let stopping = self.desired.as_ref().is_some_and(|desired| desired.stopping);
         let leads = |group: &GroupDriver| {
-            group.router.role() != Role::Init || group.leading || group.linger_until.is_some()
+            group.router.role() != Role::Init || group.leading || group.drain.until().is_some()
         };
         if !stopping || self.stopped || self.groups.values().any(leads) {
             return;
@@ -160,6 +160,7 @@ impl Engine {
         // A VIP that stays local stays fenced.
         if !self.groups.values().any(|group| group.held) {
             self.fence.stop();
+            self.second.stop();
         }
         if let Some(guard) = &mut self.guard {
             Guard::stop(guard);

@@ -272,6 +272,7 @@ fn hundreds_of_addresses_are_listed_as_far_as_they_fit_link_local_ones_first() {
         advert_interval: AdvertInterval::DEFAULT,
         adverts: Adverts::Multicast,
         preempt: Preempt::Never,
+        drain: Group::DRAIN,
         accept: true,
         tracks: Vec::new(),
     };
