@@ -13,6 +13,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,11 @@ mod tests;
 /// The name that one daemon of a network namespace holds: two would both lead the same groups and take each
 /// other's addresses.
 const OF_NAMESPACE: &[u8] = b"fulcrum-run";
+
+/// How long a daemon that was killed may take to be gone: the kernel takes its programs off the interfaces first.
+const ENDING: Duration = Duration::from_secs(5);
+/// Between two looks whether it is.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The held lock.
 #[derive(Debug)]
@@ -32,8 +38,12 @@ pub(crate) fn path(socket: &Path) -> PathBuf {
     socket.with_extension("lock")
 }
 
-/// Takes the lock of the daemon at `socket`, making its directory if need be.
+/// Takes the lock of the daemon at `socket`, making its directory if need be. Waits for one that is about to be gone.
 pub(crate) fn take(socket: &Path) -> Result<Lock, Failure> {
+    once_it_is_gone(|| take_now(socket))
+}
+
+fn take_now(socket: &Path) -> Result<Lock, Failure> {
     let path = path(socket);
     let io = |what: &'static str| {
         let path = path.display().to_string();
@@ -71,9 +81,34 @@ pub(crate) struct NamespaceLock {
     _socket: Option<OwnedFd>,
 }
 
-/// Takes the lock of the network namespace this process is in.
+/// Takes the lock of the network namespace this process is in. Waits for one that is about to be gone.
 pub(crate) fn take_namespace() -> Result<NamespaceLock, Failure> {
-    take_name(OF_NAMESPACE)
+    once_it_is_gone(|| take_name(OF_NAMESPACE))
+}
+
+/// Takes what another process has as soon as that one is gone, if it is ending.
+#[allow(clippy::disallowed_methods, reason = "at start, before there is anything that could be held up")]
+fn once_it_is_gone<T>(take: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let begun = Instant::now();
+    loop {
+        match take() {
+            Err(Failure::AlreadyRuns { pid, .. } | Failure::SameNamespace { pid })
+                if is_ending(&pid) && begun.elapsed() < ENDING => {}
+            result => return result,
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether a process is gone or about to be, by its state and flags (proc(5), `/proc/PID/stat`).
+fn is_ending(pid: &str) -> bool {
+    /// PF_EXITING of the kernel's sched.h.
+    const EXITING: u32 = 4;
+    let Ok(stat) = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")) else { return true };
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let state = fields.next().unwrap_or_default();
+    let flags: u32 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    matches!(state, "Z" | "X") || flags & EXITING != 0
 }
 
 /// Names of Unix sockets without a path belong to the network namespace.
