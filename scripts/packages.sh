@@ -5,8 +5,8 @@ set -eu
 # What must exist, and the package that brings it.
 build="cc:gcc /usr/include/stdio.h:libc6-dev make:make clang:clang"
 demo="$build ip:iproute2 nft:nftables nginx:nginx-light"
-test="$demo c++:g++ ping:iputils-ping keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime"
-bench="$test sysctl:procps haproxy:haproxy /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
+test="$demo c++:g++ ping:iputils-ping sysctl:procps keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime"
+bench="$test haproxy:haproxy /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
 
 PATH="$PATH:/usr/sbin:/sbin"
 eval "wanted=\$$1"
