@@ -136,8 +136,8 @@ fn dropped(status: &Status, counter: &str) -> u64 {
 fn a_frozen_node_is_silent(lab: &Lab, fence: &'static str) -> Result<()> {
     let scene = Scene::new(lab, fence)?;
     assert!(scene.first_answers());
-    let event = now();
     scene.first.process().freeze()?;
+    let event = now();
     scene.assert_silent_since(event)?;
     scene.remove_by_hand()?;
     scene.first.process().thaw()?;
@@ -156,8 +156,8 @@ fn a_frozen_node_is_silent(lab: &Lab, fence: &'static str) -> Result<()> {
 
 fn a_dead_node_is_silent_until_a_new_daemon_leads(lab: &Lab, fence: &'static str) -> Result<()> {
     let scene = Scene::new(lab, fence)?;
-    let event = now();
     scene.first.process().kill_with_children()?;
+    let event = now();
     scene.assert_silent_since(event)?;
     // The kernel would answer all the time while the new daemon replaces the fence.
     let again = start(&scene.pair, &scene.pair.lb1, fence)?;
