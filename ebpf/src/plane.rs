@@ -8,7 +8,9 @@ use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::SHARED;
-use crate::loader::{Array, Hash, PerCpuArray, Pinned, Tables, classifier, load_classifier, open, take_map};
+use crate::loader::{
+    Array, Hash, PerCpuArray, Pinned, Tables, classifier, counted, load_classifier, open, take_map,
+};
 use crate::pins::{Pins, remove};
 use aya::Ebpf;
 use aya::maps::{Map, MapData, MapError, PerCpuValues};
@@ -241,11 +243,7 @@ impl Plane {
     /// Packets that were not forwarded, by the names in [`REASONS`].
     #[must_use]
     pub fn reasons(&self) -> Vec<(&'static str, u64)> {
-        let count = |index: u32| {
-            let values = self.reasons.get(&index, 0);
-            values.map_or(0, |values| values.iter().fold(0, |sum: u64, value| sum.saturating_add(*value)))
-        };
-        REASONS.into_iter().zip(0..).map(|(name, index)| (name, count(index))).collect()
+        counted(&self.reasons, &REASONS)
     }
 
     /// What would become of a frame that came in by the interface `index` now, and how long that takes: the mean of

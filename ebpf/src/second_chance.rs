@@ -66,6 +66,12 @@ impl SecondChance {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             KernelError::of("the second chance can't be told who finishes connections", error)
         };
+        if self.told == *wanted {
+            return Ok(());
+        }
+        // First, so that nothing stands in the table that is not looked up.
+        let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        self.finishing.set(0, count, 0).map_err(|error| failed(&error))?;
         let gone: Vec<IpAddr> = self.told.keys().filter(|vip| !wanted.contains_key(*vip)).copied().collect();
         for vip in gone {
             self.finishers.remove(&Address::from(vip)).map_err(|error| failed(&error))?;
@@ -77,8 +83,7 @@ impl SecondChance {
                 self.told.insert(*vip, *finisher);
             }
         }
-        let count = u32::try_from(self.told.len()).unwrap_or(u32::MAX);
-        self.finishing.set(0, count, 0).map_err(|error| failed(&error))
+        Ok(())
     }
 
     /// Packets by what became of them, by the names in [`SECOND`].

@@ -103,7 +103,9 @@ impl SecondChance {
     ) {
         let Some(kernel) = &mut self.kernel else { return };
         let said = words.iter().filter(|(_, word)| !word.sources.is_empty());
-        self.sources.extend(said.map(|(node, word)| (node.clone(), word.sources.clone())));
+        let news = said.filter(|(node, word)| self.sources.get(*node) != Some(&word.sources));
+        let news: Vec<_> = news.map(|(node, word)| (node.clone(), word.sources.clone())).collect();
+        self.sources.extend(news);
         self.sources.retain(|node, _| config.nodes.contains_key(node));
         let mut finishers = BTreeMap::new();
         for (name, group) in groups {
