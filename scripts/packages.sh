@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages that are missing for: build, demo, test or bench. Says which. Does nothing if all are there.
+# Installs the Debian packages that are missing for: build, demo, terminal, test or bench. Says which. Does nothing if all are there.
 set -eu
 
 # What must exist, and the package that brings it.
 build="cc:gcc /usr/include/stdio.h:libc6-dev make:make clang:clang"
 demo="$build ip:iproute2 nft:nftables nginx:nginx-light"
+terminal="ssh:openssh-client /usr/sbin/sshd:openssh-server"
 test="$demo c++:g++ ping:iputils-ping sysctl:procps keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime"
 bench="$test haproxy:haproxy /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
 
@@ -41,6 +42,7 @@ apt-get update -qq || echo "The lists of packages could not be refreshed; trying
 $install -qq
 for package in $missing; do
     service="${package%-light}"
+    [ "$package" != openssh-server ] || service=ssh
     if [ -e "/lib/systemd/system/$service.service" ] && command -v systemctl >/dev/null; then
         systemctl --quiet disable "$service.service" 2>/dev/null || true
     fi

@@ -2,6 +2,7 @@
 //! frozen and relieved before your eyes. Ends with what the client saw.
 #![allow(clippy::disallowed_methods, reason = "shows real processes in real time")]
 
+mod lasting;
 mod picture;
 mod report;
 mod story;
@@ -49,8 +50,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         arguments.config.display()
     ))?;
     println!("Building the lab: a switch, a client, two nodes, three web servers ...");
+    let forwards = may_load_bpf();
+    let text = if forwards { text } else { text.replace("mode: dsr", "mode: proxy") };
+    if !forwards {
+        println!("Only root may load BPF: without it no connection outlives its node, and none is shown.");
+    }
     let lab = Arc::new(Lab::new()?);
-    let stage = Arc::new(story::Stage::build(&lab, &text)?);
+    let stage = Arc::new(story::Stage::build(&lab, &text, forwards)?);
     let chapters =
         if live { view::show(&stage, &lab)? } else { story::tell(&stage, &lab, &|line| println!("{line}"))? };
     let seen = stage.finish();
@@ -65,9 +71,21 @@ fn run(arguments: &Arguments) -> Result<()> {
         .filter(|chapter| chapter.leader_after == "nobody")
         .map(|chapter| chapter.title)
         .collect();
-    if lost.is_empty() {
-        Ok(())
-    } else {
-        Err(LabError::new(format!("nobody served after: {}", lost.join(", "))))
+    if !lost.is_empty() {
+        return Err(LabError::new(format!("nobody served after: {}", lost.join(", "))));
     }
+    match stage.account() {
+        None => Ok(()),
+        Some(Ok(account)) => {
+            println!("\n{account}");
+            Ok(())
+        }
+        Some(Err(broken)) => Err(LabError::new(broken)),
+    }
+}
+
+/// Whether this is root, and not only of a user namespace.
+fn may_load_bpf() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }

@@ -36,5 +36,30 @@ pub(crate) fn table(chapters: &[Chapter], seen: &Timeline) -> String {
         "\nThe gap is the longest time in which no new request was answered; without any fault it is a few milliseconds.\n\
          A busy machine makes the client itself pause: a gap that is hardly longer is the client's, not the pair's.\n",
     );
+    text.push_str(&lasting(chapters));
+    text
+}
+
+/// The longest time without a byte, or from a command to its answer.
+fn lasting(chapters: &[Chapter]) -> String {
+    let mut text = String::new();
+    for chapter in chapters {
+        let Some(stalls) = chapter.stalls else { continue };
+        if text.is_empty() {
+            text = format!(
+                "\nConnections made before all this (mode dsr)\n\n{:<42} {:>20} {:>20}\n",
+                "event", "download stalled", "terminal stalled"
+            );
+        }
+        // Writing to a String does not fail.
+        writeln!(
+            text,
+            "{:<42} {:>17} ms {:>17} ms",
+            chapter.title,
+            stalls.download.as_millis(),
+            stalls.terminal.as_millis()
+        )
+        .ok();
+    }
     text
 }

@@ -1,5 +1,6 @@
 //! What happens to the pair, one chapter after another.
 
+use crate::lasting::{Lasting, Servers, Stalls};
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, wait_served_by};
 use fulcrum_tests::probe::{Options, Probe, Timeline};
 use fulcrum_tests::wait::{now, run_for, wait_until};
@@ -18,6 +19,8 @@ pub(crate) struct Stage {
     text: String,
     nodes: Nodes,
     probe: Probe,
+    /// A download and a terminal, and who serves them.
+    lasting: Option<(Lasting, Servers)>,
 }
 
 /// The nodes that were started last, by name.
@@ -31,12 +34,14 @@ pub(crate) struct Chapter {
     pub(crate) until: Instant,
     pub(crate) leader_before: String,
     pub(crate) leader_after: String,
+    pub(crate) stalls: Option<Stalls>,
 }
 
 impl Stage {
-    /// Builds the lab, starts the web servers, the pair and the client.
-    pub(crate) fn build(lab: &Lab, text: &str) -> Result<Self> {
+    /// Builds the lab, starts the web servers, the pair and the client. `forwards`: also what goes on through a takeover.
+    pub(crate) fn build(lab: &Lab, text: &str, forwards: bool) -> Result<Self> {
         let pair = Pair::new(lab)?;
+        let servers = forwards.then(|| Servers::start(&pair)).transpose()?;
         let nodes = Nodes::default();
         for (machine, role) in [(&pair.lb1, "leader"), (&pair.lb2, "standby")] {
             start(&nodes, machine, text)?;
@@ -47,7 +52,9 @@ impl Stage {
         let options = Options { interval: Duration::from_millis(1), timeout: Duration::from_millis(100) };
         let probe = Probe::start(&pair.client, pair.service(), options)?;
         wait_served_by(&probe, &pair.lb1)?;
-        Ok(Self { pair, text: text.to_owned(), nodes, probe })
+        let lasting =
+            servers.map(|servers| Ok::<_, LabError>((servers.connect(&pair)?, servers))).transpose()?;
+        Ok(Self { pair, text: text.to_owned(), nodes, probe, lasting })
     }
 
     /// What a node says it is.
@@ -72,6 +79,16 @@ impl Stage {
         let nodes = [&self.pair.lb1, &self.pair.lb2];
         let leader = nodes.iter().find(|node| via == Some(node.ipv4()));
         leader.map_or("nobody", |node| node.name()).to_owned()
+    }
+
+    /// How long the download and the terminal stalled between two moments.
+    fn stalls(&self, from: Instant, to: Instant) -> Option<Stalls> {
+        self.lasting.as_ref().map(|(lasting, _)| lasting.stalls(from, to))
+    }
+
+    /// What became of the download and the terminal; an error if one of them broke.
+    pub(crate) fn account(&self) -> Option<std::result::Result<String, String>> {
+        self.lasting.as_ref().map(|(lasting, _)| lasting.account())
     }
 
     /// Stops the client and gives all it saw.
@@ -110,6 +127,9 @@ pub(crate) fn tell(stage: &Stage, lab: &Lab, say: &(dyn Fn(&str) + Sync)) -> Res
     let (lb1, lb2) = (&stage.pair.lb1, &stage.pair.lb2);
     let scene = Scene { stage, say };
     say("lb1 leads, lb2 stands by; the client asks a thousand times a second");
+    if stage.lasting.is_some() {
+        say("a download and a terminal go on meanwhile, each over one connection in mode dsr");
+    }
     run_for(CALM);
     let mut chapters = Vec::new();
 
@@ -157,7 +177,15 @@ impl Scene<'_> {
             seen.longest_gap().as_millis(),
             seen.failed()
         ));
-        Ok(Chapter { title, at, until, leader_before, leader_after })
+        let stalls = self.stage.stalls(at, until);
+        if let Some(Stalls { download, terminal }) = stalls {
+            (self.say)(&format!(
+                "  the download stalled for {} ms, the terminal for {} ms",
+                download.as_millis(),
+                terminal.as_millis()
+            ));
+        }
+        Ok(Chapter { title, at, until, leader_before, leader_after, stalls })
     }
 
     /// A node that died is started again.
