@@ -11,6 +11,16 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline int handle_request(struct __sk_buff *skb, const struct packet *packet, __u32 index,
+					  __u32 family)
+{
+	const struct service *service = map_lookup(&services, &index);
+
+	if (service && service->mode == FULLNAT)
+		return inbound_fullnat(skb, packet, index, family);
+	return inbound(skb, packet, index, family);
+}
+
 static __always_inline int forward(struct __sk_buff *skb, struct packet *packet, __u32 family)
 {
 	const struct settings *settings = the_settings();
@@ -27,9 +37,14 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *packet,
 		.protocol = packet->protocol,
 	};
 	const __u32 *index = map_lookup(&endpoints, &asked);
-	if (index && *index != NO_SERVICE)
-		return inbound(skb, packet, *index, family);
-	if (!settings || !settings->replies)
+	if (index && *index < MAX_SERVICES)
+		return handle_request(skb, packet, *index, family);
+	if (!settings)
+		return NEXT;
+	if (settings->returns && be16(packet->destination_port) >= FIRST_SOURCE_PORT &&
+	    is_source(&packet->destination, packet->protocol))
+		return handle_reply(skb, packet, family);
+	if (!settings->replies)
 		return NEXT;
 	asked.address = packet->source;
 	asked.port = packet->source_port;

@@ -4,8 +4,9 @@ use crate::error::KernelError;
 use crate::pins::Pins;
 use crate::sys;
 use aya::maps::{Map, MapData, MapError};
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
+use std::io;
 
 /// Maps that outlive the process, and that others share.
 #[derive(Clone, Copy)]
@@ -45,11 +46,24 @@ where
     M::try_from(map).map_err(|error| KernelError::of(format!("the map {name} is not as expected"), &error))
 }
 
+/// A signal to the process interrupts the verifier; then it is asked again, as often as this.
+const ATTEMPTS: u32 = 10;
+
 /// Loads one program: here the verifier has its say.
 pub(crate) fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError> {
-    classifier(ebpf, name)?
-        .load()
-        .map_err(|error| KernelError::of(format!("the kernel does not take the program {name}"), &error))
+    let program = classifier(ebpf, name)?;
+    let mut result = program.load();
+    for _ in 1..ATTEMPTS {
+        if !result.as_ref().is_err_and(is_interrupted) {
+            break;
+        }
+        result = program.load();
+    }
+    result.map_err(|error| KernelError::of(format!("the kernel does not take the program {name}"), &error))
+}
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// A program by its name.

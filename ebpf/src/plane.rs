@@ -2,7 +2,9 @@
 //!
 //! Its tables are pinned: they, and the programs that read them, outlive the process, and its next life adopts them.
 
+mod flows;
 pub mod layout;
+mod ports;
 
 use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
@@ -16,10 +18,13 @@ use aya::Ebpf;
 use aya::maps::{Map, MapData, MapError, PerCpuValues};
 use aya::pin::PinError;
 use aya::programs::{TcAttachType, TestRun, TestRunOptions};
+use flows::Flows;
 use layout::{
-    Backend, Counters, Endpoint, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots, UNFINISHED,
-    VERSION,
+    Backend, Counters, Endpoint, Event, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots,
+    UNFINISHED, VERSION,
 };
+use ports::{Ports, Whose};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -38,7 +43,8 @@ pub struct Plane {
     services: Array<Service>,
     backends: Array<Backend>,
     replies: Hash<Endpoint, Reply>,
-    flows: Hash<Flow, Pin>,
+    ports: Ports,
+    flows: Flows,
     settings: Array<Settings>,
     service_counters: PerCpuArray<Counters>,
     backend_counters: PerCpuArray<Counters>,
@@ -68,12 +74,18 @@ impl Plane {
         let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &maps });
         let mut ebpf = open("forwarding plane", OBJECT, pinned)?;
         load_classifier(&mut ebpf, PROGRAM)?;
+        let endpoints: Hash<Endpoint, u32> = take_map(&mut ebpf, "endpoints")?;
+        let replies: Hash<Endpoint, Reply> = take_map(&mut ebpf, "replies")?;
+        let used = endpoints.keys().flatten().map(|endpoint| (Whose::Services, endpoint));
+        let used = used.chain(replies.keys().flatten().map(|endpoint| (Whose::Backends, endpoint)));
+        let ports = told("port", Ports::new(take_map(&mut ebpf, "ports")?, used))?;
         Ok(Self {
-            endpoints: take_map(&mut ebpf, "endpoints")?,
+            ports,
+            endpoints,
             services: take_map(&mut ebpf, "services")?,
             backends: take_map(&mut ebpf, "backends")?,
-            replies: take_map(&mut ebpf, "replies")?,
-            flows: take_map(&mut ebpf, "flows")?,
+            replies,
+            flows: Flows::take(&mut ebpf)?,
             settings: take_map(&mut ebpf, "settings")?,
             service_counters: take_map(&mut ebpf, "service_counters")?,
             backend_counters: take_map(&mut ebpf, "backend_counters")?,
@@ -105,6 +117,7 @@ impl Plane {
     /// # Errors
     /// There is no room for more than [`layout::MAX_ENDPOINTS`].
     pub fn set_endpoint(&mut self, endpoint: Endpoint, service: u32) -> Result<(), KernelError> {
+        told("port", self.ports.add(Whose::Services, endpoint))?;
         told("endpoint", self.endpoints.insert(endpoint, service, 0))
     }
 
@@ -113,7 +126,8 @@ impl Plane {
     /// # Errors
     /// Nothing was.
     pub fn remove_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        told("endpoint", self.endpoints.remove(endpoint))
+        told("endpoint", self.endpoints.remove(endpoint))?;
+        told("port", self.ports.remove(Whose::Services, endpoint))
     }
 
     /// What is where.
@@ -148,6 +162,7 @@ impl Plane {
     /// # Errors
     /// There is no room for more than [`layout::MAX_ENDPOINTS`].
     pub fn set_reply(&mut self, endpoint: Endpoint, reply: Reply) -> Result<(), KernelError> {
+        told("port", self.ports.add(Whose::Backends, endpoint))?;
         told("reply", self.replies.insert(endpoint, reply, 0))
     }
 
@@ -156,7 +171,8 @@ impl Plane {
     /// # Errors
     /// They did before.
     pub fn remove_reply(&mut self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        told("reply", self.replies.remove(endpoint))
+        told("reply", self.replies.remove(endpoint))?;
+        told("port", self.ports.remove(Whose::Backends, endpoint))
     }
 
     /// Whose replies come from where.
@@ -204,12 +220,44 @@ impl Plane {
 
     /// The flows that were noted one by one.
     pub fn flows(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
-        self.flows.iter().flatten()
+        self.flows.all()
+    }
+
+    /// Those of mode fullnat that no backend has answered yet.
+    pub fn opening_flows(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
+        self.flows.opening()
+    }
+
+    /// What is known of a flow.
+    #[must_use]
+    pub fn flow(&self, flow: &Flow) -> Option<Pin> {
+        self.flows.get(flow)
+    }
+
+    /// A flow of the service of this index goes where `pin` says, whose backend is there already.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_flow(&mut self, flow: &Flow, pin: &Pin, service: u32) -> Result<(), KernelError> {
+        let backend = self.backend(pin.backend).unwrap_or(Backend::NONE);
+        told("flow", self.flows.insert(flow, pin, service, &backend))
     }
 
     /// A flow goes where its slot says. One that is gone already is no error.
-    pub fn remove_flow(&mut self, flow: &Flow) {
-        let _ = self.flows.remove(flow);
+    pub fn remove_flow(&mut self, flow: &Flow, pin: &Pin) {
+        let backend = self.backend(pin.backend);
+        self.flows.remove(flow, pin, backend.as_ref());
+    }
+
+    /// The next flow that began or ended, if there is one.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.flows.next_event()
+    }
+
+    /// Is readable once there are such.
+    #[must_use]
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.flows.as_fd()
     }
 
     /// What was forwarded of a service.
@@ -339,7 +387,7 @@ pub(crate) fn try_frame(
     Ok(Tried { verdict: Verdict::of(result.return_value), frame: out, time: result.duration })
 }
 
-fn told<E: std::error::Error + 'static>(what: &str, result: Result<(), E>) -> Result<(), KernelError> {
+fn told<T, E: std::error::Error + 'static>(what: &str, result: Result<T, E>) -> Result<T, KernelError> {
     result.map_err(|error| KernelError::of(format!("the forwarding plane can't take a {what}"), &error))
 }
 

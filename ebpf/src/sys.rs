@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use crate::layout::{Address, Finisher, Group};
-use crate::plane::layout::{Backend, Counters, Endpoint, Flow, Pin, Reply, Service, Settings, Slots};
+use crate::plane::layout::{
+    Backend, Counters, Endpoint, Flow, Pin, PortsInUse, Reply, Returned, Service, Settings, Slots,
+};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -27,6 +29,10 @@ unsafe impl aya::Pod for Reply {}
 unsafe impl aya::Pod for Flow {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Pin {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Returned {}
+// SAFETY: the same.
+unsafe impl aya::Pod for PortsInUse {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Settings {}
 // SAFETY: the same.

@@ -3,6 +3,7 @@
 use fulcrum_config::{Backend, BackendName, InterfaceName, Service, ServiceName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The whole table: a snapshot, latest wins.
@@ -27,6 +28,8 @@ pub struct ServiceDesired {
     pub protected: bool,
     /// Each backend.
     pub backends: Vec<BackendState>,
+    /// The addresses of its group with the interface of each, if its packets are sent on from one of them.
+    pub sources: Vec<(InterfaceName, IpAddr)>,
 }
 
 /// One backend and what it may be used for.

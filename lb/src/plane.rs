@@ -7,6 +7,7 @@ pub(crate) mod book;
 mod generations;
 mod kernel;
 mod routes;
+mod sources;
 
 use crate::balance::Seed;
 use crate::{BackendStats, Desired, PlaneObserved, ServiceObserved, ServiceStats};

@@ -242,9 +242,10 @@ fn mode_reason(mode: fulcrum_config::Mode) -> &'static str {
         fulcrum_config::Mode::Auto => {
             "auto: `nat` and `dsr` need backends that are set up for them, so they must be asked for"
         }
-        fulcrum_config::Mode::Proxy | fulcrum_config::Mode::Nat | fulcrum_config::Mode::Dsr => {
-            "the configuration asks for it"
-        }
+        fulcrum_config::Mode::Proxy
+        | fulcrum_config::Mode::Nat
+        | fulcrum_config::Mode::Dsr
+        | fulcrum_config::Mode::Fullnat => "the configuration asks for it",
     }
 }
 

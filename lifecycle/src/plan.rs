@@ -1,11 +1,12 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
 use fulcrum_config::{
-    Backend, Class, Config, GroupName, InterfaceName, NodeName, Protocol, Service, ServiceName,
+    Backend, Class, Config, Forwarding, GroupName, InterfaceName, NodeName, Protocol, Service, ServiceName,
 };
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub fn lb_desired(
             let health = health.services.get(name);
             if let Some(kept) = previous.services.get(name)
                 && kept.protected == is_protected(config, service)
+                && kept.sources == sources(config, service)
                 && is_as_desired(kept, service, health)
             {
                 return (name.clone(), Arc::clone(kept));
@@ -79,8 +81,23 @@ fn service_desired(
             BackendState { backend: Arc::clone(backend), usage, weight }
         })
         .collect();
-    let protected = is_protected(config, service);
-    ServiceDesired { service: Arc::clone(service), up: is_up(health), protected, backends }
+    ServiceDesired {
+        service: Arc::clone(service),
+        up: is_up(health),
+        protected: is_protected(config, service),
+        backends,
+        sources: sources(config, service),
+    }
+}
+
+/// Where packets of a service may be sent on from.
+fn sources(config: &Config, service: &Service) -> Vec<(InterfaceName, IpAddr)> {
+    if service.mode.forwarding() != Some(Forwarding::Fullnat) {
+        return Vec::new();
+    }
+    let group = config.groups.get(&service.group);
+    let vips = group.into_iter().flat_map(|group| &group.vips);
+    vips.map(|vip| (vip.interface.clone(), vip.address)).collect()
 }
 
 /// Whether its group is of the control plane.

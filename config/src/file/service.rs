@@ -49,7 +49,7 @@ section! {
         backends: required Or<Name, List<Member>>,
         /// How backends are probed: the name of a check, a check written out, or `none`. Default: the pool's.
         check: optional CheckReference,
-        /// How bytes move: `proxy`; `nat` or `dsr`, by the kernel; or `auto`, which is the proxy. Default: auto.
+        /// How bytes move: `proxy`; `nat`, `dsr` or `fullnat`, by the kernel; or `auto`, which is the proxy. Default: auto.
         mode: optional Mode,
         /// How a backend is chosen: maglev, round-robin, least-connections, random-two or source. Default: maglev.
         balance: optional Balance,

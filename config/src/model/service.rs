@@ -128,6 +128,9 @@ pub enum Mode {
     Nat,
     /// The forwarding plane: packets reach the backend as they are, which answers clients by itself.
     Dsr,
+    /// The forwarding plane: packets get the backend's address and come from one of the group's, so that replies find
+    /// their way back whatever the backend's routes are.
+    Fullnat,
 }
 
 /// How the forwarding plane moves packets.
@@ -138,6 +141,8 @@ pub enum Forwarding {
     Nat,
     /// As they are.
     Dsr,
+    /// Between an address of the group and the backend's.
+    Fullnat,
 }
 
 impl Mode {
@@ -148,6 +153,7 @@ impl Mode {
             Self::Auto | Self::Proxy => None,
             Self::Nat => Some(Forwarding::Nat),
             Self::Dsr => Some(Forwarding::Dsr),
+            Self::Fullnat => Some(Forwarding::Fullnat),
         }
     }
 }

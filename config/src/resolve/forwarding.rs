@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Says what of a service in mode nat or dsr only the proxy does, and which backends such a mode can't reach.
+/// Says what of a service in a mode of the plane only the proxy does, and which backends such a mode can't reach.
 pub(super) fn check_service(
     reader: &mut Reader<'_>,
     section: &ServiceSection,
@@ -19,7 +19,7 @@ pub(super) fn check_service(
     let Some(mode) = section.mode.get().copied() else { return };
     let Some(forwarding) = mode.forwarding() else { return };
     let name = name_of(forwarding);
-    for (node, what) in only_proxied(section) {
+    for (node, what) in only_proxied(section, forwarding) {
         let message =
             format!("this is for `mode: proxy`: in mode {name} the kernel forwards single packets, {what}");
         reader.error_at_key(
@@ -69,11 +69,11 @@ fn out_of_reach(
     let name = &backend.name;
     let message =
         format!("backend `{name}` listens on port {port}, but in mode dsr packets reach it as they are");
-    Some((message, "let it listen on the service's port, or write `mode: nat`"))
+    Some((message, "let it listen on the service's port, or write `mode: nat` or `mode: fullnat`"))
 }
 
 /// The keys of a service that take a proxy, and why.
-fn only_proxied(section: &ServiceSection) -> Vec<(NodeId, &'static str)> {
+fn only_proxied(section: &ServiceSection, forwarding: Forwarding) -> Vec<(NodeId, &'static str)> {
     let mut found = Vec::new();
     let mut add = |node: Option<NodeId>, what| found.extend(node.map(|node| (node, what)));
     add(section.proxy_protocol.as_ref().map(|field| field.node), "and adds nothing to them");
@@ -87,7 +87,13 @@ fn only_proxied(section: &ServiceSection) -> Vec<(NodeId, &'static str)> {
     let log = section.log.as_ref().filter(|log| !matches!(log.value, Or::Short(false)));
     add(log.map(|field| field.node), "and logs none of them");
     let transparent = section.transparent.as_ref().filter(|transparent| transparent.value);
-    add(transparent.map(|field| field.node), "which have the client's address anyway");
+    let about_client = match forwarding {
+        Forwarding::Nat | Forwarding::Dsr => "which have the client's address anyway",
+        Forwarding::Fullnat => {
+            "which come from an address of the group; in modes nat and dsr they keep the client's"
+        }
+    };
+    add(transparent.map(|field| field.node), about_client);
     found
 }
 
@@ -95,6 +101,7 @@ fn name_of(forwarding: Forwarding) -> &'static str {
     match forwarding {
         Forwarding::Nat => "nat",
         Forwarding::Dsr => "dsr",
+        Forwarding::Fullnat => "fullnat",
     }
 }
 

@@ -131,10 +131,7 @@ impl Scalar for Mode {
             "proxy" => Ok(Self::Proxy),
             "nat" => Ok(Self::Nat),
             "dsr" => Ok(Self::Dsr),
-            "fullnat" => Err(Problem {
-                message: "`fullnat` is not in this version".to_owned(),
-                help: "use `nat`, `dsr`, `proxy` or `auto`".to_owned(),
-            }),
+            "fullnat" => Ok(Self::Fullnat),
             _ => Err(unknown_word(text, "a mode", MODES)),
         }
     }
@@ -148,7 +145,7 @@ impl Scalar for Mode {
     }
 }
 
-const MODES: &[&str] = &["auto", "proxy", "nat", "dsr"];
+const MODES: &[&str] = &["auto", "proxy", "nat", "dsr", "fullnat"];
 
 impl Scalar for bool {
     fn parse(text: &str) -> Result<Self, Problem> {

@@ -34,6 +34,18 @@ static __always_inline void *first(struct __sk_buff *skb, __u32 length)
 	return data + length <= end_of(skb) ? data : 0;
 }
 
+/* `length` bytes at `offset`, which is not far: where they stand, or a copy if the frame is not linear there; 0 if it ends before. */
+static __always_inline const void *bytes_at(struct __sk_buff *skb, __u32 offset, __u32 length, void *copy)
+{
+	const void *at = start_of(skb) + (offset & 0x7fff);
+
+	/* The verifier must see one pointer compared and read by, not two that are equal. */
+	__asm__ volatile("" : "+r"(at));
+	if (at + length <= end_of(skb))
+		return at;
+	return skb_load_bytes(skb, offset, copy, length) ? 0 : copy;
+}
+
 static __always_inline int is_ours(struct __sk_buff *skb, const struct ethernet *ethernet)
 {
 	/* To this interface, or to a virtual router's MAC (RFC 9568 section 7.3), which a bridge does not flood. */

@@ -30,6 +30,7 @@ enum {
 	MAP_PERCPU_ARRAY = 6,
 	MAP_LRU_HASH = 9,
 	MAP_ARRAY_OF_MAPS = 12,
+	MAP_RINGBUF = 27,
 };
 
 /* Verdicts, the same for tcx and for a classifier of clsact: NEXT leaves the packet to whoever comes next. */
@@ -145,6 +146,7 @@ _Static_assert(sizeof(struct route) == 64, "struct bpf_fib_lookup");
 
 static void *(*const map_lookup)(const void *map, const void *key) = (void *)1;
 static long (*const map_update)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
+static long (*const map_delete)(void *map, const void *key) = (void *)3;
 static __u64 (*const ktime_get_ns)(void) = (void *)5; /* CLOCK_MONOTONIC */
 static long (*const skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
 				     __u64 flags) = (void *)9;
@@ -162,9 +164,12 @@ static long (*const skb_pull_data)(struct __sk_buff *skb, __u32 length) = (void 
 static long (*const fib_lookup)(void *context, struct route *route, int size, __u32 flags) = (void *)69;
 static struct socket *(*const skc_lookup_tcp)(struct __sk_buff *skb, void *tuple, __u32 length, __u64 namespace,
 					      __u64 flags) = (void *)99;
+static struct socket *(*const sk_lookup_udp)(struct __sk_buff *skb, void *tuple, __u32 length, __u64 namespace,
+					     __u64 flags) = (void *)85;
 static long (*const sk_release)(struct socket *socket) = (void *)86;
 static long (*const tcp_check_syncookie)(struct socket *socket, void *ip, __u32 ip_length, void *tcp,
 					 __u32 tcp_length) = (void *)100;
+static long (*const ringbuf_output)(void *ring, const void *from, __u64 size, __u64 flags) = (void *)130;
 static long (*const redirect_neigh)(__u32 interface, const struct next_hop *hop, int size, __u64 flags) =
 	(void *)152;
 static long (*const check_mtu)(void *context, __u32 interface, __u32 *mtu, __s32 difference, __u64 flags) =

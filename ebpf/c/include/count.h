@@ -26,10 +26,13 @@ enum reason {
 	FORWARDING_DISABLED,
 	NOT_REWRITTEN,
 	NOT_ANSWERED,
+	NO_SOURCE_PORT,
+	UNKNOWN_FLOW,
+	UNTOLD_FLOW,
 	REASONS,
 };
 
-_Static_assert(REASONS == 17, "enum reason");
+_Static_assert(REASONS == 20, "enum reason");
 
 TABLE(reasons, MAP_PERCPU_ARRAY, __u32, __u64, REASONS);
 

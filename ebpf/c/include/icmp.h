@@ -6,20 +6,13 @@
  */
 #pragma once
 
-#include "outbound.h"
+#include "fullnat.h"
 
 /* The packet that the error is about, and where it stands. */
 struct quoted {
 	struct packet packet;
 	__u32 icmp;
 	__u32 header;
-};
-
-/* Another address and port in the quoted packet, on the same side on which it was rewritten. */
-struct exchange {
-	struct address address;
-	__u16 port;
-	__u8 side;
 };
 
 static __always_inline int parse_quoted_ports(struct __sk_buff *skb, struct quoted *quoted)
@@ -83,86 +76,92 @@ static __always_inline int parse_error_ipv6(struct __sk_buff *skb, struct packet
 	return parse_quoted_ports(skb, quoted);
 }
 
-/* The checksum of ICMP after two bytes at another place changed. */
-static __always_inline long icmp_replace(struct __sk_buff *skb, const struct quoted *quoted, __u16 from, __u16 to)
+/* The checksum of ICMP after a word at another place changed. */
+static __always_inline long icmp_replace(struct __sk_buff *skb, const struct quoted *quoted, __u32 from, __u32 to,
+					 __u32 bytes)
 {
-	return l4_csum_replace(skb, quoted->icmp + offset_of(struct icmp, checksum), from, to, sizeof(to));
+	return l4_csum_replace(skb, quoted->icmp + offset_of(struct icmp, checksum), from, to, bytes);
 }
 
-/* The quoted port, and the quoted checksum if the quotation goes so far. `difference` is that of the address. */
+/* The quoted ports, and the quoted checksum if the quotation goes so far. `difference` is that of the addresses. */
 static __always_inline long rewrite_quoted_transport(struct __sk_buff *skb, const struct quoted *quoted,
-						     const struct exchange *exchange, __s64 difference)
+						     const struct ends *to, __u32 difference)
 {
 	const struct packet *packet = &quoted->packet;
-	__u16 old = exchange->side == SOURCE ? packet->source_port : packet->destination_port;
-	__u32 at = packet->transport + (exchange->side == SOURCE ? offset_of(struct tcp, source)
-								 : offset_of(struct tcp, destination));
+	__u32 old = both_ports(packet->source_port, packet->destination_port);
+	__u32 new = both_ports(to->source_port, to->destination_port);
 	__u16 before;
 
-	if (exchange->port != old && (skb_store_bytes(skb, at, &exchange->port, sizeof(exchange->port), 0) ||
-				      icmp_replace(skb, quoted, old, exchange->port)))
+	if (old != new && (skb_store_bytes(skb, packet->transport, &new, sizeof(new), 0) ||
+			   icmp_replace(skb, quoted, old, new, sizeof(new))))
 		return -1;
 	if (skb_load_bytes(skb, checksum_at(packet), &before, sizeof(before)))
 		return 0;
 	if (packet->protocol == IP_UDP && !before)
 		return 0;
-	__u16 after = replaced(replaced(before, 0, folded(difference)), old, exchange->port);
+	__u16 after = replaced_words(replaced(before, 0, folded(difference)), old, new);
 	if (packet->protocol == IP_UDP && !after)
 		after = 0xffff;
 	if (skb_store_bytes(skb, checksum_at(packet), &after, sizeof(after), 0))
 		return -1;
-	return icmp_replace(skb, quoted, before, after);
-}
-
-static __always_inline __s64 difference_of(const struct quoted *quoted, const struct exchange *exchange)
-{
-	const struct address *old =
-		exchange->side == SOURCE ? &quoted->packet.source : &quoted->packet.destination;
-
-	return csum_diff(old->words, sizeof(*old), exchange->address.words, sizeof(exchange->address), 0);
+	return icmp_replace(skb, quoted, before, after, sizeof(after));
 }
 
 /* In IPv4 the quoted header has a checksum: the sum over both stays as it was. */
 static __always_inline long rewrite_quoted_ipv4(struct __sk_buff *skb, const struct quoted *quoted,
-						const struct exchange *exchange)
+						const struct ends *to)
 {
-	__u32 old = exchange->side == SOURCE ? quoted->packet.source.words[3] : quoted->packet.destination.words[3];
-	__u32 new = exchange->address.words[3];
-	__u32 at = quoted->header + (exchange->side == SOURCE ? offset_of(struct ipv4, source)
-							      : offset_of(struct ipv4, destination));
+	__u32 difference = difference_ipv4(&quoted->packet, to);
+	__u32 addresses[2] = { to->source.words[3], to->destination.words[3] };
+	__u32 at = quoted->header + offset_of(struct ipv4, source);
 
-	if (l3_csum_replace(skb, quoted->header + offset_of(struct ipv4, checksum), old, new, sizeof(new)) ||
-	    skb_store_bytes(skb, at, &new, sizeof(new), 0))
+	if (l3_csum_replace(skb, quoted->header + offset_of(struct ipv4, checksum), 0, difference, 0) ||
+	    skb_store_bytes(skb, at, addresses, sizeof(addresses), 0))
 		return -1;
-	return rewrite_quoted_transport(skb, quoted, exchange, difference_of(quoted, exchange));
+	return rewrite_quoted_transport(skb, quoted, to, difference);
 }
 
 static __always_inline long rewrite_quoted_ipv6(struct __sk_buff *skb, const struct quoted *quoted,
-						const struct exchange *exchange)
+						const struct ends *to)
 {
-	__s64 difference = difference_of(quoted, exchange);
-	__u32 at = quoted->header + (exchange->side == SOURCE ? offset_of(struct ipv6, source)
-							      : offset_of(struct ipv6, destination));
+	__u32 difference = difference_ipv6(&quoted->packet, to);
+	__u32 at = quoted->header + offset_of(struct ipv6, source);
 
-	if (skb_store_bytes(skb, at, &exchange->address, sizeof(exchange->address), 0) ||
+	if (skb_store_bytes(skb, at, to, 2 * sizeof(struct address), 0) ||
 	    l4_csum_replace(skb, quoted->icmp + offset_of(struct icmp, checksum), 0, difference, 0))
 		return -1;
-	return rewrite_quoted_transport(skb, quoted, exchange, difference);
+	return rewrite_quoted_transport(skb, quoted, to, difference);
 }
 
-/* The outer header. ICMPv6 has the addresses in its checksum, ICMP does not. */
-static __always_inline long rewrite_outer(struct __sk_buff *skb, const struct packet *outer,
-					  const struct quoted *quoted, int side, const struct address *address,
-					  __u32 family)
+/* The error itself goes between others too. ICMPv6 has the addresses in its checksum, ICMP does not. */
+static __always_inline int send_error(struct __sk_buff *skb, const struct packet *outer, const struct quoted *quoted,
+				      const struct ends *about, const struct ends *to, __u32 family)
 {
-	const struct address *old = side == SOURCE ? &outer->source : &outer->destination;
+	__u32 at = quoted->icmp + offset_of(struct icmp, checksum);
 
 	if (family == FAMILY_IPV4)
-		return rewrite_ipv4_header(skb, side, address->words[3]);
-	__s64 difference = csum_diff(old->words, sizeof(*old), address->words, sizeof(*address), 0);
-	if (l4_csum_replace(skb, quoted->icmp + offset_of(struct icmp, checksum), 0, difference, PSEUDO_HEADER))
-		return -1;
-	return rewrite_ipv6_header(skb, outer, side, address);
+		return rewrite_quoted_ipv4(skb, quoted, about) || rewrite_ipv4_header(skb, to);
+	return rewrite_quoted_ipv6(skb, quoted, about) ||
+	       l4_csum_replace(skb, at, 0, difference_ipv6(outer, to), PSEUDO_HEADER) ||
+	       rewrite_ipv6_header(skb, outer, to);
+}
+
+static __always_inline int is_same_address(const struct address *one, const struct address *other)
+{
+	return one->words[0] == other->words[0] && one->words[1] == other->words[1] &&
+	       one->words[2] == other->words[2] && one->words[3] == other->words[3];
+}
+
+/* The backend of a quoted flow; `known` is its entry in mode fullnat. */
+static __always_inline __u32 backend_of(const struct settings *settings, const struct service *service, __u32 index,
+					const struct flow *flow, struct pin **known, __u64 now)
+{
+	if (service->mode != FULLNAT)
+		return select(settings, service, index, flow, TCP_ACK, now);
+	*known = map_lookup(&flows, flow);
+	if (!*known)
+		*known = map_lookup(&opening, flow);
+	return *known ? (*known)->backend : 0;
 }
 
 /* About a packet that a client was sent: to the backend that sent it. */
@@ -172,6 +171,7 @@ static __always_inline int relay_to_backend(struct __sk_buff *skb, const struct 
 	const struct service *service = map_lookup(&services, &index);
 	const struct settings *settings = the_settings();
 	__u64 now = ktime_get_ns();
+	struct pin *known = 0;
 	struct flow flow = {
 		.client = quoted->packet.destination,
 		.vip = quoted->packet.source,
@@ -185,24 +185,26 @@ static __always_inline int relay_to_backend(struct __sk_buff *skb, const struct 
 	int verdict = silenced(&outer->destination, now);
 	if (verdict)
 		return verdict;
-	__u32 chosen = select(settings, service, index, &flow, TCP_ACK, now);
-	struct backend *backend = usable(chosen);
+	struct backend *backend = usable(backend_of(settings, service, index, &flow, &known, now));
 	if (!backend)
 		return drop(NO_BACKEND_DROPPED);
 	if (!backend->interface)
 		return drop(NO_ROUTE_TO_BACKEND);
-	if (service->mode == NAT) {
-		struct exchange exchange = {
-			.address = backend->address,
-			.port = backend->port ? backend->port : quoted->packet.source_port,
-			.side = SOURCE,
-		};
+	if (service->mode != DSR) {
+		struct ends about = ends_of(&quoted->packet);
+		struct ends to = { .source = outer->source, .destination = backend->address };
 
 		if (outer->time_to_live <= 1)
 			return drop(TIME_EXCEEDED);
-		if ((family == FAMILY_IPV4 ? rewrite_quoted_ipv4(skb, quoted, &exchange)
-					   : rewrite_quoted_ipv6(skb, quoted, &exchange)) ||
-		    rewrite_outer(skb, outer, quoted, DESTINATION, &exchange.address, family))
+		about.source = backend->address;
+		if (backend->port)
+			about.source_port = backend->port;
+		if (known) {
+			about.destination = known->source;
+			about.destination_port = known->source_port;
+			to.source = known->source;
+		}
+		if (send_error(skb, outer, quoted, &about, &to, family))
 			return drop(NOT_REWRITTEN);
 	}
 	return send_to(backend->interface, &backend->next_hop, family);
@@ -212,10 +214,9 @@ static __always_inline int relay_to_backend(struct __sk_buff *skb, const struct 
 static __always_inline int relay_to_client(struct __sk_buff *skb, const struct packet *outer,
 					   const struct quoted *quoted, const struct reply *reply, __u32 family)
 {
-	struct exchange exchange = { .address = reply->vip, .port = reply->port, .side = DESTINATION };
+	struct ends about = ends_of(&quoted->packet), to = ends_of(outer);
 	struct route route = {};
 	int verdict = find_client(skb, outer, family, &route);
-	int from_backend = 1;
 
 	if (verdict)
 		return verdict;
@@ -224,14 +225,46 @@ static __always_inline int relay_to_client(struct __sk_buff *skb, const struct p
 		return verdict;
 	if (outer->time_to_live <= 1)
 		return drop(TIME_EXCEEDED);
+	about.destination = reply->vip;
+	about.destination_port = reply->port;
 	/* A router's own address stays. */
-	for (int word = 0; word < 4; word++)
-		from_backend &= outer->source.words[word] == quoted->packet.destination.words[word];
-	if ((family == FAMILY_IPV4 ? rewrite_quoted_ipv4(skb, quoted, &exchange)
-				   : rewrite_quoted_ipv6(skb, quoted, &exchange)) ||
-	    rewrite_outer(skb, outer, quoted, SOURCE, from_backend ? &exchange.address : &outer->source, family))
+	if (is_same_address(&outer->source, &quoted->packet.destination))
+		to.source = reply->vip;
+	if (send_error(skb, outer, quoted, &about, &to, family))
 		return drop(NOT_REWRITTEN);
 	return send_by(&route, family);
+}
+
+/* The same of a flow of mode fullnat. */
+static __always_inline int return_to_client(struct __sk_buff *skb, const struct packet *outer,
+					    const struct quoted *quoted, const struct returned *way, __u32 family)
+{
+	__u32 index = way->service;
+	const struct service *service = map_lookup(&services, &index);
+	struct ends about = {
+		.source = way->flow.client,
+		.destination = way->flow.vip,
+		.source_port = way->flow.client_port,
+		.destination_port = way->flow.port,
+	};
+	struct ends to = { .source = outer->source, .destination = way->flow.client };
+	struct route route = {};
+
+	if (!service)
+		return drop(UNKNOWN_FLOW);
+	int verdict = silenced(&about.destination, ktime_get_ns());
+	if (verdict)
+		return verdict;
+	verdict = find_way_back(skb, &outer->source, &to.destination, service->interface, family, &route);
+	if (verdict)
+		return verdict;
+	if (outer->time_to_live <= 1)
+		return drop(TIME_EXCEEDED);
+	if (is_same_address(&outer->source, &quoted->packet.destination))
+		to.source = about.destination;
+	if (send_error(skb, outer, quoted, &about, &to, family))
+		return drop(NOT_REWRITTEN);
+	return send_back(&route, family);
 }
 
 static __always_inline int relay(struct __sk_buff *skb, const struct packet *outer, const struct quoted *quoted,
@@ -242,16 +275,27 @@ static __always_inline int relay(struct __sk_buff *skb, const struct packet *out
 		.port = quoted->packet.source_port,
 		.protocol = quoted->packet.protocol,
 	};
+	const struct settings *settings = the_settings();
 	const __u32 *index = map_lookup(&endpoints, &asked);
 
-	if (index && *index != NO_SERVICE)
+	if (index && *index < MAX_SERVICES)
 		return relay_to_backend(skb, outer, quoted, *index, family);
 	asked.address = quoted->packet.destination;
 	asked.port = quoted->packet.destination_port;
 	const struct reply *reply = map_lookup(&replies, &asked);
 	if (reply && reply->service != NO_SERVICE)
 		return relay_to_client(skb, outer, quoted, reply, family);
-	return NEXT;
+	if (!settings || !settings->returns)
+		return NEXT;
+	struct flow back = {
+		.client = quoted->packet.destination,
+		.vip = quoted->packet.source,
+		.client_port = quoted->packet.destination_port,
+		.port = quoted->packet.source_port,
+		.protocol = quoted->packet.protocol,
+	};
+	const struct returned *way = returned_to(&back);
+	return way ? return_to_client(skb, outer, quoted, way, family) : NEXT;
 }
 
 static __noinline int relay_ipv4(struct __sk_buff *skb)

@@ -67,7 +67,7 @@ static __always_inline int too_big(struct __sk_buff *skb, const struct packet *p
 	return answer_ipv4(skb, ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG, mtu, TOO_BIG_ANSWERED);
 }
 
-static __always_inline int inbound(struct __sk_buff *skb, const struct packet *packet, __u32 index, __u32 family)
+static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet, __u32 index, __u32 family)
 {
 	const struct service *service = map_lookup(&services, &index);
 	const struct settings *settings = the_settings();
@@ -94,12 +94,14 @@ static __always_inline int inbound(struct __sk_buff *skb, const struct packet *p
 	count_in(map_lookup(&service_counters, &index), skb->len, opens);
 	count_in(map_lookup(&backend_counters, &chosen), skb->len, opens);
 	if (service->mode == NAT) {
-		__u16 port = backend->port ? backend->port : packet->destination_port;
+		struct ends to = ends_of(packet);
 
+		to.destination = backend->address;
+		if (backend->port)
+			to.destination_port = backend->port;
 		if (packet->time_to_live <= 1)
 			return too_long_travelled(skb, packet, family);
-		if (family == FAMILY_IPV4 ? rewrite_ipv4(skb, packet, DESTINATION, &backend->address, port)
-					  : rewrite_ipv6(skb, packet, DESTINATION, &backend->address, port))
+		if (rewrite(skb, packet, &to, family))
 			return drop(NOT_REWRITTEN);
 	}
 	return send_to(backend->interface, &backend->next_hop, family);

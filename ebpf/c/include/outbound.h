@@ -10,11 +10,8 @@
 static __always_inline int find_client(struct __sk_buff *skb, const struct packet *packet, __u32 family,
 				       struct route *route)
 {
-	int found = route_to(skb, packet, family, route);
-
-	switch (found) {
+	switch (route_to(skb, &packet->source, &packet->destination, family, route)) {
 	case ROUTE_FOUND:
-	case ROUTE_TOO_BIG:
 		return 0;
 	case ROUTE_NOT_FORWARDED:
 		/* To this node itself: a health check, or a connection of its proxy. */
@@ -28,7 +25,7 @@ static __always_inline int find_client(struct __sk_buff *skb, const struct packe
 	}
 }
 
-static __always_inline int outbound(struct __sk_buff *skb, const struct packet *packet, const struct reply *reply,
+static __noinline int outbound(struct __sk_buff *skb, const struct packet *packet, const struct reply *reply,
 				    __u32 family)
 {
 	__u32 service = reply->service;
@@ -50,8 +47,10 @@ static __always_inline int outbound(struct __sk_buff *skb, const struct packet *
 		return too_long_travelled(skb, packet, family);
 	count_out(map_lookup(&service_counters, &service), skb->len);
 	count_out(map_lookup(&backend_counters, &backend), skb->len);
-	if (family == FAMILY_IPV4 ? rewrite_ipv4(skb, packet, SOURCE, &reply->vip, reply->port)
-				  : rewrite_ipv6(skb, packet, SOURCE, &reply->vip, reply->port))
+	struct ends to = ends_of(packet);
+	to.source = reply->vip;
+	to.source_port = reply->port;
+	if (rewrite(skb, packet, &to, family))
 		return drop(NOT_REWRITTEN);
 	return send_by(&route, family);
 }

@@ -43,27 +43,55 @@ enum parsed {
 	HIDDEN,
 };
 
+static __always_inline int has_port(__u64 ports, __u16 port)
+{
+	return ports >> (port & 63) & 1;
+}
+
+/* Whether nobody of ours has one of its ports: true of most packets that are not ours. Replies of mode fullnat may
+ * have any port from the first on. */
+static __always_inline int is_elsewhere(__u16 source, __u16 destination)
+{
+	__u32 zero = 0;
+	__u32 from = be16(source) / 64, to = be16(destination) / 64;
+	const struct ports_in_use *of_source = map_lookup(&ports, &from);
+	const struct ports_in_use *of_destination = map_lookup(&ports, &to);
+	const struct settings *settings_now = map_lookup(&settings, &zero);
+
+	if (!of_source || !of_destination || !settings_now)
+		return 0;
+	if (has_port(of_destination->services, be16(destination)) || has_port(of_source->backends, be16(source)))
+		return 0;
+	return !settings_now->returns || be16(destination) < FIRST_SOURCE_PORT;
+}
+
 static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *packet)
 {
 	if (packet->fragment == LATER_PIECE)
 		return PARSED;
 	if (packet->protocol == IP_TCP) {
-		struct tcp tcp;
+		struct tcp copy;
+		const struct tcp *tcp = bytes_at(skb, packet->transport, sizeof(copy), &copy);
 
-		if (skb_load_bytes(skb, packet->transport, &tcp, sizeof(tcp)))
+		if (!tcp)
 			return NOT_OURS;
-		packet->source_port = tcp.source;
-		packet->destination_port = tcp.destination;
-		packet->tcp_flags = tcp.flags;
+		packet->source_port = tcp->source;
+		packet->destination_port = tcp->destination;
+		packet->tcp_flags = tcp->flags;
 	} else if (packet->protocol == IP_UDP) {
-		struct udp udp;
+		struct udp copy;
+		const struct udp *udp = bytes_at(skb, packet->transport, sizeof(copy), &copy);
 
-		if (skb_load_bytes(skb, packet->transport, &udp, sizeof(udp)))
+		if (!udp)
 			return NOT_OURS;
-		packet->source_port = udp.source;
-		packet->destination_port = udp.destination;
-		packet->unchecked = udp.checksum == 0;
+		packet->source_port = udp->source;
+		packet->destination_port = udp->destination;
+		packet->unchecked = udp->checksum == 0;
+	} else {
+		return PARSED;
 	}
+	if (packet->fragment == WHOLE && is_elsewhere(packet->source_port, packet->destination_port))
+		return NOT_OURS;
 	return PARSED;
 }
 

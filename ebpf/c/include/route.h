@@ -30,22 +30,22 @@ static __always_inline int send_to(__u32 interface, const struct address *next_h
 	return redirect_neigh(interface, &hop, sizeof(hop), 0);
 }
 
-/* The way of a packet to a client, as the kernel would forward it. Returns ROUTE_FOUND, also while the neighbour
- * is not known yet, or why there is none. */
-static __always_inline int route_to(struct __sk_buff *skb, const struct packet *packet, __u32 family,
-				    struct route *route)
+/* The way from one address to another, as the kernel would forward what comes in here. Returns ROUTE_FOUND, also
+ * while the neighbour is not known yet, or why there is none. */
+static __always_inline int route_to(struct __sk_buff *skb, const struct address *from, const struct address *to,
+				    __u32 family, struct route *route)
 {
 	route->family = family;
 	route->interface = skb->ifindex;
 	if (family == FAMILY_IPV4) {
-		route->source[0] = packet->source.words[3];
-		route->destination[0] = packet->destination.words[3];
+		route->source[0] = from->words[3];
+		route->destination[0] = to->words[3];
 	} else {
-		__builtin_memcpy(route->source, packet->source.words, sizeof(route->source));
-		__builtin_memcpy(route->destination, packet->destination.words, sizeof(route->destination));
+		__builtin_memcpy(route->source, from->words, sizeof(route->source));
+		__builtin_memcpy(route->destination, to->words, sizeof(route->destination));
 	}
 	int found = fib_lookup(skb, route, sizeof(*route), 0);
-	return found == ROUTE_NO_NEIGHBOUR ? ROUTE_FOUND : found;
+	return found == ROUTE_NO_NEIGHBOUR || found == ROUTE_TOO_BIG ? ROUTE_FOUND : found;
 }
 
 static __always_inline int send_by(const struct route *route, __u32 family)

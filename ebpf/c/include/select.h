@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "count.h"
 #include "hash.h"
 #include "parse.h"
 
@@ -32,12 +33,35 @@ static __always_inline struct backend *usable(__u32 index)
 	return backend && backend->state == UP ? backend : 0;
 }
 
+/* For the other nodes, if there are any. */
+static __noinline void tell(const struct settings *settings, const struct flow *flow, const struct pin *pin)
+{
+	struct event event = { .flow = *flow, .pin = *pin };
+
+	if (settings->told && ringbuf_output(&events, &event, sizeof(event), 0))
+		count(UNTOLD_FLOW);
+}
+
 static __always_inline void pin(const struct settings *settings, const struct flow *flow, __u32 backend, __u64 now)
 {
 	struct pin made = { .backend = backend, .seen = now };
 
-	if (!settings->full)
-		map_update(&flows, flow, &made, ANY);
+	if (settings->full)
+		return;
+	map_update(&flows, flow, &made, ANY);
+	tell(settings, flow, &made);
+}
+
+static __always_inline __u32 slot_for(const struct settings *settings, const struct service *service,
+				      const struct flow *flow)
+{
+	return (hash_of(settings, flow, service->by_client) >> 32) * SLOTS >> 32;
+}
+
+/* What of a packet tells that its sender will send no more. */
+static __always_inline __u8 closed_by(__u8 tcp_flags, __u8 sender)
+{
+	return tcp_flags & TCP_RST ? CLOSED_BY_RST : tcp_flags & TCP_FIN ? sender : 0;
 }
 
 /* Where a new connection goes: `chosen`, unless its ports are those of one that lives. */
@@ -62,8 +86,7 @@ static __always_inline __u32 select_new(const struct settings *settings, const s
 static __always_inline __u32 select(const struct settings *settings, const struct service *service, __u32 index,
 				    const struct flow *flow, __u8 tcp_flags, __u64 now)
 {
-	__u64 hash = hash_of(settings, flow, service->by_client);
-	__u32 slot = (hash >> 32) * SLOTS >> 32;
+	__u32 slot = slot_for(settings, service, flow);
 	__u32 chosen = slot_of(&current, index, slot);
 	__u32 before = slot_of(&previous, index, slot);
 	struct pin *known = service->pinned ? map_lookup(&flows, flow) : 0;
@@ -75,8 +98,7 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		return select_new(settings, flow, known, chosen, differ, now);
 	if (known) {
-		if (tcp_flags & (TCP_FIN | TCP_RST))
-			known->closed = 1;
+		known->closed |= closed_by(tcp_flags, CLOSED_BY_CLIENT);
 		if (now - known->seen > NOTED_EVERY)
 			known->seen = now;
 		if (known->backend == before || usable(known->backend))

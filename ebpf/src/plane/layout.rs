@@ -10,14 +10,20 @@ pub const MAX_ENDPOINTS: u32 = 65_536;
 /// The most backends of all services together, and one that is none.
 pub const MAX_BACKENDS: u32 = 8192;
 /// The most flows that are noted one by one; the one silent longest makes room.
-pub const MAX_FLOWS: u32 = 131_072;
+pub const MAX_FLOWS: u32 = 262_144;
+/// The most flows of mode fullnat that no backend has answered yet.
+pub const MAX_OPENING: u32 = 65_536;
 /// Slots of a service's table.
 pub const SLOTS: usize = 16_381;
 /// In place of a service's index: the address belongs to somebody, no more is known.
 pub const NO_SERVICE: u32 = u32::MAX;
+/// The same of an address that packets are sent on from in mode fullnat.
+pub const SOURCE_OF_FLOWS: u32 = u32::MAX - 1;
+/// The lowest port that packets are sent on from in mode fullnat.
+pub const FIRST_SOURCE_PORT: u16 = 16_384;
 
 /// The version of all that follows: a plane of another version does not adopt the maps of this one.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// In place of the version: it is about to take the place of another. The next life removes it.
 pub(crate) const UNFINISHED: u32 = 0;
 /// The maps that outlive the process.
@@ -26,7 +32,12 @@ pub(crate) const MAPS: &[&str] = &[
     "services",
     "backends",
     "replies",
+    "ports",
     "flows",
+    "returns",
+    "opening",
+    "opening_returns",
+    "events",
     "settings",
     "service_counters",
     "backend_counters",
@@ -62,6 +73,12 @@ impl Endpoint {
         let port = address.port().to_be_bytes();
         Self { address: Address::from(address.ip()), port, protocol: transport as u8, reserved: 0 }
     }
+
+    /// Its port; 0 of a mark.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        u16::from_be_bytes(self.port)
+    }
 }
 
 /// How packets of a service reach its backends.
@@ -74,6 +91,8 @@ pub enum ServiceMode {
     Nat = 1,
     /// As they are, in a frame to the backend.
     Dsr = 2,
+    /// With the backend's address and port, and from an address and port of this node's.
+    Fullnat = 3,
 }
 
 /// One service.
@@ -84,13 +103,21 @@ pub struct Service {
     by_client: u8,
     pinned: u8,
     reserved: u8,
+    interface: u32,
 }
 
 impl Service {
     /// `by_client`: only the client's address decides about the backend. `pinned`: flows may be noted one by one.
     #[must_use]
     pub const fn new(mode: ServiceMode, by_client: bool, pinned: bool) -> Self {
-        Self { mode: mode as u8, by_client: by_client as u8, pinned: pinned as u8, reserved: 0 }
+        let (mode, by_client, pinned) = (mode as u8, by_client as u8, pinned as u8);
+        Self { mode, by_client, pinned, reserved: 0, interface: 0 }
+    }
+
+    /// Mode fullnat: clients are behind this interface, if the kernel does not say where.
+    #[must_use]
+    pub const fn with_interface(self, interface: u32) -> Self {
+        Self { interface, ..self }
     }
 }
 
@@ -100,6 +127,7 @@ impl Service {
 pub struct Backend {
     address: Address,
     next_hop: Address,
+    source: Address,
     interface: u32,
     port: [u8; 2],
     state: u8,
@@ -120,6 +148,7 @@ impl Backend {
     pub const NONE: Self = Self {
         address: Address([0; 16]),
         next_hop: Address([0; 16]),
+        source: Address([0; 16]),
         interface: 0,
         port: [0; 2],
         state: 0,
@@ -132,11 +161,18 @@ impl Backend {
         Self {
             address: Address::from(address),
             next_hop: Address::from(hop.map_or(address, |hop| hop.address)),
+            source: Address([0; 16]),
             interface: hop.map_or(0, |hop| hop.interface),
             port: port.to_be_bytes(),
             state: u8::from(up),
             reserved: 0,
         }
+    }
+
+    /// Mode fullnat: where packets to it are sent on from.
+    #[must_use]
+    pub fn with_source(self, source: IpAddr) -> Self {
+        Self { source: Address::from(source), ..self }
     }
 
     /// Its address and port.
@@ -204,6 +240,13 @@ impl Flow {
         Endpoint { address: self.vip, port: self.port, protocol: self.protocol, reserved: 0 }
     }
 
+    /// From whom to what: the client, and what it connected to.
+    #[must_use]
+    pub fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let at = |address: Address, port| SocketAddr::new(address.into(), u16::from_be_bytes(port));
+        (at(self.client, self.client_port), at(self.vip, self.port))
+    }
+
     /// Whether it is of TCP.
     #[must_use]
     pub fn is_tcp(&self) -> bool {
@@ -217,10 +260,133 @@ impl Flow {
 pub struct Pin {
     /// The index of the backend.
     pub backend: u32,
-    /// Not 0: a FIN or RST was seen.
-    pub closed: u32,
+    source_port: [u8; 2],
+    closed: u8,
+    answered: u8,
     /// The last packet, within a second, in nanoseconds of the monotonic clock.
     pub seen: u64,
+    source: Address,
+}
+
+/// Who has ended a flow, as far as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nobody.
+    No,
+    /// One of both: the other may go on.
+    Half,
+    /// Both, or one at once for both.
+    Whole,
+}
+
+/// By the client, by the backend, by RST.
+const CLOSED: [u8; 3] = [1, 2, 4];
+
+impl Pin {
+    /// Of a flow that is no attempt any more. `source` is where it is sent on from in mode fullnat.
+    #[must_use]
+    pub fn new(backend: u32, source: Option<SocketAddr>, ended: Ended, seen: u64) -> Self {
+        let [client, _, rst] = CLOSED;
+        let closed = match ended {
+            Ended::No => 0,
+            Ended::Half => client,
+            Ended::Whole => rst,
+        };
+        let (source, port) =
+            source.map_or((Address([0; 16]), 0), |source| (Address::from(source.ip()), source.port()));
+        Self { backend, source_port: port.to_be_bytes(), closed, answered: 1, seen, source }
+    }
+
+    /// Where it is sent on from in mode fullnat.
+    #[must_use]
+    pub fn source(&self) -> Option<SocketAddr> {
+        let port = u16::from_be_bytes(self.source_port);
+        (port != 0).then(|| SocketAddr::new(self.source.into(), port))
+    }
+
+    /// Its replies in mode fullnat, as a flow from the backend to the source.
+    pub(crate) fn replies(&self, flow: &Flow, backend: &Backend) -> Option<Flow> {
+        self.source()?;
+        let client_port = if backend.port == [0; 2] { flow.port } else { backend.port };
+        Some(Flow { client: backend.address, vip: self.source, client_port, port: self.source_port, ..*flow })
+    }
+
+    /// Who has ended it.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        let [client, backend, rst] = CLOSED;
+        if self.closed & rst != 0 || self.closed & (client | backend) == client | backend {
+            Ended::Whole
+        } else if self.closed != 0 {
+            Ended::Half
+        } else {
+            Ended::No
+        }
+    }
+}
+
+/// Whose flow a reply is of in mode fullnat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Returned {
+    pub(crate) flow: Flow,
+    pub(crate) service: u32,
+    pub(crate) backend: u16,
+    pub(crate) answered: u8,
+    pub(crate) reserved: u8,
+    pub(crate) seen: u64,
+}
+
+/// What is told of a flow as it begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    /// Which.
+    pub flow: Flow,
+    /// Where it goes.
+    pub pin: Pin,
+}
+
+impl Event {
+    /// As the programs write it.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (client, rest) = bytes.split_first_chunk()?;
+        let (vip, rest) = rest.split_first_chunk()?;
+        let (client_port, rest) = rest.split_first_chunk()?;
+        let (port, rest) = rest.split_first_chunk()?;
+        let (&[protocol, ..], rest) = rest.split_first_chunk::<4>()?;
+        let (backend, rest) = rest.split_first_chunk()?;
+        let (source_port, rest) = rest.split_first_chunk()?;
+        let (&[closed, answered], rest) = rest.split_first_chunk::<2>()?;
+        let (seen, rest) = rest.split_first_chunk()?;
+        let source = rest.first_chunk()?;
+        Some(Self {
+            flow: Flow {
+                client: Address(*client),
+                vip: Address(*vip),
+                client_port: *client_port,
+                port: *port,
+                protocol,
+                reserved: [0; 3],
+            },
+            pin: Pin {
+                backend: u32::from_ne_bytes(*backend),
+                source_port: *source_port,
+                closed,
+                answered,
+                seen: u64::from_ne_bytes(*seen),
+                source: Address(*source),
+            },
+        })
+    }
+}
+
+/// Whether anybody has one of 64 ports: a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub(crate) struct PortsInUse {
+    pub(crate) services: u64,
+    pub(crate) backends: u64,
 }
 
 /// What holds for all services.
@@ -230,6 +396,8 @@ pub struct Settings {
     seed: [u8; 16],
     replies: u32,
     full: u32,
+    returns: u32,
+    told: u32,
 }
 
 impl Settings {
@@ -237,7 +405,19 @@ impl Settings {
     /// flows are noted.
     #[must_use]
     pub fn new(seed: [u8; 16], replies: bool, full: bool) -> Self {
-        Self { seed, replies: u32::from(replies), full: u32::from(full) }
+        Self { seed, replies: u32::from(replies), full: u32::from(full), returns: 0, told: 0 }
+    }
+
+    /// There is a service in mode fullnat.
+    #[must_use]
+    pub fn with_returns(self, returns: bool) -> Self {
+        Self { returns: u32::from(returns), ..self }
+    }
+
+    /// Flows are told of as they begin and end.
+    #[must_use]
+    pub fn with_told(self, told: bool) -> Self {
+        Self { told: u32::from(told), ..self }
     }
 }
 
@@ -284,7 +464,7 @@ impl std::fmt::Debug for Slots {
 }
 
 /// What the plane did not forward and why, in the order of the counters.
-pub const REASONS: [&str; 17] = [
+pub const REASONS: [&str; 20] = [
     "group_silent",
     "group_stale",
     "no_backend_rst",
@@ -302,24 +482,40 @@ pub const REASONS: [&str; 17] = [
     "forwarding_disabled",
     "not_rewritten",
     "not_answered",
+    "no_source_port",
+    "unknown_flow",
+    "untold_flow",
 ];
 
 const _: () = assert!(size_of::<Endpoint>() == 20);
 const _: () = assert!(std::mem::offset_of!(Endpoint, port) == 16);
 const _: () = assert!(std::mem::offset_of!(Endpoint, protocol) == 18);
-const _: () = assert!(size_of::<Service>() == 4);
-const _: () = assert!(size_of::<Backend>() == 40);
+const _: () = assert!(size_of::<Service>() == 8);
+const _: () = assert!(std::mem::offset_of!(Service, interface) == 4);
+const _: () = assert!(size_of::<Backend>() == 56);
 const _: () = assert!(std::mem::offset_of!(Backend, next_hop) == 16);
-const _: () = assert!(std::mem::offset_of!(Backend, interface) == 32);
-const _: () = assert!(std::mem::offset_of!(Backend, port) == 36);
-const _: () = assert!(std::mem::offset_of!(Backend, state) == 38);
+const _: () = assert!(std::mem::offset_of!(Backend, source) == 32);
+const _: () = assert!(std::mem::offset_of!(Backend, interface) == 48);
+const _: () = assert!(std::mem::offset_of!(Backend, port) == 52);
+const _: () = assert!(std::mem::offset_of!(Backend, state) == 54);
 const _: () = assert!(size_of::<Reply>() == 28);
 const _: () = assert!(std::mem::offset_of!(Reply, service) == 16);
 const _: () = assert!(std::mem::offset_of!(Reply, port) == 24);
 const _: () = assert!(size_of::<Flow>() == 40);
 const _: () = assert!(std::mem::offset_of!(Flow, client_port) == 32);
 const _: () = assert!(std::mem::offset_of!(Flow, protocol) == 36);
-const _: () = assert!(size_of::<Pin>() == 16);
-const _: () = assert!(size_of::<Settings>() == 24);
+const _: () = assert!(size_of::<Pin>() == 32);
+const _: () = assert!(std::mem::offset_of!(Pin, source_port) == 4);
+const _: () = assert!(std::mem::offset_of!(Pin, closed) == 6);
+const _: () = assert!(std::mem::offset_of!(Pin, seen) == 8);
+const _: () = assert!(std::mem::offset_of!(Pin, source) == 16);
+const _: () = assert!(size_of::<Returned>() == 56);
+const _: () = assert!(std::mem::offset_of!(Returned, service) == 40);
+const _: () = assert!(std::mem::offset_of!(Returned, backend) == 44);
+const _: () = assert!(std::mem::offset_of!(Returned, answered) == 46);
+const _: () = assert!(std::mem::offset_of!(Returned, seen) == 48);
+const _: () = assert!(size_of::<Event>() == 72);
+const _: () = assert!(size_of::<PortsInUse>() == 16);
+const _: () = assert!(size_of::<Settings>() == 32);
 const _: () = assert!(size_of::<Counters>() == 48);
 const _: () = assert!(size_of::<Slots>() == 2 * SLOTS);

@@ -5,25 +5,25 @@ use crate::scene::{BACKEND_PORT, Family, families, in_a_scene, ip};
 use fulcrum_ebpf::plane::layout::ServiceMode;
 use std::net::{IpAddr, SocketAddr};
 
-const MTU: u32 = 1300;
+pub const MTU: u32 = 1300;
 
 /// Packet too big: type, code.
-fn too_big(family: &Family) -> (u8, u8) {
+pub fn too_big(family: &Family) -> (u8, u8) {
     if family.vip.is_ipv4() { (3, 4) } else { (2, 0) }
 }
 
-fn router(family: &Family) -> IpAddr {
+pub fn router(family: &Family) -> IpAddr {
     if family.vip.is_ipv4() { ip("198.51.100.1") } else { ip("2001:db8::1") }
 }
 
 /// The quoted packet, with all of its checksums right if it is whole.
-fn quoted(error: &Packet, whole: bool) -> Packet {
+pub fn quoted(error: &Packet, whole: bool) -> Packet {
     let bytes = &error.segment[8..];
     if whole { Packet::read(&[&[0; 14][..], bytes].concat()) } else { Packet::read_quoted(bytes) }
 }
 
 /// Packets of both transports, and how much of each a router quotes.
-fn quotations(packets: [Packet; 2]) -> Vec<(Vec<u8>, bool)> {
+pub fn quotations(packets: [Packet; 2]) -> Vec<(Vec<u8>, bool)> {
     let header = if packets[0].from.is_ipv4() { 20 } else { 40 };
     let mut quotations = Vec::new();
     for packet in packets {

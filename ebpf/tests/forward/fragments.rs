@@ -6,7 +6,7 @@ use fulcrum_ebpf::plane::layout::ServiceMode;
 use std::net::SocketAddr;
 
 /// The pieces of a datagram, the first with 808 bytes.
-fn pieces(whole: &Packet, identification: u16) -> [Packet; 2] {
+pub fn pieces(whole: &Packet, identification: u16) -> [Packet; 2] {
     let (first, rest) = whole.segment.split_at(808);
     let piece = |bytes: &[u8], offset: u16, more: bool| {
         let mut piece = whole.clone();
@@ -25,7 +25,7 @@ fn pieces(whole: &Packet, identification: u16) -> [Packet; 2] {
 }
 
 /// Puts them together again: the checksum holds for the whole.
-fn whole_of(family: &Family, frames: [&[u8]; 2]) -> Packet {
+pub fn whole_of(family: &Family, frames: [&[u8]; 2]) -> Packet {
     let header = if family.vip.is_ipv4() { 14 + 20 } else { 14 + 40 + 8 };
     let [first, rest] = frames;
     let mut packet = [first, &rest[header..]].concat();

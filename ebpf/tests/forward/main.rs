@@ -13,6 +13,7 @@
 mod answers;
 mod errors;
 mod fragments;
+mod fullnat;
 mod life;
 mod packets;
 mod passing;

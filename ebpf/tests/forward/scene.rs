@@ -3,7 +3,8 @@
 use crate::packets::OURS;
 use fulcrum_ebpf::layout::{Group, State};
 use fulcrum_ebpf::plane::layout::{
-    Backend, Endpoint, Hop, Reply, Service, ServiceMode, Settings, Slots, Transport,
+    Backend, Endpoint, Hop, NO_SERVICE, Reply, SOURCE_OF_FLOWS, Service, ServiceMode, Settings, Slots,
+    Transport,
 };
 use fulcrum_ebpf::plane::{Tried, Verdict};
 use fulcrum_ebpf::{Fence, Mode, Plane};
@@ -122,6 +123,11 @@ impl Scene {
         scene
     }
 
+    /// As the programs read the clock.
+    pub fn now(&self) -> u64 {
+        now()
+    }
+
     pub fn set_state(&mut self, state: State) {
         self.fence.set_group(GROUP, Group::new(state, 1, now() + 3_600_000_000_000)).expect("set");
     }
@@ -134,17 +140,23 @@ impl Scene {
     /// A service at `vip` for TCP and UDP: `count` backends from `first` on, as indexes 1 and so on of this service
     /// 0's table in turn; replies of the first come from the VIP.
     pub fn serve(&mut self, mode: ServiceMode, vip: SocketAddr, first: IpAddr, count: u16) {
-        let port = if mode == ServiceMode::Nat { BACKEND_PORT } else { 0 };
-        self.plane.set_service(0, Service::new(mode, false, false)).expect("set");
+        self.plane
+            .set_service(0, Service::new(mode, false, false).with_interface(self.outside))
+            .expect("set");
         for number in 0..count {
-            let backend = Backend::new(nth(first, number), port, true, Some(self.hop(nth(first, number))));
-            self.plane.set_backend(u32::from(number) + 1, backend).expect("set");
+            self.plane
+                .set_backend(u32::from(number) + 1, self.backend(mode, vip, first, number))
+                .expect("set");
         }
+        let returns = mode == ServiceMode::Fullnat;
+        let settings = Settings::new(SEED, true, false).with_returns(returns).with_told(returns);
+        self.plane.set_settings(settings).expect("set");
         self.set_tables(|slot| in_turn(slot, count), |slot| in_turn(slot, count));
         for transport in [Transport::Tcp, Transport::Udp] {
             for port in [0, vip.port()] {
                 let endpoint = Endpoint::new(SocketAddr::new(vip.ip(), port), transport);
-                let service = if port == 0 { fulcrum_ebpf::plane::layout::NO_SERVICE } else { 0 };
+                let mark = if returns { SOURCE_OF_FLOWS } else { NO_SERVICE };
+                let service = if port == 0 { mark } else { 0 };
                 self.plane.set_endpoint(endpoint, service).expect("room");
             }
             if mode == ServiceMode::Nat {
@@ -154,6 +166,13 @@ impl Scene {
                 self.plane.set_reply(endpoint, Reply::new(vip, 0, 1)).expect("room");
             }
         }
+    }
+
+    /// One of those that [`Scene::serve`] makes.
+    pub fn backend(&self, mode: ServiceMode, vip: SocketAddr, first: IpAddr, number: u16) -> Backend {
+        let port = if mode == ServiceMode::Dsr { 0 } else { BACKEND_PORT };
+        let backend = Backend::new(nth(first, number), port, true, Some(self.hop(nth(first, number))));
+        if mode == ServiceMode::Fullnat { backend.with_source(vip.ip()) } else { backend }
     }
 
     pub fn hop(&self, address: IpAddr) -> Hop {

@@ -103,7 +103,7 @@ fn where_they_differ_old_flows_stay_and_new_ones_move() {
                 scene.set_tables(|_| 2, |_| 2);
             }
             for flow in scene.plane.flows().collect::<Vec<_>>() {
-                scene.plane.remove_flow(&flow.0);
+                scene.plane.remove_flow(&flow.0, &flow.1);
             }
             assert_eq!(scene.plane.flows().count(), 0);
         }

@@ -4,12 +4,14 @@
 //! indexes are found again in the tables of the earlier life.
 
 use super::generations::Generations;
+use super::sources::Sources;
 use crate::balance::{Balancer, Seed};
 use crate::table::member;
 use crate::{BackendState, BackendUse, Desired, ServiceDesired};
 use fulcrum_config::{BackendAddress, Forwarding, OnDown, Protocol, Service, ServiceName};
 use fulcrum_ebpf::plane::layout::{
-    self, Endpoint, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Reply, SLOTS, ServiceMode, Slots, Transport,
+    self, Endpoint, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Reply, SLOTS, SOURCE_OF_FLOWS, ServiceMode,
+    Slots, Transport,
 };
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,12 +76,16 @@ pub(crate) struct WantedBackend {
     pub(crate) port: u16,
     pub(crate) up: bool,
     pub(crate) forwarding: Forwarding,
+    /// The service, which says where its packets may be sent on from.
+    pub(crate) service: u32,
 }
 
 /// What the kernel's tables are to hold.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) services: BTreeMap<u32, layout::Service>,
+    /// Of services in mode fullnat: where packets are sent on from.
+    pub(crate) sources: BTreeMap<u32, Sources>,
     pub(crate) backends: BTreeMap<u32, WantedBackend>,
     /// Current and previous of each service.
     pub(crate) tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
@@ -186,7 +192,7 @@ impl Book {
         let service = &desired.service;
         let vip = SocketAddr::new(*service.vips.first()?, service.ports.first);
         let index = earlier.service_at(&Endpoint::new(vip, transport(service.protocol)))?;
-        if index == NO_SERVICE || self.entries.values().any(|entry| entry.index == index) {
+        if index >= MAX_SERVICES || self.entries.values().any(|entry| entry.index == index) {
             return None;
         }
         let (current, previous) = earlier.tables(index)?;
@@ -266,7 +272,7 @@ fn is_same(new: &ServiceDesired, old: &ServiceDesired) -> bool {
 fn key(service: &Service, address: BackendAddress) -> BackendAddress {
     match service.mode.forwarding() {
         Some(Forwarding::Dsr) => BackendAddress { port: None, ..address },
-        Some(Forwarding::Nat) | None => address,
+        Some(Forwarding::Nat | Forwarding::Fullnat) | None => address,
     }
 }
 
@@ -331,9 +337,13 @@ impl Entry {
         let mode = match forwarding {
             Forwarding::Nat => ServiceMode::Nat,
             Forwarding::Dsr => ServiceMode::Dsr,
+            Forwarding::Fullnat => ServiceMode::Fullnat,
         };
         let by_client = service.balance == fulcrum_config::Balance::Source;
-        wanted.services.insert(self.index, layout::Service::new(mode, by_client, self.pinned));
+        wanted.services.insert(self.index, layout::Service::new(mode, by_client, self.is_pinned()));
+        if forwarding == Forwarding::Fullnat {
+            self.add_sources(wanted);
+        }
         let tables = (Arc::clone(self.generations.current()), Arc::clone(self.generations.previous()));
         wanted.tables.insert(self.index, tables);
         let states: BTreeMap<BackendAddress, &BackendState> =
@@ -341,7 +351,8 @@ impl Entry {
         for (address, index) in &self.backends {
             let state = states.get(address).copied();
             let port = address.port.unwrap_or(0);
-            let backend = WantedBackend { ip: address.ip, port, up: self.is_up(state), forwarding };
+            let (ip, up, service) = (address.ip, self.is_up(state), self.index);
+            let backend = WantedBackend { ip, port, up, forwarding, service };
             wanted.backends.insert(*index, backend);
             if forwarding == Forwarding::Nat {
                 self.add_replies(wanted, *address, *index);
@@ -352,6 +363,20 @@ impl Entry {
             let mark = Endpoint::new(SocketAddr::new(address.ip(), 0), transport);
             wanted.endpoints.entry(mark).or_insert(NO_SERVICE);
         }
+    }
+
+    /// Whether flows of it may be known one by one.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned || self.forwarding() == Forwarding::Fullnat
+    }
+
+    fn add_sources(&self, wanted: &mut Wanted) {
+        let sources = Sources::of(&self.desired);
+        for address in sources.addresses() {
+            let mark = Endpoint::new(SocketAddr::new(address, 0), transport(self.desired.service.protocol));
+            wanted.endpoints.insert(mark, SOURCE_OF_FLOWS);
+        }
+        wanted.sources.insert(self.index, sources);
     }
 
     fn add_replies(&self, wanted: &mut Wanted, backend: BackendAddress, index: u32) {

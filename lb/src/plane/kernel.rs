@@ -2,11 +2,12 @@
 
 use super::book::{Book, Earlier, Wanted, WantedBackend};
 use super::routes::{Routes, Way};
+use super::sources::Sources;
 use crate::PlaneObserved;
 use crate::balance::Seed;
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
 use fulcrum_ebpf::plane::layout::{
-    Backend, Counters, Endpoint, MAX_FLOWS, NO_SERVICE, Reply, Service, Settings, Slots,
+    Backend, Counters, Ended, Endpoint, MAX_FLOWS, MAX_SERVICES, Reply, Service, Settings, Slots,
 };
 use fulcrum_ebpf::{Attachment, KernelError, Mode, Plane};
 use rustix::net::netdevice::{index_to_name, name_to_index};
@@ -21,6 +22,8 @@ use std::time::Duration;
 const FULL: u32 = MAX_FLOWS / 10 * 9;
 /// A flow that was closed is kept for its last packets.
 const CLOSED: Duration = Duration::from_secs(60);
+/// One that only one side has closed, or that is forwarded one way only: the other may go on.
+const HALF_CLOSED: Duration = Duration::from_secs(600);
 
 /// Each new table takes the kernel 20 ms and more, and the loop has other things to do.
 const TURN: Duration = Duration::from_secs(1);
@@ -86,7 +89,7 @@ impl Kernel {
         let adopts = told
             .endpoints
             .values()
-            .filter(|index| **index != NO_SERVICE)
+            .filter(|index| **index < MAX_SERVICES)
             .collect::<BTreeSet<_>>()
             .into_iter()
             .all(|index| plane.tables(*index).is_some());
@@ -94,8 +97,8 @@ impl Kernel {
             tracing::warn!(
                 "the forwarding plane's tables of an earlier life can't be read: flows that were noted one by one are forgotten"
             );
-            let flows: Vec<_> = plane.flows().map(|(flow, _)| flow).collect();
-            flows.iter().for_each(|flow| plane.remove_flow(flow));
+            let flows: Vec<_> = plane.flows().chain(plane.opening_flows()).collect();
+            flows.iter().for_each(|(flow, pin)| plane.remove_flow(flow, pin));
         }
         Ok(Self {
             plane,
@@ -149,7 +152,7 @@ impl Kernel {
         let mut indexes: BTreeSet<u32> = wanted
             .backends
             .values()
-            .filter(|backend| backend.forwarding == Forwarding::Nat)
+            .filter(|backend| backend.forwarding != Forwarding::Dsr)
             .filter_map(|backend| ways.get(&backend.ip))
             .filter_map(|way| if let Way::Hop(hop) = way { Some(hop.interface) } else { None })
             .collect();
@@ -179,7 +182,8 @@ impl Kernel {
     /// Says whether all is told.
     fn tell_tables(&mut self, wanted: &Wanted, ways: &BTreeMap<IpAddr, Way>) -> Result<bool, KernelError> {
         let full = self.noted_flows > u64::from(FULL);
-        let settings = Settings::new(self.seed.0, !wanted.replies.is_empty(), full);
+        let settings = Settings::new(self.seed.0, !wanted.replies.is_empty(), full)
+            .with_returns(!wanted.sources.is_empty());
         if self.told.settings != Some(settings) {
             self.plane.set_settings(settings)?;
             self.told.settings = Some(settings);
@@ -187,13 +191,16 @@ impl Kernel {
         // Backends come before the tables that name them, and are down only when none does.
         self.tell_backends(wanted, ways, |backend| backend.up)?;
         for (index, service) in &wanted.services {
-            let before = self.told.services.get(index);
+            let clients = wanted.sources.get(index).and_then(Sources::clients);
+            let clients = clients.and_then(|name| index_of(name.as_str())).unwrap_or(0);
+            let service = service.with_interface(clients);
+            let before = self.told.services.get(index).copied();
             if before.is_none() && !self.told.endpoints.values().any(|known| known == index) {
                 self.plane.clear_service_counters(*index)?;
             }
             if before != Some(service) {
-                self.plane.set_service(*index, *service)?;
-                self.told.services.insert(*index, *service);
+                self.plane.set_service(*index, service)?;
+                self.told.services.insert(*index, service);
             }
         }
         let begun = monotonic();
@@ -228,7 +235,12 @@ impl Kernel {
                 Some(Way::Hop(hop)) => Some(*hop),
                 Some(Way::Local | Way::None) | None => None,
             };
+            let source = wanted.sources.get(&backend.service).and_then(|sources| {
+                let interface = hop.and_then(|hop| name_of(hop.interface));
+                sources.towards(backend.ip, interface.as_deref())
+            });
             let told = Backend::new(backend.ip, backend.port, backend.up, hop);
+            let told = source.map_or(told, |source| told.with_source(source));
             let before = self.told.backends.insert(*index, told);
             if before == Some(told) {
                 continue;
@@ -271,9 +283,10 @@ impl Kernel {
         if freed.is_empty() {
             return Ok(());
         }
-        let flows: Vec<_> = self.plane.flows().filter(|(_, pin)| freed.contains(&pin.backend)).collect();
-        for (flow, _) in flows {
-            self.plane.remove_flow(&flow);
+        let all = self.plane.flows().chain(self.plane.opening_flows());
+        let flows: Vec<_> = all.filter(|(_, pin)| freed.contains(&pin.backend)).collect();
+        for (flow, pin) in flows {
+            self.plane.remove_flow(&flow, &pin);
         }
         for index in freed {
             self.plane.set_backend(*index, Backend::NONE)?;
@@ -284,7 +297,7 @@ impl Kernel {
 
     /// Forgets noted flows that ended or fell silent; gives the services that have others.
     pub(crate) fn sift(&mut self, book: &Book, hold: impl Fn(Protocol) -> Duration) -> BTreeSet<u32> {
-        if !book.entries().any(|(_, entry)| entry.pinned) {
+        if !book.entries().any(|(_, entry)| entry.is_pinned()) {
             self.noted_flows = 0;
             return BTreeSet::new();
         }
@@ -295,17 +308,21 @@ impl Kernel {
         for (flow, pin) in self.plane.flows() {
             let protocol = if flow.is_tcp() { Protocol::Tcp } else { Protocol::Udp };
             let silent = now.saturating_sub(Duration::from_nanos(pin.seen));
-            let patience = if pin.closed != 0 { CLOSED } else { hold(protocol) };
+            let patience = match pin.ended() {
+                Ended::No => hold(protocol),
+                Ended::Half => HALF_CLOSED,
+                Ended::Whole => CLOSED,
+            };
             match self.told.endpoints.get(&flow.endpoint()) {
                 Some(service) if silent <= patience => {
                     kept.insert(*service);
                     count = count.saturating_add(1);
                 }
-                Some(_) | None => ended.push(flow),
+                Some(_) | None => ended.push((flow, pin)),
             }
         }
-        for flow in ended {
-            self.plane.remove_flow(&flow);
+        for (flow, pin) in ended {
+            self.plane.remove_flow(&flow, &pin);
         }
         self.noted_flows = count;
         kept

@@ -26,6 +26,7 @@ fn desired(service: Service) -> ServiceDesired {
         protected: false,
         backends: service.backends.iter().map(live).collect(),
         service: Arc::new(service),
+        sources: vec![],
     }
 }
 

@@ -121,6 +121,7 @@ impl Lab {
             up: self.up,
             protected: false,
             backends,
+            sources: vec![],
         };
         let desired = Desired {
             services: [(self.service.name.clone(), Arc::new(service))].into(),

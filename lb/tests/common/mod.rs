@@ -97,7 +97,7 @@ pub fn up(service: Service) -> ServiceDesired {
         weight: u32::from(backend.weight.get()) * 100,
     };
     let backends = service.backends.iter().map(live).collect();
-    ServiceDesired { service: Arc::new(service), up: true, protected: false, backends }
+    ServiceDesired { service: Arc::new(service), up: true, protected: false, backends, sources: vec![] }
 }
 
 /// A running engine.

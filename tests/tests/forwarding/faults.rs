@@ -63,6 +63,16 @@ fn connections_of_dsr_over_ipv6_live_through_the_leaders_death_and_return() {
     lives_through_kill_9(Mode::Dsr, Family::Ipv6);
 }
 
+#[test]
+fn connections_of_fullnat_live_through_the_leaders_death_and_return() {
+    lives_through_kill_9(Mode::Fullnat, Family::Ipv4);
+}
+
+#[test]
+fn connections_of_fullnat_over_ipv6_live_through_the_leaders_death_and_return() {
+    lives_through_kill_9(Mode::Fullnat, Family::Ipv6);
+}
+
 /// The first node leads; `harm` takes that from it, and `heal` lets it come back.
 fn lives_through(
     mode: Mode,
@@ -120,6 +130,11 @@ fn connections_of_dsr_live_through_a_freeze() {
 }
 
 #[test]
+fn connections_of_fullnat_live_through_a_freeze() {
+    lives_through(Mode::Fullnat, freeze, thaw);
+}
+
+#[test]
 fn connections_of_nat_live_through_a_cut_link() {
     lives_through(Mode::Nat, cut, mend);
 }
@@ -130,6 +145,11 @@ fn connections_of_dsr_live_through_a_cut_link() {
 }
 
 #[test]
+fn connections_of_fullnat_live_through_a_cut_link() {
+    lives_through(Mode::Fullnat, cut, mend);
+}
+
+#[test]
 fn connections_of_nat_live_through_a_handover() {
     lives_through(Mode::Nat, hand_over, |_, _| Ok(()));
 }
@@ -137,4 +157,9 @@ fn connections_of_nat_live_through_a_handover() {
 #[test]
 fn connections_of_dsr_live_through_a_handover() {
     lives_through(Mode::Dsr, hand_over, |_, _| Ok(()));
+}
+
+#[test]
+fn connections_of_fullnat_live_through_a_handover() {
+    lives_through(Mode::Fullnat, hand_over, |_, _| Ok(()));
 }

@@ -17,6 +17,17 @@ const GATEWAY: u8 = 101;
 pub enum Mode {
     Nat,
     Dsr,
+    Fullnat,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Dsr => "dsr",
+            Self::Fullnat => "fullnat",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +80,10 @@ pub fn forwarding_pair(lab: &Lab, mode: Mode, family: Family) -> Result<Pair> {
     match mode {
         Mode::Nat => prepare_nat(&mut pair, &addresses)?,
         Mode::Dsr => prepare_dsr(&mut pair, &addresses)?,
+        // Nothing about the network or the backends is special.
+        Mode::Fullnat => {}
     }
+    pair.plan.service = vec![format!("mode: {}", mode.name())];
     Ok(pair)
 }
 
@@ -86,7 +100,6 @@ fn prepare_nat(pair: &mut Pair, addresses: &Addresses) -> Result<()> {
         web.machine.run("ip", &["route", "add", network, "via", &gateway.to_string()])?;
     }
     pair.plan.gateways = vec![*gateway];
-    pair.plan.service = vec!["mode: nat".to_owned()];
     Ok(())
 }
 
@@ -98,7 +111,6 @@ fn prepare_dsr(pair: &mut Pair, addresses: &Addresses) -> Result<()> {
         web.machine.set("net/ipv4/conf/all/arp_announce", "2")?;
         add_to_loopback(&web.machine, &vip.to_string(), whole)?;
     }
-    pair.plan.service = vec!["mode: dsr".to_owned()];
     Ok(())
 }
 
@@ -149,7 +161,7 @@ pub fn assert_no_listener(node: &Machine) -> Result<()> {
 
 pub fn assert_mode(node: &Fulcrum, mode: Mode) -> Result<()> {
     let status = node.status()?;
-    let expected = if mode == Mode::Nat { "nat" } else { "dsr" };
+    let expected = mode.name();
     let service = status.service("web").map(ToString::to_string).unwrap_or_default();
     assert!(service.contains(&format!("\"mode\":\"{expected}\"")), "{service}");
     Ok(())

@@ -37,7 +37,8 @@ fn service(name: &str, vip: &str, backends: &[(u8, BackendUse)]) -> Arc<ServiceD
         backends: states.iter().map(|state| Arc::clone(&state.backend)).collect(),
         ..made
     };
-    Arc::new(ServiceDesired { service: Arc::new(service), up: true, protected: false, backends: states })
+    let (service, sources) = (Arc::new(service), vec![]);
+    Arc::new(ServiceDesired { service, up: true, protected: false, backends: states, sources })
 }
 
 fn changed(service: &ServiceDesired, change: impl FnOnce(&mut Service)) -> Arc<ServiceDesired> {

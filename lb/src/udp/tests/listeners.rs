@@ -68,8 +68,13 @@ fn an_address_moves_between_services() {
         (gains.vips, loses.vips) = (vec![gained], vec![left]);
         let services = [&gains, &loses].map(|service| {
             let backends = vec![state.clone()];
-            let desired =
-                ServiceDesired { service: Arc::new(service.clone()), up: true, protected: false, backends };
+            let desired = ServiceDesired {
+                service: Arc::new(service.clone()),
+                up: true,
+                protected: false,
+                backends,
+                sources: vec![],
+            };
             (service.name.clone(), Arc::new(desired))
         });
         assert_eq!(

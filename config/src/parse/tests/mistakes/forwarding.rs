@@ -46,6 +46,13 @@ pub(super) const FORWARDING: &[Row] = &[
         "write `mode: proxy` in place of `mode: nat`",
     ),
     row(
+        WEB,
+        "{vip: 10.0.0.100, port: 80, backends: web, mode: fullnat, «transparent: true}",
+        "services.web.transparent",
+        "in modes nat and dsr they keep the client's",
+        "write `mode: proxy` in place of `mode: fullnat`",
+    ),
+    row(
         "port: 53,",
         "port: 53, mode: dsr, «udp: {idle: 5s},",
         "services.dns.udp",

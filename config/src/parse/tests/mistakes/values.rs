@@ -33,13 +33,6 @@ pub(super) const VALUES: &[Row] = &[
     ),
     row(
         WEB,
-        "{vip: 10.0.0.100, port: 80, backends: web, mode: «fullnat}",
-        "services.web.mode",
-        "`fullnat` is not in this version",
-        "use `nat`, `dsr`, `proxy` or `auto`",
-    ),
-    row(
-        WEB,
         "{vip: 10.0.0.100, port: 80, backends: web, slow_start: «30}",
         "services.web.slow_start",
         "`30` has no unit",

@@ -1,0 +1,88 @@
+//! The flows that are known one by one: those whose slot changed hands, and all of mode fullnat.
+
+use super::layout::{Backend, Event, Flow, Pin, Returned};
+use crate::error::KernelError;
+use crate::loader::{Hash, take_map};
+use aya::Ebpf;
+use aya::maps::{MapData, MapError, RingBuf};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Their tables.
+pub(super) struct Flows {
+    flows: Hash<Flow, Pin>,
+    returns: Hash<Flow, Returned>,
+    opening: Hash<Flow, Pin>,
+    opening_returns: Hash<Flow, Returned>,
+    events: RingBuf<MapData>,
+}
+
+impl Flows {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            flows: take_map(ebpf, "flows")?,
+            returns: take_map(ebpf, "returns")?,
+            opening: take_map(ebpf, "opening")?,
+            opening_returns: take_map(ebpf, "opening_returns")?,
+            events: take_map(ebpf, "events")?,
+        })
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
+        self.flows.iter().flatten()
+    }
+
+    pub(super) fn opening(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
+        self.opening.iter().flatten()
+    }
+
+    pub(super) fn get(&self, flow: &Flow) -> Option<Pin> {
+        self.flows.get(flow, 0).ok()
+    }
+
+    /// The way back comes first: a packet that finds the flow finds all of it.
+    pub(super) fn insert(
+        &mut self,
+        flow: &Flow,
+        pin: &Pin,
+        service: u32,
+        backend: &Backend,
+    ) -> Result<(), MapError> {
+        if let Some(replies) = pin.replies(flow, backend) {
+            let backend = u16::try_from(pin.backend).unwrap_or(0);
+            let way = Returned { flow: *flow, service, backend, answered: 1, reserved: 0, seen: pin.seen };
+            self.returns.insert(replies, way, 0)?;
+        }
+        self.flows.insert(flow, pin, 0)
+    }
+
+    /// One that is gone already is no error.
+    pub(super) fn remove(&mut self, flow: &Flow, pin: &Pin, backend: Option<&Backend>) {
+        let replies = backend.and_then(|backend| pin.replies(flow, backend));
+        // Its port may have been given to another meanwhile.
+        let is_its = |known: &Returned| known.flow == *flow;
+        if let Some(replies) = &replies {
+            for table in [&mut self.returns, &mut self.opening_returns] {
+                if table.get(replies, 0).as_ref().is_ok_and(is_its) {
+                    let _ = table.remove(replies);
+                }
+            }
+        }
+        let _ = self.flows.remove(flow);
+        let _ = self.opening.remove(flow);
+    }
+
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        while let Some(bytes) = self.events.next() {
+            if let Some(event) = Event::read(&bytes) {
+                return Some(event);
+            }
+        }
+        None
+    }
+}
+
+impl AsFd for Flows {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}
