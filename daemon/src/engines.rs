@@ -6,17 +6,20 @@ use fulcrum_lifecycle::{
     Engine, Engines, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
 };
 use fulcrum_vip_manager::{Fencing, GuardCommand};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How long the start waits for listeners before it takes part in the election anyway.
 const LISTENERS: Duration = Duration::from_secs(1);
+
+/// Messages of flows that wait between the engines.
+const MESSAGES: usize = 64;
 
 /// The hidden subcommand that runs the guard.
 pub(crate) const GUARD: &str = "guard";
@@ -31,7 +34,8 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
     let nothing = fulcrum_lb::Desired::default();
     let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
     let (lb_desired, seen) = watch::channel(table);
-    let observed = fulcrum_lb::start(seen, lb_options()).map_err(refused)?;
+    let (lb_flows, peer_flows) = flow_links();
+    let observed = fulcrum_lb::start_with_flows(seen, lb_options(), lb_flows).map_err(refused)?;
     wait_for_listeners(&observed);
     let lb = Engine { desired: lb_desired, observed };
 
@@ -52,9 +56,20 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
 
     let (peer_desired, seen) = watch::channel(peer_desired(config, 1, serial, &vip.observed.borrow()));
     let options = fulcrum_peer::Options { version: env!("CARGO_PKG_VERSION").to_owned() };
-    let observed = fulcrum_peer::start(seen, options).map_err(refused)?;
+    let observed = fulcrum_peer::start(seen, peer_flows, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };
     Ok(Engines { health, vip, lb, peer })
+}
+
+/// Both ends of the way that flows travel between the nodes' data planes.
+fn flow_links() -> (fulcrum_lb::FlowLink, fulcrum_peer::FlowLink) {
+    let (peers, known) = watch::channel(BTreeMap::new());
+    let (to_peers, said) = mpsc::channel(MESSAGES);
+    let (heard, from_peers) = mpsc::channel(MESSAGES);
+    (
+        fulcrum_lb::FlowLink { peers: known, to_peers, from_peers },
+        fulcrum_peer::FlowLink { peers, to_peers: said, from_peers: heard },
+    )
 }
 
 /// The forwarding plane is attached in the way that the fence is asked to be.

@@ -86,8 +86,23 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     )?;
     let noted = page.gauge(
         "fulcrum_plane_noted_flows",
-        "Flows that are known one by one, because their place in the hash changed hands.",
+        "Flows that are known one by one: of mode fullnat, or because their place in the hash changed hands.",
         &[],
+    )?;
+    let held = page.gauge(
+        "fulcrum_plane_flows_held",
+        "1 for each peer that knows all of those flows: they outlive this node.",
+        &["peer"],
+    )?;
+    let in_sync = page.gauge(
+        "fulcrum_plane_flows_in_sync",
+        "1 if this node knows those of every peer that it has a link to.",
+        &[],
+    )?;
+    let told = page.counter(
+        "fulcrum_plane_flow_news_total",
+        "What the nodes told each other of flows: told, heard, misfits, losses.",
+        &["what"],
     )?;
     let Some(plane) = &status.plane else { return Ok(()) };
     for (interface, by) in &plane.interfaces {
@@ -97,6 +112,13 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         left.with_label_values(&[reason]).inc_by(number(*count));
     }
     noted.with_label_values::<&str>(&[]).set(number(plane.noted_flows));
+    for peer in &plane.flows_held_by {
+        held.with_label_values(&[peer]).set(1.0);
+    }
+    in_sync.with_label_values::<&str>(&[]).set(f64::from(u8::from(plane.flows_in_sync)));
+    for (what, count) in &plane.flow_counters {
+        told.with_label_values(&[what]).inc_by(number(*count));
+    }
     Ok(())
 }
 

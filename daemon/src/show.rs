@@ -34,6 +34,15 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     for (interface, how) in status.plane.iter().flat_map(|plane| &plane.interfaces) {
         writeln!(page, "forwarding plane at {interface}: {how}")?;
     }
+    if let Some(plane) = status.plane.as_ref().filter(|plane| plane.noted_flows > 0) {
+        let held = match plane.flows_held_by.as_slice() {
+            [] => {
+                "no other node: they end with this one, unless their hash says the same elsewhere".to_owned()
+            }
+            peers => peers.join(", "),
+        };
+        writeln!(page, "connections known one by one: {}, known also to {held}", plane.noted_flows)?;
+    }
     for waits in &status.not_ready {
         writeln!(page, "not ready: {waits}")?;
     }

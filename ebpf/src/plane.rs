@@ -239,13 +239,13 @@ impl Plane {
     /// # Errors
     /// The kernel refuses.
     pub fn set_flow(&mut self, flow: &Flow, pin: &Pin, service: u32) -> Result<(), KernelError> {
-        let backend = self.backend(pin.backend).unwrap_or(Backend::NONE);
+        let backend = self.backend(pin.backend()).unwrap_or(Backend::NONE);
         told("flow", self.flows.insert(flow, pin, service, &backend))
     }
 
     /// A flow goes where its slot says. One that is gone already is no error.
     pub fn remove_flow(&mut self, flow: &Flow, pin: &Pin) {
-        let backend = self.backend(pin.backend);
+        let backend = self.backend(pin.backend());
         self.flows.remove(flow, pin, backend.as_ref());
     }
 

@@ -1,10 +1,11 @@
 //! What this room is told and what it tells.
 
-use fulcrum_config::{Backend, BackendName, InterfaceName, Service, ServiceName};
+use fulcrum_config::{Backend, BackendName, InterfaceName, NodeName, Service, ServiceName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 
 /// The whole table: a snapshot, latest wins.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -85,8 +86,46 @@ pub struct PlaneObserved {
     pub interfaces: BTreeMap<String, String>,
     /// Packets of its services that it did not forward, by the reason.
     pub not_forwarded: BTreeMap<&'static str, u64>,
-    /// Flows that were noted one by one, because their slot changed hands.
+    /// Flows that are known one by one: those of mode fullnat, and those whose slot changed hands.
     pub noted_flows: u64,
+    /// What the nodes have told each other of those.
+    pub flows: FlowsObserved,
+}
+
+/// What the nodes have told each other of flows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FlowsObserved {
+    /// Peers that know all flows of this node.
+    #[serde(skip)]
+    pub held_by: BTreeSet<NodeName>,
+    /// This node knows all flows of every peer that it has a link to.
+    pub in_sync: bool,
+    /// Counters since the start.
+    pub counters: FlowCounters,
+}
+
+/// What was told and heard of flows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct FlowCounters {
+    /// To peers.
+    pub told: u64,
+    /// From peers.
+    pub heard: u64,
+    /// Heard of services or backends that are not here, or not understood.
+    pub misfits: u64,
+    /// Times that something could not be told, so that all was told again.
+    pub losses: u64,
+}
+
+/// How what nodes tell each other of flows travels. What the messages say only this room understands.
+#[derive(Debug)]
+pub struct FlowLink {
+    /// The peers whose link is up: a number that is another each time that something may have been missed.
+    pub peers: watch::Receiver<BTreeMap<NodeName, u64>>,
+    /// To all of them.
+    pub to_peers: mpsc::Sender<Arc<[u8]>>,
+    /// From each; an empty one means that some could not be taken.
+    pub from_peers: mpsc::Receiver<(NodeName, Arc<[u8]>)>,
 }
 
 /// One service as served.

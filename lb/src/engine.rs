@@ -1,5 +1,6 @@
 //! The engine's own thread: takes each table, has it served, and tells what is served.
 
+mod flows;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,8 @@ use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
 use crate::udp::UdpWorkers;
 use crate::worker::Worker;
-use crate::{Desired, Observed, ServiceDesired};
+use crate::{Desired, FlowLink, Observed, ServiceDesired};
+use flows::{FlowEvent, Flows};
 use fulcrum_config::{Protocol, ServiceName};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
@@ -53,7 +55,19 @@ pub fn start(
     desired: watch::Receiver<Desired>,
     options: Options,
 ) -> Result<watch::Receiver<Observed>, StartError> {
-    begin(desired, options).map(|(observed, _)| observed)
+    begin(desired, options, None).map(|(observed, _)| observed)
+}
+
+/// The same, with a way to tell other nodes of flows.
+///
+/// # Errors
+/// The same.
+pub fn start_with_flows(
+    desired: watch::Receiver<Desired>,
+    options: Options,
+    flows: FlowLink,
+) -> Result<watch::Receiver<Observed>, StartError> {
+    begin(desired, options, Some(flows)).map(|(observed, _)| observed)
 }
 
 /// The same, and what its threads share.
@@ -61,6 +75,7 @@ pub fn start(
 fn begin(
     desired: watch::Receiver<Desired>,
     options: Options,
+    flows: Option<FlowLink>,
 ) -> Result<(watch::Receiver<Observed>, Arc<Shared>), StartError> {
     let epoch = Instant::now();
     let files = raise_open_files();
@@ -78,6 +93,7 @@ fn begin(
     let engine = Engine {
         tables: Tables::new(options.seed, count, epoch),
         plane: Plane::new(options.seed, options.attach, epoch),
+        flows: Flows::new(flows),
         tcp: TcpListeners::new(Arc::clone(&shared), files),
         udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log)),
         errors: BTreeMap::new(),
@@ -91,7 +107,7 @@ fn begin(
         desired,
         observed: observed_sender,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
     let run = move || runtime.block_on(engine.run());
     std::thread::Builder::new().name("lb".into()).spawn(run).map_err(StartError::Thread)?;
@@ -101,6 +117,7 @@ fn begin(
 struct Engine {
     tables: Tables,
     plane: Plane,
+    flows: Flows,
     tcp: TcpListeners,
     udp: UdpWorkers,
     /// Of each service whose sockets do not all stand.
@@ -144,6 +161,7 @@ impl Engine {
                     break;
                 }
                 at = beat.tick() => self.beat(at.into_std()),
+                event = self.flows.next(&self.plane) => self.handle_flows(event, Instant::now()),
                 () = tokio::time::sleep_until(next) => {
                     self.retry();
                     self.plane.handle_timeout(Instant::now());
@@ -154,6 +172,19 @@ impl Engine {
             }
         }
         self.stop();
+    }
+
+    fn handle_flows(&mut self, event: FlowEvent, now: Instant) {
+        match event {
+            FlowEvent::Peers(peers) => self.plane.handle_peers(peers, now),
+            FlowEvent::Message(from, bytes) => self.plane.handle_message(&from, &bytes, now),
+            FlowEvent::News => {
+                if self.plane.handle_news(now) {
+                    self.flows.again(now);
+                }
+            }
+            FlowEvent::Sent => self.plane.handle_sent(),
+        }
     }
 
     fn beat(&mut self, now: Instant) {

@@ -30,9 +30,9 @@ mod worker;
 
 pub use balance::Seed;
 pub use border::{
-    BackendState, BackendStats, BackendUse, Desired, Observed, PlaneObserved, ServiceDesired,
-    ServiceObserved, ServiceStats,
+    BackendState, BackendStats, BackendUse, Desired, FlowCounters, FlowLink, FlowsObserved, Observed,
+    PlaneObserved, ServiceDesired, ServiceObserved, ServiceStats,
 };
-pub use engine::{Options, start};
+pub use engine::{Options, start, start_with_flows};
 pub use error::StartError;
 pub use fulcrum_ebpf::Mode as Attach;

@@ -8,16 +8,21 @@ mod generations;
 mod kernel;
 mod routes;
 mod sources;
+mod telling;
+mod told;
 
 use crate::balance::Seed;
-use crate::{BackendStats, Desired, PlaneObserved, ServiceObserved, ServiceStats};
-use book::{Book, Entry, Wanted, hold};
-use fulcrum_config::{Protocol, ServiceName};
+use crate::{BackendStats, Desired, FlowsObserved, PlaneObserved, ServiceObserved, ServiceStats};
+use book::{Book, Entry, Places, Wanted, hold};
+use fulcrum_config::{NodeName, Protocol, ServiceName};
 use fulcrum_ebpf::Mode;
 use fulcrum_ebpf::plane::layout::Counters;
-use kernel::Kernel;
+use kernel::{Heard, Kernel};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use telling::Telling;
 
 /// How often routes and interfaces are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SIFT_EVERY: Duration = Duration::from_secs(30);
 /// How often the kernel is asked again, if it refused.
 const TRY_EVERY: Duration = Duration::from_secs(10);
+
+/// News of flows that are taken from the kernel at a time.
+const NEWS: usize = 8000;
 
 /// All services of the plane.
 #[derive(Debug)]
@@ -48,6 +56,12 @@ pub(crate) struct Plane {
     /// Whether what an earlier life left was looked for.
     left_removed: bool,
     observed: BTreeMap<ServiceName, ServiceObserved>,
+    telling: Telling,
+    places: Places,
+    /// How often it was loaded.
+    number: u64,
+    /// News that the kernel had no room to tell of.
+    untold: u64,
 }
 
 impl Plane {
@@ -67,6 +81,10 @@ impl Plane {
             next_sift: now,
             next_try: now,
             observed: BTreeMap::new(),
+            telling: Telling::new(fastrand::u64(..)),
+            places: Places::default(),
+            number: 0,
+            untold: 0,
         }
     }
 
@@ -95,6 +113,7 @@ impl Plane {
         }
         self.next_look = now.checked_add(LOOK_EVERY).unwrap_or(now);
         self.renew(now);
+        self.tell_all(now);
     }
 
     /// Brings the kernel up to date.
@@ -102,7 +121,12 @@ impl Plane {
         if self.kernel.is_none() && now >= self.next_try {
             self.next_try = now.checked_add(TRY_EVERY).unwrap_or(now);
             match Kernel::load(self.mode, self.seed) {
-                Ok(kernel) => self.kernel = Some(kernel),
+                Ok(mut kernel) => {
+                    kernel.set_heard(self.telling.is_heard());
+                    self.untold = kernel.untold();
+                    self.number = self.number.wrapping_add(1);
+                    self.kernel = Some(kernel);
+                }
                 Err(error) => self.error = Some(error),
             }
         }
@@ -118,13 +142,80 @@ impl Plane {
         }
         if std::mem::take(&mut self.changed) {
             self.wanted = self.book.wanted();
+            self.places = self.wanted.places();
         }
         let error = kernel.tell(&mut self.book, &self.wanted, &self.desired.interfaces).err();
         if let Some(error) = error.as_ref().filter(|error| self.error.as_ref() != Some(error)) {
             tracing::error!("{error}");
         }
         self.error = error;
+        self.look_at_losses(now);
         self.observe();
+    }
+
+    fn look_at_losses(&mut self, now: Instant) {
+        let Some(kernel) = &self.kernel else { return };
+        let untold = kernel.untold();
+        if std::mem::replace(&mut self.untold, untold) < untold {
+            self.telling.handle_loss(now);
+        }
+    }
+
+    /// Which loading of the kernel's tables this is, if they are there.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.kernel.as_ref().map(|_| self.number)
+    }
+
+    /// Is readable once the kernel has news of flows.
+    pub(crate) fn news_file(&self) -> Option<OwnedFd> {
+        let file = self.kernel.as_ref()?.news_file();
+        file.map_err(|error| tracing::warn!("flows can't be told of: {error}")).ok()
+    }
+
+    /// The kernel has news. Says whether there may be more.
+    pub(crate) fn handle_news(&mut self, now: Instant) -> bool {
+        let Some(kernel) = &mut self.kernel else { return false };
+        let news = kernel.news(NEWS);
+        self.telling.tell(&news, now);
+        news.len() == NEWS
+    }
+
+    /// The links to peers that are up, each for the time of that number.
+    pub(crate) fn handle_peers(&mut self, peers: BTreeMap<NodeName, u64>, now: Instant) {
+        self.telling.handle_peers(peers, now);
+        if let Some(kernel) = &mut self.kernel {
+            kernel.set_heard(self.telling.is_heard());
+        }
+        self.renew(now);
+        self.tell_all(now);
+    }
+
+    /// A peer said something of its flows.
+    pub(crate) fn handle_message(&mut self, from: &NodeName, bytes: &[u8], now: Instant) {
+        for told in self.telling.handle_message(from, bytes, now) {
+            match self.kernel.as_mut().map(|kernel| kernel.hear(&told, &self.places)) {
+                Some(Heard::Of(service)) => self.changed |= self.book.handle_heard(service),
+                Some(Heard::Known) => {}
+                Some(Heard::Misfit) | None => self.telling.handle_misfit(),
+            }
+        }
+    }
+
+    /// What is to be said to the peers next.
+    pub(crate) fn poll_message(&self) -> Option<Arc<[u8]>> {
+        self.telling.poll_message()
+    }
+
+    /// It was said.
+    pub(crate) fn handle_sent(&mut self) {
+        self.telling.handle_sent();
+    }
+
+    fn tell_all(&mut self, now: Instant) {
+        if let Some(which) = self.telling.poll_all(now) {
+            let flows = self.kernel.as_ref().map_or_else(Vec::new, |kernel| kernel.all(which));
+            self.telling.tell_all(&flows, now);
+        }
     }
 
     fn observe(&mut self) {
@@ -172,7 +263,13 @@ impl Plane {
 
     /// The plane itself.
     pub(crate) fn observed(&self) -> Option<PlaneObserved> {
-        self.kernel.as_ref().map(Kernel::observed)
+        let observed = self.kernel.as_ref()?.observed();
+        let flows = FlowsObserved {
+            held_by: self.telling.held_by().clone(),
+            in_sync: self.telling.is_in_sync(),
+            counters: self.telling.counters(),
+        };
+        Some(PlaneObserved { flows, ..observed })
     }
 
     /// Takes it out of the kernel.

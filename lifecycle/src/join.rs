@@ -303,6 +303,9 @@ fn plane(plane: &fulcrum_lb::PlaneObserved) -> Plane {
         interfaces: plane.interfaces.clone(),
         not_forwarded: not_forwarded.collect(),
         noted_flows: plane.noted_flows,
+        flows_held_by: plane.flows.held_by.iter().map(ToString::to_string).collect(),
+        flows_in_sync: plane.flows.in_sync,
+        flow_counters: counters(&plane.flows.counters),
     }
 }
 

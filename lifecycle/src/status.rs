@@ -52,8 +52,17 @@ pub struct Plane {
     pub interfaces: BTreeMap<String, String>,
     /// Packets of its services that it did not forward, by the reason.
     pub not_forwarded: BTreeMap<String, u64>,
-    /// Flows that are known one by one, because their place in the hash changed hands.
+    /// Flows that are known one by one: those of mode fullnat, and those whose place in the hash changed hands.
     pub noted_flows: u64,
+    /// The peers that know all of those: with such a one they outlive this node.
+    #[serde(default)]
+    pub flows_held_by: Vec<String>,
+    /// Whether this node knows those of every peer that it has a link to.
+    #[serde(default)]
+    pub flows_in_sync: bool,
+    /// What was told and heard of them.
+    #[serde(default)]
+    pub flow_counters: BTreeMap<String, u64>,
 }
 
 /// What silences this node at an interface.

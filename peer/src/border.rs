@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
 
 /// Whom to keep a link to, and what to say there.
 #[derive(Debug, Clone)]
@@ -82,6 +83,17 @@ pub struct Word {
     pub sources: BTreeSet<IpAddr>,
 }
 
+/// How what the nodes' data planes tell each other of flows travels; what it says is theirs to understand.
+#[derive(Debug)]
+pub struct FlowLink {
+    /// The peers whose link is up: a number that is another each time that something may have been missed.
+    pub peers: watch::Sender<BTreeMap<NodeName, u64>>,
+    /// From this node, to all of them.
+    pub to_peers: mpsc::Receiver<Arc<[u8]>>,
+    /// From each; an empty one means that some could not be taken.
+    pub from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
+}
+
 /// How the engine works on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -133,6 +145,8 @@ pub struct Counters {
     pub handshakes_refused: u64,
     /// Connections whose key was taken off the list meanwhile.
     pub keys_withdrawn: u64,
+    /// Messages of flows that the data plane was too busy to take.
+    pub flows_lost: u64,
 }
 
 /// What is known of one peer.

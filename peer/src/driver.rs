@@ -1,8 +1,8 @@
 //! The loop: owns the sockets and connections, tells the links what happens and when, and does what they want.
 
 use crate::border::{
-    Answer, Changes, Counters, Desired, LinkState, Observed, Offer, Options, PeerConfig, PeerState, Text,
-    Word,
+    Answer, Changes, Counters, Desired, FlowLink, LinkState, Observed, Offer, Options, PeerConfig, PeerState,
+    Text, Word,
 };
 use crate::error::StartError;
 use crate::key::{self, Key, pin_of};
@@ -16,7 +16,7 @@ use quinn::{Connection, VarInt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 mod connection;
 mod endpoints;
@@ -25,6 +25,8 @@ mod tests;
 
 /// Events that wait to be handled; whoever makes more waits.
 const EVENTS: usize = 256;
+/// Messages of flows that are on their way at a time.
+const SENDING: usize = 8;
 /// How often counters and round trips are told; changes of state are told at once.
 const TELL: Duration = Duration::from_millis(500);
 /// Time between tries of what could not be had: a key, a port.
@@ -38,6 +40,7 @@ const END: Duration = Duration::from_millis(100);
 /// No thread or no event loop can be had.
 pub fn start(
     desired: watch::Receiver<Desired>,
+    flows: FlowLink,
     options: Options,
 ) -> Result<watch::Receiver<Observed>, StartError> {
     let runtime =
@@ -45,19 +48,29 @@ pub fn start(
     let (observed, receiver) = watch::channel(Observed::default());
     std::thread::Builder::new()
         .name("peer".into())
-        .spawn(move || runtime.block_on(run(desired, observed, options)))
+        .spawn(move || runtime.block_on(run(desired, observed, flows, options)))
         .map_err(StartError::Thread)?;
     Ok(receiver)
 }
 
-async fn run(mut desired: watch::Receiver<Desired>, observed: watch::Sender<Observed>, options: Options) {
+async fn run(
+    mut desired: watch::Receiver<Desired>,
+    observed: watch::Sender<Observed>,
+    flows: FlowLink,
+    options: Options,
+) {
+    let FlowLink { peers, mut to_peers, from_peers } = flows;
+    let flows =
+        Flows { peers, from_peers, sending: Arc::new(Semaphore::new(SENDING)), missed: BTreeSet::new() };
+    let room = Arc::clone(&flows.sending);
     let (sender, mut events) = mpsc::channel(EVENTS);
     let first = desired.borrow_and_update().clone();
-    let mut driver = Driver::new(first, options, sender, clock());
+    let mut driver = Driver::new(first, options, sender, flows, clock());
     driver.apply(clock());
     driver.say_changes(clock());
     loop {
         driver.act();
+        driver.tell_flows();
         driver.tell(&observed, clock());
         tokio::select! {
             changed = desired.changed() => {
@@ -68,10 +81,30 @@ async fn run(mut desired: watch::Receiver<Desired>, observed: watch::Sender<Obse
                 driver.handle_desired(wanted, clock());
             }
             Some(event) = events.recv() => driver.handle_event(event, clock()),
+            // What can't be sent yet waits where it comes from.
+            Some((bytes, permit)) = next_flows(&mut to_peers, &room) => driver.say_flows(&bytes, permit),
             () = tokio::time::sleep_until(driver.poll_timeout().into()) => driver.handle_timeout(clock()),
         }
     }
     driver.end().await;
+}
+
+/// The next that the data plane has to say, once there is room for it on its way.
+async fn next_flows(
+    to_peers: &mut mpsc::Receiver<Arc<[u8]>>,
+    room: &Arc<Semaphore>,
+) -> Option<(Arc<[u8]>, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    Some((to_peers.recv().await?, permit))
+}
+
+/// Between the data plane and the links.
+struct Flows {
+    peers: watch::Sender<BTreeMap<NodeName, u64>>,
+    from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
+    sending: Arc<Semaphore>,
+    /// Peers of which something was missed.
+    missed: BTreeSet<NodeName>,
 }
 
 struct Driver {
@@ -79,6 +112,7 @@ struct Driver {
     options: Options,
     instance: u64,
     events: mpsc::Sender<Event>,
+    flows: Flows,
     key: Option<Key>,
     errors: Vec<String>,
     endpoints: Endpoints,
@@ -110,12 +144,19 @@ struct Held {
 }
 
 impl Driver {
-    fn new(desired: Desired, options: Options, events: mpsc::Sender<Event>, now: Instant) -> Self {
+    fn new(
+        desired: Desired,
+        options: Options,
+        events: mpsc::Sender<Event>,
+        flows: Flows,
+        now: Instant,
+    ) -> Self {
         Self {
             desired,
             options,
             instance: fastrand::u64(..),
             events: events.clone(),
+            flows,
             key: None,
             errors: Vec::new(),
             endpoints: Endpoints::new(events),
@@ -347,6 +388,7 @@ impl Driver {
                     tokio::spawn(say(held.connection.clone(), message));
                 }
             }
+            Action::Hand(bytes) => self.hand_flows(peer, bytes),
             Action::Send(id, datagram) => {
                 if let Some(held) = self.connections.get(&id) {
                     // What can't be sent now is not worth sending later.
@@ -359,6 +401,41 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// To every peer; the permit is given back once all have it.
+    fn say_flows(&self, bytes: &Arc<[u8]>, permit: OwnedSemaphorePermit) {
+        let permit = Arc::new(permit);
+        for (id, _) in self.links.values().filter_map(Link::carrier) {
+            let Some(held) = self.connections.get(&id) else { continue };
+            let (said, permit) =
+                (say(held.connection.clone(), Message::Flows(Arc::clone(bytes))), Arc::clone(&permit));
+            tokio::spawn(async move {
+                said.await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// From a peer to the data plane; what does not fit is said to be missing as soon as there is room.
+    fn hand_flows(&mut self, peer: &NodeName, bytes: Arc<[u8]>) {
+        if self.flows.from_peers.try_send((peer.clone(), bytes)).is_err() {
+            self.counters.flows_lost = self.counters.flows_lost.saturating_add(1);
+            self.flows.missed.insert(peer.clone());
+        }
+    }
+
+    /// Tells the data plane who hears it, and what it has missed.
+    fn tell_flows(&mut self) {
+        let sender = &self.flows.from_peers;
+        self.flows.missed.retain(|peer| sender.try_send((peer.clone(), Arc::default())).is_err());
+        let carriers = self.links.iter().filter_map(|(name, link)| Some((name.clone(), link.carrier()?.1)));
+        let carriers = carriers.collect();
+        self.flows.peers.send_if_modified(|told| {
+            let is_news = *told != carriers;
+            *told = carriers;
+            is_news
+        });
     }
 
     fn dial(&mut self, peer: &NodeName, attempt: u32) {

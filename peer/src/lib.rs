@@ -29,8 +29,8 @@ mod message;
 mod tls;
 
 pub use border::{
-    Answer, Changes, Counters, Desired, LinkState, Observed, Offer, Options, PeerConfig, PeerCounters,
-    PeerObserved, PeerState, Text, Word,
+    Answer, Changes, Counters, Desired, FlowLink, LinkState, Observed, Offer, Options, PeerConfig,
+    PeerCounters, PeerObserved, PeerState, Text, Word,
 };
 pub use driver::start;
 pub use error::{KeyError, StartError};

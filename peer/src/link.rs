@@ -65,6 +65,8 @@ pub(crate) enum Action {
         attempt: u32,
     },
     Say(Id, Message),
+    /// For the data plane, from this peer.
+    Hand(Arc<[u8]>),
     Send(Id, Datagram),
     Close(Id, Code),
 }
@@ -96,6 +98,8 @@ pub(crate) struct Link {
     reason: Arc<str>,
     dial: Dial,
     actions: VecDeque<Action>,
+    /// Grows whenever something of what the peer said may have been missed.
+    session: u64,
     remote: Option<Hello>,
     address: Option<SocketAddr>,
     round_trip: Option<Duration>,
@@ -160,6 +164,7 @@ impl Link {
             reason: "no connection was made yet".into(),
             dial: Dial { at: None, pending: false, attempt: 0, failures: 0, anew: false },
             actions: VecDeque::new(),
+            session: 0,
             remote: None,
             address: None,
             round_trip: None,
@@ -407,6 +412,10 @@ impl Link {
                     Message::Answer(answer) => self.theirs.answer = Some(answer),
                     Message::Text(text) => self.theirs.text = Some(text),
                     Message::Word(said) => self.handle_said(said),
+                    Message::Flows(bytes) if connection.hello.is_some() => {
+                        self.actions.push_back(Action::Hand(bytes));
+                    }
+                    Message::Flows(_) => self.count(Misfit::Malformed),
                     Message::Redial if self.dial.anew => {}
                     Message::Redial => self.dial_anew(now),
                 }
@@ -434,6 +443,12 @@ impl Link {
     fn handle_change(&mut self, instance: u64, change: u64) {
         let known = self.heard_change.filter(|(of, _)| *of == instance);
         self.heard_change = Some((instance, known.map_or(change, |(_, known)| known.max(change))));
+    }
+
+    /// What the data plane says goes by this connection; the number is another whenever something may have been missed.
+    pub(crate) fn carrier(&self) -> Option<(Id, u64)> {
+        let current = self.current.filter(|_| self.state == PeerState::Up)?;
+        Some((current, self.session))
     }
 
     fn count(&mut self, misfit: Misfit) {
@@ -493,6 +508,12 @@ impl Link {
         self.address = Some(connection.address);
         // What a message said meanwhile is newer than the hello.
         let known = self.remote.take();
+        let instance = |hello: &Hello| hello.instance;
+        if self.state != PeerState::Up
+            || known.as_ref().map(instance) != connection.hello.as_ref().map(instance)
+        {
+            self.session = self.session.wrapping_add(1);
+        }
         self.remote = connection.hello.clone().map(|mut hello| {
             if let Some(known) = known.filter(|known| known.instance == hello.instance)
                 && known.config.generation > hello.config.generation

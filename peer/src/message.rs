@@ -22,6 +22,8 @@ pub(crate) const MESSAGE_LIMIT: usize = 2 << 20;
 pub const TEXT_LIMIT: usize = 1 << 20;
 /// Errors in an answer, and the length of each.
 const ERRORS: (usize, usize) = (50, 2000);
+/// The longest message of flows.
+const FLOWS_LIMIT: usize = 64 << 10;
 /// The longest name and version.
 const NAME_LIMIT: usize = 64;
 
@@ -32,6 +34,8 @@ const WORD: u16 = 4;
 const OFFER: u16 = 5;
 const ANSWER: u16 = 6;
 const TEXT: u16 = 7;
+/// Its body is no JSON: it is only passed on.
+const FLOWS: u16 = 16;
 const BEAT: u8 = 1;
 const ECHO: u8 = 2;
 
@@ -52,6 +56,8 @@ pub(crate) enum Message {
     Answer(Arc<Answer>),
     /// The sender runs this, and the other something older.
     Text(Arc<Text>),
+    /// What the sender's data plane tells the other's.
+    Flows(Arc<[u8]>),
 }
 
 /// A word, and when it was said.
@@ -197,6 +203,7 @@ impl Message {
                 let Text { serial, ref text } = **text;
                 (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string() }))
             }
+            Self::Flows(bytes) => (FLOWS, Ok(bytes.to_vec())),
         };
         let mut bytes = kind.to_be_bytes().to_vec();
         // Plain structs of numbers and text can always be written.
@@ -245,6 +252,8 @@ impl Message {
                 let body: TextBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
                 Ok(Self::Text(Arc::new(Text { serial: body.serial, text: file(body.text)? })))
             }
+            FLOWS if body.len() > FLOWS_LIMIT => Err(Misfit::Malformed),
+            FLOWS => Ok(Self::Flows(body.into())),
             _ => Err(Misfit::Unknown),
         }
     }

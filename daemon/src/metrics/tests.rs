@@ -31,7 +31,8 @@ fn status() -> Status {
             }],
         }],
         "fence": [{"interface": "eth0", "kernel": true, "what": "kernel (tcx)"}],
-        "plane": {"interfaces": {"eth0": "tcx"}, "not_forwarded": {"group_silent": 5}, "noted_flows": 8},
+        "plane": {"interfaces": {"eth0": "tcx"}, "not_forwarded": {"group_silent": 5}, "noted_flows": 8, "flows_held_by": ["lb2"],
+            "flows_in_sync": true, "flow_counters": {"told": 21}},
         "peer_link": {
             "state": "on", "key": null, "config_digest": "d1",
             "peers": [{
@@ -67,6 +68,9 @@ fn values_are_those_of_the_status() {
         "fulcrum_plane_attached{by=\"tcx\",interface=\"eth0\"} 1",
         "fulcrum_plane_not_forwarded_total{reason=\"group_silent\"} 5",
         "fulcrum_plane_noted_flows 8",
+        "fulcrum_plane_flows_held{peer=\"lb2\"} 1",
+        "fulcrum_plane_flows_in_sync 1",
+        "fulcrum_plane_flow_news_total{what=\"told\"} 21",
         "fulcrum_health_probes_total 21",
         "fulcrum_vip_manager_events_total{event=\"stalls\"} 1",
         "fulcrum_peer_up{peer=\"lb2\"} 1",

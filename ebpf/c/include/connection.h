@@ -130,8 +130,7 @@ static __noinline void forget(const struct flow *flow, const struct pin *known, 
 static __always_inline void note(const struct settings *settings, const struct flow *flow, struct pin *known,
 				 __u8 closed, __u64 now)
 {
-	if (now - known->seen > NOTED_EVERY)
-		known->seen = now;
+	see(known, now);
 	if (!closed || (known->closed & closed) == closed)
 		return;
 	known->closed |= closed;

@@ -103,7 +103,10 @@ enum closed {
 
 /* A flow that its slot alone does not tell the backend of, or, in mode fullnat, any. */
 struct pin {
-	__u32 backend;
+	__u16 backend;
+	/* Another node told of it, and no packet of it was seen here since. */
+	__u8 heard_of;
+	__u8 reserved;
 	/* Mode fullnat: where its packets are sent on from. */
 	__u16 source_port;
 	/* enum closed, as far as it was seen. */
@@ -202,6 +205,7 @@ _Static_assert(sizeof(struct flow) == 40, "struct flow");
 _Static_assert(offset_of(struct flow, client_port) == 32, "flow.client_port");
 _Static_assert(offset_of(struct flow, protocol) == 36, "flow.protocol");
 _Static_assert(sizeof(struct pin) == 32, "struct pin");
+_Static_assert(offset_of(struct pin, heard_of) == 2, "pin.heard_of");
 _Static_assert(offset_of(struct pin, source_port) == 4, "pin.source_port");
 _Static_assert(offset_of(struct pin, closed) == 6, "pin.closed");
 _Static_assert(offset_of(struct pin, seen) == 8, "pin.seen");

@@ -64,6 +64,15 @@ static __always_inline __u8 closed_by(__u8 tcp_flags, __u8 sender)
 	return tcp_flags & TCP_RST ? CLOSED_BY_RST : tcp_flags & TCP_FIN ? sender : 0;
 }
 
+/* A packet of a flow was seen. */
+static __always_inline void see(struct pin *known, __u64 now)
+{
+	if (now - known->seen <= NOTED_EVERY)
+		return;
+	known->seen = now;
+	known->heard_of = 0;
+}
+
 /* Where a new connection goes: `chosen`, unless its ports are those of one that lives. */
 static __always_inline __u32 select_new(const struct settings *settings, const struct flow *flow, struct pin *known,
 					__u32 chosen, int differ, __u64 now)
@@ -75,6 +84,7 @@ static __always_inline __u32 select_new(const struct settings *settings, const s
 	}
 	if (known) {
 		known->closed = 0;
+		known->heard_of = 0;
 		known->seen = now;
 	} else if (differ && chosen) {
 		pin(settings, flow, chosen, now);
@@ -99,8 +109,7 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 		return select_new(settings, flow, known, chosen, differ, now);
 	if (known) {
 		known->closed |= closed_by(tcp_flags, CLOSED_BY_CLIENT);
-		if (now - known->seen > NOTED_EVERY)
-			known->seen = now;
+		see(known, now);
 		if (known->backend == before || usable(known->backend))
 			return known->backend;
 		known->backend = before;

@@ -48,7 +48,7 @@ impl Flows {
         backend: &Backend,
     ) -> Result<(), MapError> {
         if let Some(replies) = pin.replies(flow, backend) {
-            let backend = u16::try_from(pin.backend).unwrap_or(0);
+            let backend = u16::try_from(pin.backend()).unwrap_or(0);
             let way = Returned { flow: *flow, service, backend, answered: 1, reserved: 0, seen: pin.seen };
             self.returns.insert(replies, way, 0)?;
         }

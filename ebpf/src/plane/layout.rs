@@ -258,8 +258,9 @@ impl Flow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Pin {
-    /// The index of the backend.
-    pub backend: u32,
+    backend: u16,
+    heard_of: u8,
+    reserved: u8,
     source_port: [u8; 2],
     closed: u8,
     answered: u8,
@@ -283,9 +284,10 @@ pub enum Ended {
 const CLOSED: [u8; 3] = [1, 2, 4];
 
 impl Pin {
-    /// Of a flow that is no attempt any more. `source` is where it is sent on from in mode fullnat.
+    /// Of a flow that another node told of, and that is no attempt any more. `source` is where it is sent on from in mode
+    /// fullnat.
     #[must_use]
-    pub fn new(backend: u32, source: Option<SocketAddr>, ended: Ended, seen: u64) -> Self {
+    pub fn heard_of(backend: u16, source: Option<SocketAddr>, ended: Ended, seen: u64) -> Self {
         let [client, _, rst] = CLOSED;
         let closed = match ended {
             Ended::No => 0,
@@ -294,7 +296,28 @@ impl Pin {
         };
         let (source, port) =
             source.map_or((Address([0; 16]), 0), |source| (Address::from(source.ip()), source.port()));
-        Self { backend, source_port: port.to_be_bytes(), closed, answered: 1, seen, source }
+        Self {
+            backend,
+            heard_of: 1,
+            reserved: 0,
+            source_port: port.to_be_bytes(),
+            closed,
+            answered: 1,
+            seen,
+            source,
+        }
+    }
+
+    /// The index of the backend.
+    #[must_use]
+    pub fn backend(&self) -> u32 {
+        self.backend.into()
+    }
+
+    /// Whether packets of it were seen here, since another node told of it if one did.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.heard_of == 0
     }
 
     /// Where it is sent on from in mode fullnat.
@@ -356,6 +379,7 @@ impl Event {
         let (port, rest) = rest.split_first_chunk()?;
         let (&[protocol, ..], rest) = rest.split_first_chunk::<4>()?;
         let (backend, rest) = rest.split_first_chunk()?;
+        let (&[heard_of, reserved], rest) = rest.split_first_chunk::<2>()?;
         let (source_port, rest) = rest.split_first_chunk()?;
         let (&[closed, answered], rest) = rest.split_first_chunk::<2>()?;
         let (seen, rest) = rest.split_first_chunk()?;
@@ -370,7 +394,9 @@ impl Event {
                 reserved: [0; 3],
             },
             pin: Pin {
-                backend: u32::from_ne_bytes(*backend),
+                backend: u16::from_ne_bytes(*backend),
+                heard_of,
+                reserved,
                 source_port: *source_port,
                 closed,
                 answered,
@@ -505,6 +531,7 @@ const _: () = assert!(size_of::<Flow>() == 40);
 const _: () = assert!(std::mem::offset_of!(Flow, client_port) == 32);
 const _: () = assert!(std::mem::offset_of!(Flow, protocol) == 36);
 const _: () = assert!(size_of::<Pin>() == 32);
+const _: () = assert!(std::mem::offset_of!(Pin, heard_of) == 2);
 const _: () = assert!(std::mem::offset_of!(Pin, source_port) == 4);
 const _: () = assert!(std::mem::offset_of!(Pin, closed) == 6);
 const _: () = assert!(std::mem::offset_of!(Pin, seen) == 8);

@@ -117,7 +117,7 @@ fn a_flow_that_another_node_told_of_goes_on() {
             let flow = Flow::new(family.client, family.vip, Transport::Tcp);
             for index in [1, 2] {
                 let backend = SocketAddr::new(nth(family.backend, index - 1), BACKEND_PORT);
-                let pin = Pin::new(index.into(), Some(source), Ended::No, scene.now());
+                let pin = Pin::heard_of(index, Some(source), Ended::No, scene.now());
                 scene.plane.set_flow(&flow, &pin, 0).unwrap();
                 // The backend is the first to speak.
                 let out = scene.inside(&tcp(backend, source, ACK, b"push").frame()).forwarded();

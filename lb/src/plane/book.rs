@@ -14,7 +14,7 @@ use fulcrum_ebpf::plane::layout::{
     Slots, Transport,
 };
 use std::collections::btree_map::Entry::Vacant;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +91,42 @@ pub(crate) struct Wanted {
     pub(crate) tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
     pub(crate) endpoints: BTreeMap<Endpoint, u32>,
     pub(crate) replies: BTreeMap<Endpoint, Reply>,
+}
+
+/// The index of each backend of a service, and where its packets may be sent on from.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    backends: HashMap<(u32, SocketAddr), u16>,
+    sources: BTreeMap<u32, BTreeSet<IpAddr>>,
+}
+
+impl Places {
+    /// The backend at `address`, if flows of the service are, or are not, sent on from such a source.
+    pub(crate) fn backend(
+        &self,
+        service: u32,
+        address: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> Option<u16> {
+        let sources = self.sources.get(&service);
+        let fits = match (sources, source) {
+            (Some(sources), Some(source)) => sources.contains(&source.ip()),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.backends.get(&(service, address)).copied().filter(|_| fits)
+    }
+}
+
+impl Wanted {
+    pub(crate) fn places(&self) -> Places {
+        let backends = self.backends.iter().filter_map(|(index, backend)| {
+            let address = SocketAddr::new(backend.ip, backend.port);
+            Some(((backend.service, address), u16::try_from(*index).ok()?))
+        });
+        let sources = self.sources.iter().map(|(service, sources)| (*service, sources.addresses().collect()));
+        Places { backends: backends.collect(), sources: sources.collect() }
+    }
 }
 
 impl Book {
@@ -246,6 +282,12 @@ impl Book {
             entry.pinned = pinned;
         }
         changed
+    }
+
+    /// Another node told of a flow of the service of this index. Says whether that changes anything.
+    pub(crate) fn handle_heard(&mut self, service: u32) -> bool {
+        let entry = self.entries.values_mut().find(|entry| entry.index == service);
+        entry.is_some_and(|entry| !entry.is_pinned() && !std::mem::replace(&mut entry.pinned, true))
     }
 
     /// What the kernel is to hold now.

@@ -3,8 +3,8 @@
 use super::book::{Book, Earlier, Wanted, WantedBackend};
 use super::routes::{Routes, Way};
 use super::sources::Sources;
-use crate::PlaneObserved;
 use crate::balance::Seed;
+use crate::{FlowsObserved, PlaneObserved};
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
 use fulcrum_ebpf::plane::layout::{
     Backend, Counters, Ended, Endpoint, MAX_FLOWS, MAX_SERVICES, Reply, Service, Settings, Slots,
@@ -17,6 +17,10 @@ use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod flows;
+
+pub(crate) use flows::Heard;
 
 /// With more flows than this noted, no more are: they go where their slot says.
 const FULL: u32 = MAX_FLOWS / 10 * 9;
@@ -47,6 +51,8 @@ pub(crate) struct Kernel {
     errors: BTreeMap<ServiceName, Vec<String>>,
     /// Whether what an earlier life left at other interfaces was looked for.
     swept: bool,
+    /// Whether anybody is to be told of flows.
+    heard: bool,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +116,7 @@ impl Kernel {
             noted_flows: 0,
             errors: BTreeMap::new(),
             swept: false,
+            heard: false,
         })
     }
 
@@ -183,7 +190,8 @@ impl Kernel {
     fn tell_tables(&mut self, wanted: &Wanted, ways: &BTreeMap<IpAddr, Way>) -> Result<bool, KernelError> {
         let full = self.noted_flows > u64::from(FULL);
         let settings = Settings::new(self.seed.0, !wanted.replies.is_empty(), full)
-            .with_returns(!wanted.sources.is_empty());
+            .with_returns(!wanted.sources.is_empty())
+            .with_told(self.heard);
         if self.told.settings != Some(settings) {
             self.plane.set_settings(settings)?;
             self.told.settings = Some(settings);
@@ -284,7 +292,7 @@ impl Kernel {
             return Ok(());
         }
         let all = self.plane.flows().chain(self.plane.opening_flows());
-        let flows: Vec<_> = all.filter(|(_, pin)| freed.contains(&pin.backend)).collect();
+        let flows: Vec<_> = all.filter(|(_, pin)| freed.contains(&pin.backend())).collect();
         for (flow, pin) in flows {
             self.plane.remove_flow(&flow, &pin);
         }
@@ -328,6 +336,12 @@ impl Kernel {
         kept
     }
 
+    /// How many flows began or ended that there was no room to tell of.
+    pub(crate) fn untold(&self) -> u64 {
+        let reasons = self.plane.reasons();
+        reasons.into_iter().find(|(name, _)| *name == "untold_flow").map_or(0, |(_, count)| count)
+    }
+
     pub(crate) fn service_counters(&self, index: u32) -> Counters {
         self.plane.service_counters(index)
     }
@@ -347,6 +361,7 @@ impl Kernel {
             interfaces: interfaces.map(|(name, attachment)| (name.clone(), attachment.to_string())).collect(),
             not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
             noted_flows: self.noted_flows,
+            flows: FlowsObserved::default(),
         }
     }
 

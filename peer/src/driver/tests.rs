@@ -72,6 +72,10 @@ impl Pair {
 struct Running {
     desired: watch::Sender<Desired>,
     observed: watch::Receiver<Observed>,
+    /// What its data plane sees.
+    known: watch::Receiver<BTreeMap<NodeName, u64>>,
+    say: tokio::sync::mpsc::Sender<Arc<[u8]>>,
+    heard: tokio::sync::mpsc::Receiver<(NodeName, Arc<[u8]>)>,
 }
 
 impl Running {
@@ -84,8 +88,12 @@ impl Running {
             serial: 1,
             changes: Changes::default(),
         });
-        let observed = start(seen, Options { version: "0.1.0".into() }).unwrap();
-        Self { desired, observed }
+        let (peers, known) = watch::channel(BTreeMap::new());
+        let (say, to_peers) = tokio::sync::mpsc::channel(4);
+        let (from_peers, heard) = tokio::sync::mpsc::channel(4);
+        let flows = FlowLink { peers, to_peers, from_peers };
+        let observed = start(seen, flows, Options { version: "0.1.0".into() }).unwrap();
+        Self { desired, observed, known, say, heard }
     }
 
     fn become_config(&self, config: Arc<Config>) {
@@ -135,6 +143,40 @@ fn a_link_comes_up_and_says_what_the_peer_runs() {
         assert_eq!(peer.version.as_deref(), Some("0.1.0"));
         assert_eq!(peer.address.unwrap().ip().to_string(), pair.addresses[other]);
     }
+}
+
+#[test]
+fn what_a_data_plane_says_reaches_the_others_and_it_knows_who_hears() {
+    let pair = Pair::new(9);
+    let (mut a, mut b) = (Running::start(pair.plain(0)), Running::start(pair.plain(1)));
+    a.wait("the link", is_up);
+    b.wait("the link", is_up);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let session = runtime.block_on(a.known.wait_for(|known| known.len() == 1)).unwrap().clone();
+    let hear = |b: &mut Running| {
+        let one = runtime.block_on(async { tokio::time::timeout(PATIENCE, b.heard.recv()).await });
+        let (from, bytes) = one.expect("in time").expect("the engine lives");
+        assert_eq!(from.as_str(), pair.plain(0).node.as_str());
+        bytes
+    };
+    let said: Arc<[u8]> = vec![7; 60_000].into();
+    for _ in 0..50 {
+        runtime.block_on(a.say.send(Arc::clone(&said))).unwrap();
+        assert_eq!(hear(&mut b), said);
+    }
+    // More than fit: that something is missing is said.
+    for _ in 0..50 {
+        runtime.block_on(a.say.send(Arc::clone(&said))).unwrap();
+    }
+    b.wait("the loss", |seen| seen.counters.flows_lost > 0);
+    while !hear(&mut b).is_empty() {}
+    // Another life of the peer may have missed something.
+    drop(b);
+    runtime.block_on(a.known.wait_for(BTreeMap::is_empty)).unwrap();
+    let mut b = Running::start(pair.plain(1));
+    b.wait("the link", is_up);
+    let again = runtime.block_on(a.known.wait_for(|known| known.len() == 1)).unwrap().clone();
+    assert_ne!(session, again);
 }
 
 #[test]

@@ -47,6 +47,8 @@ struct World {
     random: fastrand::Rng,
     weather: Weather,
     cut: bool,
+    /// What came for which side's data plane.
+    handed: Vec<(usize, Vec<u8>)>,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             random: fastrand::Rng::with_seed(seed),
             weather,
             cut: false,
+            handed: Vec::new(),
         }
     }
 
@@ -92,6 +95,7 @@ impl World {
                             self.at(delay, Happening::Sends(side, id, datagram));
                         }
                     }
+                    Action::Hand(bytes) => self.handed.push((side, bytes.to_vec())),
                     Action::Close(id, code) => {
                         self.at(delay, Happening::Closes(side, id, code));
                     }

@@ -1,8 +1,15 @@
 //! The forwarding plane: packets go on, whoever forwards them.
-#![allow(unreachable_pub, clippy::disallowed_methods, reason = "a test")]
+#![allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test"
+)]
 
 mod backends;
 mod datagrams;
 mod faults;
 mod life;
 mod scene;
+mod told;

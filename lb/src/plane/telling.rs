@@ -1,0 +1,191 @@
+//! What the nodes have told each other of their flows: who is to be told of all, and who has all.
+//!
+//! A flow that begins or ends is told of at once. When the link to a peer comes up, when something could not be told,
+//! and now and then, all flows are told of again, so that whatever was lost is made good.
+
+use super::told::{FLOWS_IN_MESSAGE, Message, Told};
+use crate::FlowCounters;
+use fulcrum_config::NodeName;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// How often all flows are told of again: before one that lives would be forgotten by a node that stands by.
+const ALL_AGAIN: Duration = Duration::from_secs(60);
+/// With more messages than this waiting, news are not told: all will be.
+const WAITING: usize = 64;
+/// Pause before all are told of again after something was lost.
+const AFTER_LOSS: Duration = Duration::from_secs(2);
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    /// Chosen at random when the node started.
+    life: u64,
+    /// Peers whose link is up: another number each time that something may have been missed.
+    peers: BTreeMap<NodeName, u64>,
+    /// What waits to be sent.
+    queue: VecDeque<Arc<[u8]>>,
+    /// When all are to be told of, and whether those too that this node was told of itself.
+    all_at: Option<Instant>,
+    newcomer: bool,
+    /// Peers of which this node knows all flows.
+    known: BTreeSet<NodeName>,
+    /// Peers that know all flows of this node.
+    held_by: BTreeSet<NodeName>,
+    counters: FlowCounters,
+}
+
+/// Which flows are all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum All {
+    /// Those that packets were seen of here.
+    Seen,
+    /// Also those that another node told of.
+    Known,
+}
+
+impl Telling {
+    pub(crate) fn new(life: u64) -> Self {
+        Self {
+            life,
+            peers: BTreeMap::new(),
+            queue: VecDeque::new(),
+            all_at: None,
+            newcomer: false,
+            known: BTreeSet::new(),
+            held_by: BTreeSet::new(),
+            counters: FlowCounters::default(),
+        }
+    }
+
+    /// The links that are up.
+    pub(crate) fn handle_peers(&mut self, peers: BTreeMap<NodeName, u64>, now: Instant) {
+        let is_new = |name: &NodeName| self.peers.get(name) != peers.get(name);
+        if peers.keys().any(is_new) {
+            self.all_at = Some(now);
+            self.newcomer = true;
+        }
+        let stays = |name: &NodeName| peers.contains_key(name) && !is_new(name);
+        let known: BTreeSet<_> = self.known.iter().filter(|name| stays(name)).cloned().collect();
+        let held_by: BTreeSet<_> = self.held_by.iter().filter(|name| stays(name)).cloned().collect();
+        (self.known, self.held_by, self.peers) = (known, held_by, peers);
+        if self.peers.is_empty() {
+            self.queue.clear();
+            self.all_at = None;
+        }
+    }
+
+    /// Whether anybody is to be told.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// Whether all flows are to be told of now, to be answered with [`Telling::tell_all`]: those that were seen here, or
+    /// all that are known.
+    pub(crate) fn poll_all(&self, now: Instant) -> Option<All> {
+        let is_due = self.queue.is_empty() && self.all_at.is_some_and(|at| at <= now);
+        is_due.then_some(if self.newcomer { All::Known } else { All::Seen })
+    }
+
+    /// These are all flows.
+    pub(crate) fn tell_all(&mut self, flows: &[Told], now: Instant) {
+        self.all_at = now.checked_add(ALL_AGAIN);
+        self.newcomer = false;
+        self.push(flows);
+        self.queue.push_back(Message::Whole(self.life).encode());
+    }
+
+    /// These are news.
+    pub(crate) fn tell(&mut self, flows: &[Told], now: Instant) {
+        if !self.is_heard() || flows.is_empty() {
+            return;
+        }
+        if self.queue.len() > WAITING {
+            self.handle_loss(now);
+            return;
+        }
+        self.push(flows);
+    }
+
+    fn push(&mut self, flows: &[Told]) {
+        for flows in flows.chunks(FLOWS_IN_MESSAGE) {
+            self.counters.told =
+                self.counters.told.saturating_add(flows.len().try_into().unwrap_or(u64::MAX));
+            self.queue.push_back(Message::Flows(flows.to_vec()).encode());
+        }
+    }
+
+    /// What is to be sent next; it stays until [`Telling::handle_sent`].
+    pub(crate) fn poll_message(&self) -> Option<Arc<[u8]>> {
+        self.queue.front().cloned()
+    }
+
+    pub(crate) fn handle_sent(&mut self) {
+        self.queue.pop_front();
+    }
+
+    /// News that were to be told got lost.
+    pub(crate) fn handle_loss(&mut self, now: Instant) {
+        self.counters.losses = self.counters.losses.saturating_add(1);
+        self.held_by.clear();
+        let soon = now.checked_add(AFTER_LOSS).unwrap_or(now);
+        self.all_at = self.is_heard().then(|| self.all_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// A peer said something, or, if that is nothing, something more than could be taken. Gives the flows that it told of.
+    pub(crate) fn handle_message(&mut self, from: &NodeName, bytes: &[u8], now: Instant) -> Vec<Told> {
+        if !self.peers.contains_key(from) {
+            return Vec::new();
+        }
+        if bytes.is_empty() {
+            // Something of what it said got lost on this node.
+            self.known.remove(from);
+            self.queue.push_back(Message::Again.encode());
+            return Vec::new();
+        }
+        match Message::decode(bytes) {
+            Some(Message::Flows(flows)) => {
+                self.counters.heard =
+                    self.counters.heard.saturating_add(flows.len().try_into().unwrap_or(u64::MAX));
+                return flows;
+            }
+            Some(Message::Whole(life)) => {
+                self.known.insert(from.clone());
+                self.queue.push_back(Message::Held(life).encode());
+            }
+            Some(Message::Held(life)) if life == self.life => {
+                self.held_by.insert(from.clone());
+            }
+            Some(Message::Held(_)) => {}
+            Some(Message::Again) => {
+                self.newcomer = true;
+                self.handle_loss(now);
+            }
+            None => self.handle_misfit(),
+        }
+        Vec::new()
+    }
+
+    /// Something that was heard does not fit here.
+    pub(crate) fn handle_misfit(&mut self) {
+        self.counters.misfits = self.counters.misfits.saturating_add(1);
+    }
+
+    /// Whether this node knows all flows of every peer that it has a link to.
+    pub(crate) fn is_in_sync(&self) -> bool {
+        self.peers.keys().all(|name| self.known.contains(name))
+    }
+
+    /// Peers that know all flows of this node.
+    pub(crate) fn held_by(&self) -> &BTreeSet<NodeName> {
+        &self.held_by
+    }
+
+    pub(crate) fn counters(&self) -> FlowCounters {
+        self.counters
+    }
+}

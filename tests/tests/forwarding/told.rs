@@ -1,0 +1,124 @@
+//! What the other node knows only because it was told.
+
+use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
+use fulcrum_tests::Result;
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair};
+use fulcrum_tests::wait::{wait_for, wait_until};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+const PORT: u16 = 7000;
+const COUNT: usize = 30;
+
+/// Connections to a backend's program, whose clients say nothing once they have connected.
+struct Silent {
+    clients: Vec<TcpStream>,
+    servers: Vec<TcpStream>,
+}
+
+impl Silent {
+    fn open(pair: &Pair) -> Result<Self> {
+        let web = &pair.web[0].machine;
+        let listener = web.namespace().enter(|| TcpListener::bind(SocketAddr::new(web.ipv4(), PORT)))??;
+        let target = SocketAddr::new(pair.service().ip(), PORT);
+        wait_until("a first connection", LONG, || {
+            let first = pair.client.namespace().enter(|| TcpStream::connect_timeout(&target, LONG));
+            first.is_ok_and(|first| first.is_ok()) && listener.accept().is_ok()
+        })?;
+        let mut silent = Self { clients: Vec::new(), servers: Vec::new() };
+        for _ in 0..COUNT {
+            let client = pair.client.namespace().enter(|| TcpStream::connect_timeout(&target, LONG))??;
+            client.set_read_timeout(Some(LONG))?;
+            let (mut server, _) = listener.accept()?;
+            server.write_all(b"hello")?;
+            silent.clients.push(client);
+            silent.servers.push(server);
+        }
+        silent.hear(b"hello")?;
+        Ok(silent)
+    }
+
+    fn push(&mut self, word: &[u8; 5]) -> Result<()> {
+        self.servers.iter_mut().try_for_each(|server| server.write_all(word))?;
+        self.hear(word)
+    }
+
+    fn hear(&mut self, word: &[u8; 5]) -> Result<()> {
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let mut heard = [0; 5];
+            let read = client.read_exact(&mut heard);
+            assert!(read.is_ok() && heard == *word, "client {number}: {read:?}, {heard:?}");
+        }
+        Ok(())
+    }
+}
+
+fn plane(node: &Fulcrum) -> serde_json::Value {
+    node.status().map(|status| status.0["plane"].clone()).unwrap_or_default()
+}
+
+/// The other node says that it has all that this one knows, and that is all there is.
+fn wait_held(node: &Fulcrum, other: &Fulcrum, least: u64) -> Result<()> {
+    wait_until("the other to know all flows", LONG, || {
+        let held = plane(node)["flows_held_by"].as_array().is_some_and(|held| !held.is_empty());
+        let heard = plane(other)["flow_counters"]["heard"].as_u64().unwrap_or_default();
+        held && heard >= least
+    })
+}
+
+fn silent_pair(lab: &Lab) -> Result<Pair> {
+    let mut pair = forwarding_pair(lab, Mode::Fullnat, Family::Ipv4)?;
+    pair.plan = pair.plan.with_keys()?;
+    let (vip, web) = (pair.service().ip(), pair.web[0].machine.ipv4());
+    pair.plan.services.push(format!(
+        "silent: {{vip: {vip}, port: {PORT}, mode: fullnat, check: none, backends: ['{web}:{PORT}']}}"
+    ));
+    Ok(pair)
+}
+
+/// A backend that speaks first after the takeover is heard only if the new leader knows whose its packets are.
+#[test]
+fn a_backend_that_speaks_first_is_heard_after_the_leaders_death_and_return() {
+    Lab::run(|lab| {
+        let pair = silent_pair(lab)?;
+        let (first, second) = pair.start_both()?;
+        let mut silent = Silent::open(&pair)?;
+        wait_held(&first, &second, COUNT as u64)?;
+        first.kill()?;
+        second.wait_leader(GROUP)?;
+        silent.push(b"again")?;
+        // The one that was killed comes back, and is told all before the other goes.
+        first.process().wait(LONG)?;
+        let first = pair.start(&pair.lb1)?;
+        first.wait_hears_leader(GROUP)?;
+        wait_held(&second, &first, COUNT as u64)?;
+        silent.push(b"third")?;
+        second.kill()?;
+        first.wait_leader(GROUP)?;
+        silent.push(b"fours")?;
+        Ok(())
+    });
+}
+
+/// What ended is known to have ended on the other node too, and a node that is down is told of nothing.
+#[test]
+fn both_nodes_know_the_same_connections() {
+    Lab::run(|lab| {
+        let pair = silent_pair(lab)?;
+        let (first, second) = pair.start_both()?;
+        let mut sessions = sessions(&pair)?;
+        wait_held(&first, &second, sessions.len() as u64)?;
+        let told = |node: &Fulcrum, what: &str| plane(node)["flow_counters"][what].as_u64().unwrap_or(0);
+        assert_eq!((told(&second, "misfits"), told(&first, "losses")), (0, 0));
+        let before = told(&second, "heard");
+        drop(sessions.split_off(30));
+        wait_for("the ends to be told", LONG, || (told(&second, "heard") >= before + 30).then_some(()))?;
+        assert_all_live(&mut sessions);
+        second.kill()?;
+        wait_until("nobody to hold them", LONG, || {
+            plane(&first)["flows_held_by"].as_array().is_some_and(Vec::is_empty)
+        })?;
+        assert_all_live(&mut sessions);
+        Ok(())
+    });
+}
