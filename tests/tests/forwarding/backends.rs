@@ -64,6 +64,11 @@ fn in_dsr_a_dead_backend_takes_only_its_own_connections_along() {
     only_its_flows_move(Mode::Dsr);
 }
 
+#[test]
+fn in_fullnat_a_dead_backend_takes_only_its_own_connections_along() {
+    only_its_flows_move(Mode::Fullnat);
+}
+
 fn refuses_at_once(mode: Mode) {
     Lab::run(|lab| {
         let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
@@ -95,4 +100,9 @@ fn in_nat_a_service_without_a_backend_refuses_at_once() {
 #[test]
 fn in_dsr_a_service_without_a_backend_refuses_at_once() {
     refuses_at_once(Mode::Dsr);
+}
+
+#[test]
+fn in_fullnat_a_service_without_a_backend_refuses_at_once() {
+    refuses_at_once(Mode::Fullnat);
 }

@@ -70,7 +70,7 @@ fn datagrams_keep_their_backend(mode: Mode) {
         let vip = pair.service().ip();
         let backends: Vec<String> =
             pair.web.iter().map(|web| format!("'{}:{PORT}'", web.machine.ipv4())).collect();
-        let word = if mode == Mode::Nat { "nat" } else { "dsr" };
+        let word = mode.name();
         pair.plan.services.push(format!(
             "datagrams: {{vip: {vip}, protocol: udp, port: {PORT}, mode: {word}, backends: [{}]}}",
             backends.join(", ")
@@ -79,7 +79,7 @@ fn datagrams_keep_their_backend(mode: Mode) {
             .web
             .iter()
             .map(|web| {
-                let own = if mode == Mode::Nat { web.machine.ipv4() } else { vip };
+                let own = if mode == Mode::Dsr { vip } else { web.machine.ipv4() };
                 Echo::start(&web.machine, SocketAddr::new(own, PORT))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -119,4 +119,9 @@ fn datagrams_of_nat_keep_their_backend_through_the_leaders_death() {
 #[test]
 fn datagrams_of_dsr_keep_their_backend_through_the_leaders_death() {
     datagrams_keep_their_backend(Mode::Dsr);
+}
+
+#[test]
+fn datagrams_of_fullnat_keep_their_backend_through_the_leaders_death() {
+    datagrams_keep_their_backend(Mode::Fullnat);
 }

@@ -20,10 +20,9 @@ fn start_as_the_unit(pair: &Pair) -> Result<Fulcrum> {
     })
 }
 
-#[test]
-fn a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
+fn takes_its_flows_over(mode: Mode) {
     Lab::run(|lab| {
-        let pair = forwarding_pair(lab, Mode::Nat, Family::Ipv4)?;
+        let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
         let first = start_as_the_unit(&pair)?;
         first.wait_leader(GROUP)?;
         // Some flows are where only a noted flow says that they are.
@@ -52,9 +51,18 @@ fn a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
 }
 
 #[test]
-fn by_clsact_it_forwards_alike() {
+fn a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
+    takes_its_flows_over(Mode::Nat);
+}
+
+#[test]
+fn in_fullnat_a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
+    takes_its_flows_over(Mode::Fullnat);
+}
+
+fn forwards_by_clsact(mode: Mode) {
     Lab::run(|lab| {
-        let pair = forwarding_pair(lab, Mode::Nat, Family::Ipv4)?;
+        let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
         let start = |node: &Machine| {
             Fulcrum::start_with(node, &pair.plan.file(node), |command| {
                 command.env("FULCRUM_FENCE", "clsact");
@@ -72,6 +80,16 @@ fn by_clsact_it_forwards_alike() {
         assert_all_live(&mut sessions);
         Ok(())
     });
+}
+
+#[test]
+fn by_clsact_it_forwards_alike() {
+    forwards_by_clsact(Mode::Nat);
+}
+
+#[test]
+fn by_clsact_fullnat_forwards_alike() {
+    forwards_by_clsact(Mode::Fullnat);
 }
 
 #[test]
