@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// All of the below, with their defaults; takes about 25 minutes.
+    /// All of the below, with their defaults; takes about 40 minutes.
     All,
     /// The proxy beside HAProxy, nginx stream, nftables and the direct path.
     Proxy {
@@ -56,6 +56,18 @@ enum Command {
         /// Only these: direct, nftables, fulcrum, haproxysplice, haproxycopy, nginx.
         #[arg(long, value_delimiter = ',')]
         subjects: Vec<String>,
+    },
+    /// The forwarding plane beside nftables DNAT and the direct path.
+    Forwarding {
+        /// Times that every subject has its turn.
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+        /// Length of each load.
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+        /// Only these, separated by commas: connections, requests, latency, bulk, datagrams.
+        #[arg(long, value_delimiter = ',')]
+        cells: Vec<String>,
     },
     /// Takeovers beside keepalived + HAProxy: kill -9, freeze, link cut, planned stop.
     Failover {
@@ -105,7 +117,7 @@ fn main() -> ExitCode {
 
 fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
     match command {
-        Command::All => ["proxy", "failover", "five", "services"]
+        Command::All => ["proxy", "forwarding", "failover", "five", "services"]
             .into_iter()
             .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
@@ -115,6 +127,13 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let plan = proxy::Plan { rounds, seconds, cells, subjects, idle_connections: idle };
             let how = format!("fulcrum-bench proxy --rounds {rounds} --seconds {seconds} --idle {idle}");
             results::publish(results, "proxy", &how, &report::proxy(&proxy::run(&plan)?))
+        }
+        Command::Forwarding { rounds, seconds, cells } => {
+            let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
+            let subjects = subject::Subject::FORWARDING.to_vec();
+            let plan = proxy::Plan { rounds, seconds, cells, subjects, idle_connections: 0 };
+            let how = format!("fulcrum-bench forwarding --rounds {rounds} --seconds {seconds}");
+            results::publish(results, "forwarding", &how, &report::proxy(&proxy::run(&plan)?))
         }
         Command::Failover { rounds } => {
             let table = failover::run(rounds).map_err(io::Error::other)?;

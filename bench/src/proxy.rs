@@ -34,8 +34,8 @@ impl Cell {
         }
     }
 
-    pub(crate) fn subjects(self) -> &'static [Subject] {
-        if self == Self::Datagrams { &Subject::UDP } else { &Subject::TCP }
+    pub(crate) fn subjects(self) -> impl Iterator<Item = Subject> {
+        Subject::ALL.into_iter().filter(move |subject| self != Self::Datagrams || subject.does_udp())
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Samples> {
             let running = group.spawn_in(&home, || subject.start(&topology, directory.path()))?;
             let bench = Bench { topology: &topology, me: &me, all: &all, rest: &rest, home: &home };
             bench.wait(subject)?;
-            for cell in plan.cells.iter().filter(|cell| cell.subjects().contains(&subject)) {
+            for cell in plan.cells.iter().filter(|cell| cell.subjects().any(|known| known == subject)) {
                 samples.cells.entry((*cell, subject)).or_default().push(bench.load(
                     subject,
                     *cell,
@@ -125,7 +125,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Samples> {
                 let idle = bench.idle(subject, &group, plan.idle_connections)?;
                 samples.idle.entry(subject).or_default().push(idle);
             }
-            drop(running);
+            running.map(Running::stop).transpose()?;
             subject.clear(&topology);
         }
     }

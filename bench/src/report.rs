@@ -15,7 +15,7 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 pub(crate) fn proxy(samples: &Samples) -> String {
     let mut text = String::new();
     for cell in Cell::ALL {
-        if cell.subjects().iter().any(|subject| samples.cells.contains_key(&(cell, *subject))) {
+        if cell.subjects().any(|subject| samples.cells.contains_key(&(cell, subject))) {
             text += &table(samples, cell);
         }
     }
@@ -42,30 +42,33 @@ fn table(samples: &Samples, cell: Cell) -> String {
     let of = |subject: Subject| samples.cells.get(&(cell, subject)).map_or(&[][..], Vec::as_slice);
     let middle = |subject, value: &dyn Fn(&Sample) -> f64| median(of(subject).iter().map(value));
     let direct = middle(Subject::Direct, &|sample| sample.cost(cell));
-    for subject in cell.subjects() {
-        let cost = middle(*subject, &|sample| sample.cost(cell));
-        let errors: u64 = of(*subject).iter().map(|sample| sample.outcome.errors).sum();
+    for subject in cell.subjects().filter(|subject| samples.cells.contains_key(&(cell, *subject))) {
+        let cost = middle(subject, &|sample| sample.cost(cell));
+        let errors: u64 = of(subject).iter().map(|sample| sample.outcome.errors).sum();
         let _ = writeln!(
             text,
             "| {} | {:.*} | {:.0} | {:.0} | {cost:.3} | {:.3} | {errors} |",
             subject.name(),
             if cell == Cell::Bulk { 2 } else { 0 },
-            middle(*subject, &|sample| sample.rate(cell)),
-            middle(*subject, &|sample| sample.outcome.p50_us as f64),
-            middle(*subject, &|sample| sample.outcome.p99_us as f64),
+            middle(subject, &|sample| sample.rate(cell)),
+            middle(subject, &|sample| sample.outcome.p50_us as f64),
+            middle(subject, &|sample| sample.outcome.p99_us as f64),
             cost - direct,
         );
     }
-    text + &ratios(samples, cell)
+    let ours = [Subject::Fulcrum, Subject::FulcrumNat, Subject::FulcrumFullnat];
+    ours.into_iter().for_each(|ours| text += &ratios(samples, cell, ours));
+    text
 }
 
-/// Fulcrum against each peer, round by round, so that drift of the machine cancels out.
-fn ratios(samples: &Samples, cell: Cell) -> String {
-    let mut text = String::from(
-        "\n| Fulcrum / peer, medians of rounds | rate | p50 | p99 | CPU added |\n|---|---:|---:|---:|---:|\n",
+/// Ours against each peer, round by round, so that drift of the machine cancels out.
+fn ratios(samples: &Samples, cell: Cell, ours: Subject) -> String {
+    let mut text = format!(
+        "\n| {} / peer, medians of rounds | rate | p50 | p99 | CPU added |\n|---|---:|---:|---:|---:|\n",
+        ours.name()
     );
     let (Some(ours), Some(direct)) =
-        (samples.cells.get(&(cell, Subject::Fulcrum)), samples.cells.get(&(cell, Subject::Direct)))
+        (samples.cells.get(&(cell, ours)), samples.cells.get(&(cell, Subject::Direct)))
     else {
         return String::new();
     };

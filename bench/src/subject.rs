@@ -18,6 +18,8 @@ pub(crate) enum Subject {
     /// nftables DNAT.
     Nftables,
     Fulcrum,
+    FulcrumNat,
+    FulcrumFullnat,
     HaproxySplice,
     HaproxyCopy,
     Nginx,
@@ -26,13 +28,32 @@ pub(crate) enum Subject {
 impl Subject {
     pub(crate) const TCP: [Self; 6] =
         [Self::Direct, Self::Nftables, Self::Fulcrum, Self::HaproxySplice, Self::HaproxyCopy, Self::Nginx];
-    pub(crate) const UDP: [Self; 4] = [Self::Direct, Self::Nftables, Self::Fulcrum, Self::Nginx];
+    /// Those that forward packets.
+    pub(crate) const FORWARDING: [Self; 4] =
+        [Self::Direct, Self::Nftables, Self::FulcrumNat, Self::FulcrumFullnat];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Direct,
+        Self::Nftables,
+        Self::Fulcrum,
+        Self::FulcrumNat,
+        Self::FulcrumFullnat,
+        Self::HaproxySplice,
+        Self::HaproxyCopy,
+        Self::Nginx,
+    ];
+
+    /// Whether it does UDP at all, and in another way than its like.
+    pub(crate) fn does_udp(self) -> bool {
+        !matches!(self, Self::HaproxySplice | Self::HaproxyCopy)
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Nftables => "nftables DNAT",
             Self::Fulcrum => "Fulcrum",
+            Self::FulcrumNat => "Fulcrum, nat",
+            Self::FulcrumFullnat => "Fulcrum, fullnat",
             Self::HaproxySplice => "HAProxy, splice",
             Self::HaproxyCopy => "HAProxy, copy",
             Self::Nginx => "nginx stream",
@@ -43,7 +64,7 @@ impl Subject {
     pub(crate) fn target(self, port: u16) -> SocketAddr {
         let ip = match self {
             Self::Direct => BACKENDS[0],
-            Self::Fulcrum => FULCRUM_VIP,
+            Self::Fulcrum | Self::FulcrumNat | Self::FulcrumFullnat => FULCRUM_VIP,
             Self::Nftables | Self::HaproxySplice | Self::HaproxyCopy | Self::Nginx => VIP,
         };
         format!("{ip}:{port}").parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], port)))
@@ -64,8 +85,8 @@ impl Subject {
                 topology.run(place, "nft", &["-f", &path])?;
                 Ok(None)
             }
-            Self::Fulcrum => {
-                fs::write(&file, fulcrum(directory))?;
+            Self::Fulcrum | Self::FulcrumNat | Self::FulcrumFullnat => {
+                fs::write(&file, fulcrum(self, directory))?;
                 topology.start(place, &fulcrum_program()?, &["run", "--config", &path]).map(Some)
             }
             Self::HaproxySplice | Self::HaproxyCopy => {
@@ -151,7 +172,14 @@ fn nginx(directory: &Path) -> String {
     )
 }
 
-fn fulcrum(directory: &Path) -> String {
+fn fulcrum(subject: Subject, directory: &Path) -> String {
+    let how = if subject == Subject::FulcrumNat {
+        "mode: nat"
+    } else if subject == Subject::FulcrumFullnat {
+        "mode: fullnat"
+    } else {
+        "mode: proxy, balance: round-robin"
+    };
     let pool = |port: u16| {
         let members: Vec<String> = BACKENDS.iter().map(|backend| format!("'{backend}:{port}'")).collect();
         format!("[{}]", members.join(", "))
@@ -162,9 +190,9 @@ fn fulcrum(directory: &Path) -> String {
          interfaces:\n  c0: {{networks: [10.77.1.0/24]}}\n\
          groups:\n  bench: {{vrid: 7, vips: [{FULCRUM_VIP}]}}\n\
          services:\n  \
-         echo: {{vip: {FULCRUM_VIP}, port: {ECHO}, balance: round-robin, backends: {echo}}}\n  \
-         source: {{vip: {FULCRUM_VIP}, port: {SOURCE}, balance: round-robin, backends: {source}}}\n  \
-         datagrams: {{vip: {FULCRUM_VIP}, protocol: udp, port: {ECHO}, balance: round-robin, backends: {echo}}}\n\
+         echo: {{vip: {FULCRUM_VIP}, port: {ECHO}, {how}, backends: {echo}}}\n  \
+         source: {{vip: {FULCRUM_VIP}, port: {SOURCE}, {how}, backends: {source}}}\n  \
+         datagrams: {{vip: {FULCRUM_VIP}, protocol: udp, port: {ECHO}, {how}, backends: {echo}}}\n\
          admin: {{socket: {dir}/admin.sock, state_dir: {dir}/state}}\n",
         echo = pool(ECHO),
         source = pool(SOURCE),

@@ -128,6 +128,23 @@ impl Drop for Topology {
 /// A process that ends with this value.
 pub(crate) struct Running(pub(crate) Child);
 
+impl Running {
+    /// Asks it to end, so that it leaves nothing in the kernel, and waits.
+    ///
+    /// # Errors
+    /// It can't be asked.
+    pub(crate) fn stop(mut self) -> io::Result<()> {
+        run("kill", &["-TERM", &self.0.id().to_string()])?;
+        for _ in 0..100 {
+            if self.0.try_wait()?.is_some() {
+                break;
+            }
+            crate::pause(std::time::Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();

@@ -183,9 +183,8 @@ impl Plane {
     /// The links to peers that are up, each for the time of that number.
     pub(crate) fn handle_peers(&mut self, peers: BTreeMap<NodeName, u64>, now: Instant) {
         self.telling.handle_peers(peers, now);
-        if let Some(kernel) = &mut self.kernel {
-            kernel.set_heard(self.telling.is_heard());
-        }
+        let Some(kernel) = &mut self.kernel else { return };
+        kernel.set_heard(self.telling.is_heard());
         self.renew(now);
         self.tell_all(now);
     }

@@ -69,6 +69,8 @@ fn each_node_shows_the_other_and_metrics_do_too() {
             let page = scene.nodes[side].command(&["status"])?;
             let line = format!("peer {}: link up for ", scene.peer_name(side));
             assert!(page.contains(&line) && page.contains("same configuration"), "{page}");
+            // Nothing is forwarded, so that nothing of the forwarding plane is in the kernel.
+            assert!(status.0["plane"].is_null(), "{}", status.0["plane"]);
         }
         Ok(())
     });
