@@ -36,3 +36,12 @@ pub use border::{
 pub use engine::{Options, start, start_with_flows};
 pub use error::StartError;
 pub use fulcrum_ebpf::Mode as Attach;
+
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    /// Reads `bytes` as a message about flows; what is understood reads the same once it is written again.
+    pub fn flow_message(bytes: &[u8]) {
+        crate::plane::told::read_and_write(bytes);
+    }
+}

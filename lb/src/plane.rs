@@ -9,7 +9,7 @@ mod kernel;
 mod routes;
 mod sources;
 mod telling;
-mod told;
+pub(crate) mod told;
 
 use crate::balance::Seed;
 use crate::{BackendStats, Desired, FlowsObserved, PlaneObserved, ServiceObserved, ServiceStats};

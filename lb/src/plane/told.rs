@@ -145,6 +145,14 @@ impl Told {
     }
 }
 
+/// What is understood reads the same once it is written again.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_and_write(bytes: &[u8]) {
+    if let Some(message) = Message::decode(bytes) {
+        assert_eq!(Message::decode(&message.encode()), Some(message));
+    }
+}
+
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (bytes, after) = rest.split_first_chunk()?;
     *rest = after;
