@@ -6,6 +6,7 @@ mod group;
 mod names;
 mod peer;
 mod service;
+mod tables;
 mod units;
 
 pub use admin::{Admin, LogFormat, TcpAdmin};
@@ -19,6 +20,7 @@ pub use service::{
     Backend, BackendAddress, Balance, ConnectionLog, Forwarding, Limits, Mode, OnDown, PortRange, Protocol,
     ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions,
 };
+pub use tables::{AddressSlots, OlderTable, ServiceTables};
 pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use crate::error::Failure;
 use fulcrum_config::Config;
 use fulcrum_lifecycle::{
-    Engine, Engines, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
+    Engine, Engines, Following, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
 };
 use fulcrum_vip_manager::{Fencing, GuardCommand};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,8 @@ pub(crate) fn guard_main() -> ExitCode {
 /// Starts the engines. The data plane comes first, so that it listens before this node leads.
 pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failure> {
     let nothing = fulcrum_lb::Desired::default();
-    let table = lb_desired(config, &fulcrum_health::Observed::default(), &nothing).unwrap_or(nothing);
+    let table = lb_desired(config, &fulcrum_health::Observed::default(), &Following::default(), &nothing)
+        .unwrap_or(nothing);
     let (lb_desired, seen) = watch::channel(table);
     let (lb_flows, peer_flows) = flow_links();
     let observed = fulcrum_lb::start_with_flows(seen, lb_options(), lb_flows).map_err(refused)?;

@@ -104,6 +104,7 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         "What the nodes told each other of flows: told, heard, misfits, losses.",
         &["what"],
     )?;
+    agreement(page, status)?;
     let Some(plane) = &status.plane else { return Ok(()) };
     for (interface, by) in &plane.interfaces {
         at.with_label_values(&[interface, by]).set(1.0);
@@ -118,6 +119,34 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     in_sync.with_label_values::<&str>(&[]).set(f64::from(u8::from(plane.flows_in_sync)));
     for (what, count) in &plane.flow_counters {
         told.with_label_values(&[what]).inc_by(number(*count));
+    }
+    Ok(())
+}
+
+fn agreement(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let in_sync = page.gauge(
+        "fulcrum_tables_in_sync",
+        "Whether the service's tables are the peer's: both would send each flow to the same backend.",
+        &["service", "peer"],
+    )?;
+    let verdicts = page.gauge(
+        "fulcrum_service_verdicts",
+        "1, with the node whose verdicts a forwarded service goes by; own if this node's.",
+        &["service", "of"],
+    )?;
+    let disputed = page.gauge(
+        "fulcrum_service_disputed_backends",
+        "Backends of a forwarded service of which this node's checks say something else than the leader's.",
+        &["service"],
+    )?;
+    for service in &status.services {
+        let Some(forwarded) = &service.forwarded else { continue };
+        verdicts.with_label_values(&[&service.name, &forwarded.verdicts_of]).set(1.0);
+        let count = u64::try_from(forwarded.disputed.len()).unwrap_or(u64::MAX);
+        disputed.with_label_values(&[&service.name]).set(number(count));
+        for tables in &forwarded.tables {
+            in_sync.with_label_values(&[&service.name, &tables.peer]).set(flag(tables.in_sync));
+        }
     }
     Ok(())
 }

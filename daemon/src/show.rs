@@ -78,9 +78,50 @@ fn peers(page: &mut String, status: &Status) -> std::fmt::Result {
             Some(false) => ", ANOTHER CONFIGURATION",
             None => "",
         };
-        writeln!(page, "{agrees}")?;
+        writeln!(page, "{agrees}{}", tables(status, &peer.name))?;
+    }
+    for service in &status.services {
+        if let Some(line) = verdicts(service) {
+            writeln!(page, "service {}: {line}", service.name)?;
+        }
     }
     Ok(())
+}
+
+/// Whether the tables of forwarded services are the peer's.
+fn tables(status: &Status, peer: &str) -> String {
+    let services = status.services.iter().filter_map(|service| Some((service, service.forwarded.as_ref()?)));
+    let mut compared = services.flat_map(|(service, forwarded)| {
+        forwarded.tables.iter().filter(|tables| tables.peer == peer).map(|tables| (&service.name, tables))
+    });
+    let differ: Vec<_> = compared.clone().filter(|(_, tables)| !tables.in_sync).collect();
+    match differ.as_slice() {
+        [] if compared.next().is_none() => String::new(),
+        [] => ", tables in sync".to_owned(),
+        [(name, tables), rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(", {} more", rest.len()) };
+            format!(", TABLES NOT IN SYNC: {name} ({}){more}", tables.what)
+        }
+    }
+}
+
+/// By whose verdicts a forwarded service goes, if they are not this node's own.
+fn verdicts(service: &Service) -> Option<String> {
+    let forwarded = service.forwarded.as_ref().filter(|forwarded| forwarded.verdicts_of != "own")?;
+    let kept = forwarded.kept_seconds.map(|left| format!(", which led, for {} more", time(left)));
+    let disputed = forwarded.disputed.iter().filter_map(|name| {
+        let backend = service.backends.iter().find(|backend| backend.name == *name)?;
+        Some(format!(
+            "; {name} is {} by them, {} by this node's own",
+            backend.served_as.as_ref()?,
+            backend.state
+        ))
+    });
+    let disputed: String = disputed.collect();
+    let of = &forwarded.verdicts_of;
+    // What is as ever needs no line.
+    (kept.is_some() || !disputed.is_empty())
+        .then(|| format!("by the verdicts of {of}{}{disputed}", kept.unwrap_or_default()))
 }
 
 fn alarms(page: &mut String, status: &Status, colour: bool) -> std::fmt::Result {
@@ -157,6 +198,9 @@ fn why(group: &Group) -> String {
     }
     if let Some(seconds) = group.draining_seconds {
         why.push_str(&format!("; finishes its connections, for {seconds} s at most"));
+    }
+    if let Some(waits) = &group.waits {
+        why.push_str(&format!("; {waits}"));
     }
     if let Some(node) = &group.finisher {
         why.push_str(&format!("; {node} finishes its own connections"));

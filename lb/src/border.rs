@@ -1,6 +1,6 @@
 //! What this room is told and what it tells.
 
-use fulcrum_config::{Backend, BackendName, InterfaceName, NodeName, Service, ServiceName};
+use fulcrum_config::{Backend, BackendName, InterfaceName, NodeName, Service, ServiceName, ServiceTables};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,6 +14,9 @@ pub struct Desired {
     pub services: BTreeMap<ServiceName, Arc<ServiceDesired>>,
     /// The interfaces that clients, and the forwarding plane's backends, may be behind: those of all VIPs.
     pub interfaces: BTreeSet<InterfaceName>,
+    /// What stands in the tables of the node that leads, of services that this one only stands by for: where the
+    /// current tables are alike, the older one is taken over.
+    pub follow: BTreeMap<ServiceName, Arc<ServiceTables>>,
     /// Told back as [`Observed::applied`]; grows whenever what is asked of the node changes.
     pub revision: u64,
 }
@@ -90,6 +93,9 @@ pub struct PlaneObserved {
     pub noted_flows: u64,
     /// What the nodes have told each other of those.
     pub flows: FlowsObserved,
+    /// What stands in the tables of each service.
+    #[serde(skip)]
+    pub tables: Arc<BTreeMap<ServiceName, Arc<ServiceTables>>>,
 }
 
 /// What the nodes have told each other of flows.

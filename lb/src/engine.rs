@@ -351,9 +351,10 @@ impl Engine {
 fn split(desired: Desired) -> (Desired, Desired) {
     let is_forwarded = |service: &ServiceDesired| service.service.mode.forwarding().is_some();
     let (forwarded, proxied) = desired.services.into_iter().partition(|(_, service)| is_forwarded(service));
-    let part =
-        |services| Desired { services, interfaces: desired.interfaces.clone(), revision: desired.revision };
-    (part(forwarded), part(proxied))
+    let (interfaces, revision) = (desired.interfaces, desired.revision);
+    let proxied =
+        Desired { services: proxied, interfaces: interfaces.clone(), revision, ..Desired::default() };
+    (Desired { services: forwarded, interfaces, follow: desired.follow, revision }, proxied)
 }
 
 /// Whether that changed it.

@@ -5,6 +5,7 @@
 
 pub(crate) mod book;
 mod generations;
+mod history;
 mod kernel;
 mod routes;
 mod sources;
@@ -17,6 +18,7 @@ use book::{Book, Entry, Places, Wanted, hold};
 use fulcrum_config::{NodeName, Protocol, ServiceName};
 use fulcrum_ebpf::Mode;
 use fulcrum_ebpf::plane::layout::Counters;
+use history::History;
 use kernel::{Heard, Kernel};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -62,6 +64,8 @@ pub(crate) struct Plane {
     number: u64,
     /// News that the kernel had no room to tell of.
     untold: u64,
+    /// What stands in the tables.
+    history: Arc<History>,
 }
 
 impl Plane {
@@ -85,6 +89,7 @@ impl Plane {
             places: Places::default(),
             number: 0,
             untold: 0,
+            history: Arc::default(),
         }
     }
 
@@ -143,6 +148,7 @@ impl Plane {
         if std::mem::take(&mut self.changed) {
             self.wanted = self.book.wanted();
             self.places = self.wanted.places();
+            self.history = Arc::new(self.book.history());
         }
         let error = kernel.tell(&mut self.book, &self.wanted, &self.desired.interfaces).err();
         if let Some(error) = error.as_ref().filter(|error| self.error.as_ref() != Some(error)) {
@@ -268,7 +274,7 @@ impl Plane {
             in_sync: self.telling.is_in_sync(),
             counters: self.telling.counters(),
         };
-        Some(PlaneObserved { flows, ..observed })
+        Some(PlaneObserved { flows, tables: Arc::clone(&self.history), ..observed })
     }
 
     /// Takes it out of the kernel.
@@ -279,6 +285,7 @@ impl Plane {
         self.book = Book::new(self.seed);
         self.error = None;
         self.observed.clear();
+        self.history = Arc::default();
         self.no_room.clear();
     }
 }

@@ -40,8 +40,14 @@ pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     alarms.extend(bounded(checks_not_made(snapshots)));
     alarms.extend(limit(snapshots));
     alarms.extend(crate::peers::alarms(facts, snapshots));
+    alarms.extend(bounded(out_of_sync(snapshots)));
     alarms.sort();
     alarms
+}
+
+#[allow(clippy::disallowed_methods, reason = "says how long it has been so; nothing is decided by it")]
+fn out_of_sync(snapshots: &Snapshots) -> Vec<Alarm> {
+    crate::sync::alarms(snapshots, std::time::Instant::now())
 }
 
 fn bounded(mut alarms: Vec<Alarm>) -> Vec<Alarm> {

@@ -5,6 +5,7 @@ use crate::alarms::alarms;
 use crate::join::{Facts, Snapshots, join};
 use crate::plan;
 use crate::status::{Alarm, Status};
+use crate::verdicts::{Essence, Seen, Verdicts, View, WAITS};
 use fulcrum_config::{Config, GroupName, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ mod tests;
 
 /// Time between two beats of the driver, by which others see that it lives.
 const BEAT: Duration = Duration::from_millis(250);
+/// How often verdicts are looked at though nothing that decides has changed: this node's own checks are compared too.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a limit that was reached is an alarm.
 const LIMIT_ALARM: Duration = Duration::from_secs(60);
 
@@ -104,6 +107,7 @@ struct Marks {
     first_round_done: bool,
     refused_at_limit: u64,
     limit_reached: Option<Instant>,
+    verdicts: Arc<View>,
 }
 
 /// The last beat of an engine that was seen, and when it was seen first.
@@ -153,6 +157,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         first_round_done: false,
         refused_at_limit: 0,
         limit_reached: None,
+        verdicts: Arc::default(),
     }));
     let handle = Handle {
         asked: Arc::new(asked),
@@ -163,7 +168,15 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         ended: ended_seen,
         marks: Arc::clone(&marks),
     };
-    let driver = Driver { asked: asked_seen, engines, marks, ended };
+    let driver = Driver {
+        asked: asked_seen,
+        engines,
+        marks,
+        ended,
+        verdicts: Verdicts::default(),
+        looked: None,
+        peer_lives: true,
+    };
     std::thread::Builder::new().name("lifecycle".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
     Ok(handle)
 }
@@ -264,6 +277,7 @@ impl Handle {
             peer_ended: self.peer.has_changed().is_err(),
             first_round_done: marks.first_round_done,
             limit_reached_lately: marks.limit_reached.is_some_and(lately),
+            verdicts: marks.verdicts,
         }
     }
 
@@ -330,6 +344,10 @@ struct Driver {
     engines: Engines,
     marks: Arc<Mutex<Marks>>,
     ended: watch::Sender<Option<&'static str>>,
+    verdicts: Verdicts,
+    /// What they were last looked at with, and when to look again.
+    looked: Option<(Arc<Config>, Essence, Instant)>,
+    peer_lives: bool,
 }
 
 impl Driver {
@@ -338,7 +356,6 @@ impl Driver {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.tell_lb();
         self.tell_vip();
-        let mut peer_lives = true;
         loop {
             let engines = &mut self.engines;
             let failed = tokio::select! {
@@ -357,10 +374,10 @@ impl Driver {
                     self.tell_vip();
                     alive.err().map(|_| "lb")
                 }
-                alive = engines.peer.observed.changed(), if peer_lives => {
+                alive = engines.peer.observed.changed(), if self.peer_lives => {
                     // The node works without it.
-                    peer_lives = alive.is_ok();
-                    self.tell_words(peer_lives);
+                    self.peer_lives = alive.is_ok();
+                    self.tell_words();
                     None
                 }
                 alive = engines.vip.observed.changed() => {
@@ -371,6 +388,7 @@ impl Driver {
                 _ = beat.tick() => None,
             };
             self.look_at_beats();
+            self.judge();
             if let Some(name) = failed {
                 if !self.asked.borrow().ending {
                     self.ended.send_replace(Some(name));
@@ -404,18 +422,84 @@ impl Driver {
         self.tell_peer();
     }
 
-    /// Each configuration that is applied, even an equal one: the private key is read again then. And whatever is
-    /// news of this node's adverts.
-    fn tell_peer(&mut self) {
+    /// Decides whose verdicts count, and tells whoever has to know.
+    fn judge(&mut self) {
+        let Some(news) = self.look(Instant::now()) else { return };
+        if news {
+            self.tell_lb();
+        }
+        self.tell_peer();
+        self.tell_behind();
+        while let Some(group) = self.verdicts.poll_given_up() {
+            tracing::warn!(
+                %group,
+                "the leader's verdicts and tables are not here after {} s: if this node takes the group back, flows may break",
+                WAITS.as_secs()
+            );
+        }
+        let view = self.verdicts.view();
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).verdicts = view;
+    }
+
+    /// Looks at what decides about verdicts, if anything of it has changed or enough time has passed: says whether the
+    /// data plane is to be told.
+    fn look(&mut self, now: Instant) -> Option<bool> {
         let asked = self.asked.borrow();
-        let vip = self.engines.vip.observed.borrow_and_update();
+        let nothing = fulcrum_peer::Observed::default();
+        let peer = self.engines.peer.observed.borrow();
+        let seen = Seen {
+            config: &asked.config,
+            health: &self.engines.health.observed.borrow(),
+            vip: &self.engines.vip.observed.borrow(),
+            lb: &self.engines.lb.observed.borrow(),
+            peer: if self.peer_lives { &peer } else { &nothing },
+        };
+        let essence = seen.essence();
+        let is_known = |(config, known, again): &(Arc<Config>, Essence, Instant)| {
+            Arc::ptr_eq(config, &asked.config) && *known == essence && now < *again
+        };
+        if self.looked.as_ref().is_some_and(is_known) {
+            return None;
+        }
+        let news = self.verdicts.handle(&seen, now);
+        let again = now.checked_add(LOOK).unwrap_or(now);
+        let again = self.verdicts.poll_timeout().map_or(again, |due| due.min(again));
+        self.looked = Some((Arc::clone(&asked.config), essence, again));
+        Some(news)
+    }
+
+    /// Groups that this node is not to take back yet.
+    fn tell_behind(&self) {
+        let behind = self.verdicts.behind();
+        self.engines.vip.desired.send_if_modified(|desired| {
+            let is_news = desired.behind != *behind;
+            if is_news {
+                desired.behind.clone_from(behind);
+            }
+            is_news
+        });
+    }
+
+    /// Each configuration that is applied, even an equal one: the private key is read again then. And whatever is
+    /// news of this node's adverts, and of what it serves by.
+    fn tell_peer(&self) {
+        let asked = self.asked.borrow();
+        let vip = self.engines.vip.observed.borrow();
         let mut planned = plan::peer_desired(&asked.config, asked.generation, asked.serial, &vip);
         planned.changes.clone_from(&asked.changes);
+        planned.serving = plan::serving(
+            &asked.config,
+            &vip,
+            &self.engines.lb.desired.borrow(),
+            &self.engines.lb.observed.borrow(),
+            &self.engines.peer.desired.borrow().serving,
+        );
         self.engines.peer.desired.send_if_modified(|desired| {
             let is_news = desired.generation != planned.generation
                 || desired.word != planned.word
                 || desired.answers != planned.answers
-                || desired.changes != planned.changes;
+                || desired.changes != planned.changes
+                || desired.serving != planned.serving;
             if is_news {
                 *desired = planned;
             }
@@ -424,9 +508,9 @@ impl Driver {
     }
 
     /// What the peers say of their adverts; nothing from a link that has ended by itself.
-    fn tell_words(&mut self, peer_lives: bool) {
+    fn tell_words(&mut self) {
         let peer = self.engines.peer.observed.borrow_and_update();
-        let words = if peer_lives { plan::words(&peer) } else { BTreeMap::new() };
+        let words = if self.peer_lives { plan::words(&peer) } else { BTreeMap::new() };
         self.engines.vip.desired.send_if_modified(|desired| {
             let is_news = desired.words != words;
             if is_news {
@@ -442,8 +526,8 @@ impl Driver {
         let table = asked.trial.and_then(|trial| trial.table).unwrap_or_else(|| Arc::clone(&config));
         let health = self.engines.health.observed.borrow_and_update();
         let lb = &self.engines.lb.desired;
-        let planned = plan::lb_desired(&table, &health, &lb.borrow());
-        lb.send_if_modified(|desired| {
+        let planned = plan::lb_desired(&table, &health, self.verdicts.following(), &lb.borrow());
+        let is_news = lb.send_if_modified(|desired| {
             let is_news = planned.is_some() || desired.revision != asked.revision;
             if let Some(planned) = planned {
                 *desired = planned;
@@ -454,6 +538,11 @@ impl Driver {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if !marks.first_round_done {
             marks.first_round_done = plan::first_round_done(&config, &health);
+        }
+        drop((health, marks));
+        if is_news {
+            // A standby is to go by the same.
+            self.tell_peer();
         }
     }
 
@@ -483,7 +572,8 @@ impl Driver {
                 || desired.held != planned.held;
             if changed {
                 let words = std::mem::take(&mut desired.words);
-                *desired = fulcrum_vip_manager::Desired { words, ..planned };
+                let behind = std::mem::take(&mut desired.behind);
+                *desired = fulcrum_vip_manager::Desired { words, behind, ..planned };
             }
             changed
         });

@@ -5,6 +5,8 @@ use crate::status::{
     Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Fence, Group, Leader, Limit, Link, Plane,
     Service, Setting, Status, Track,
 };
+use crate::sync;
+use crate::verdicts::View;
 use fulcrum_config::{Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
 use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
@@ -66,6 +68,8 @@ pub struct Snapshots {
     pub first_round_done: bool,
     /// `lb` refused connections within the last minute because its limit was reached.
     pub limit_reached_lately: bool,
+    /// Whose verdicts forwarded services go by, and how tables compare.
+    pub verdicts: Arc<View>,
 }
 
 /// Joins them.
@@ -151,6 +155,7 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
         draining_seconds: observed
             .and_then(|seen| seen.draining)
             .map(|until| until.saturating_duration_since(now).as_secs()),
+        waits: sync::waits(&group.name, snapshots, now),
         finisher: observed.and_then(|seen| seen.finisher.as_ref()).map(ToString::to_string),
     }
 }
@@ -208,6 +213,7 @@ fn link_status(link: &fulcrum_config::Link, observed: Option<&GroupObserved>) ->
 fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now: Instant) -> Service {
     let health = snapshots.health.services.get(&service.name);
     let served = snapshots.lb.services.get(&service.name);
+    let led = snapshots.verdicts.services.get(&service.name).and_then(|view| view.verdict.as_ref());
     let ports = service.ports;
     let range = if ports.first == ports.last {
         ports.first.to_string()
@@ -222,7 +228,7 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
         ports: range,
         mode: service.mode.forwarding().map_or_else(|| "proxy".to_owned(), |forwarding| word(&forwarding)),
         mode_reason: mode_reason(service.mode).to_owned(),
-        up: health.is_none_or(|health| health.up),
+        up: led.map_or_else(|| health.is_none_or(|health| health.up), |verdict| verdict.up),
         connections: served.map_or(0, |served| served.stats.connections),
         stats: served.map_or_else(BTreeMap::new, |served| counters(&served.stats)),
         errors: served.map_or_else(Vec::new, |served| served.errors.clone()),
@@ -231,9 +237,11 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
             .iter()
             .map(|backend| {
                 let stats = served.and_then(|served| served.backends.get(&backend.name));
-                backend_status(backend, health, stats, now)
+                let served_as = sync::served_as(&service.name, backend.address, snapshots);
+                Backend { served_as, ..backend_status(backend, health, stats, now) }
             })
             .collect(),
+        forwarded: sync::forwarded(&service.name, snapshots, now),
     }
 }
 
@@ -283,6 +291,7 @@ fn backend_status(
         since_seconds: health.map_or(0, |health| seconds(health.since, now)),
         weight: f64::from(backend.weight.get()) * f64::from(share) / 100.0,
         backup: backend.backup,
+        served_as: None,
         connections: stats.map_or(0, |stats| stats.connections),
         stats: stats.map_or_else(BTreeMap::new, counters),
     }

@@ -11,11 +11,14 @@ mod join;
 mod peers;
 mod plan;
 mod status;
+mod sync;
+mod verdicts;
 
 pub use driver::{Asked, Engine, Engines, Handle, StartError, Trial, start};
 pub use join::{Facts, Snapshots, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
 pub use status::{
-    Address, Alarm, Backend, Config, ConfigState, Fence, Group, Leader, Limit, Link, Peer, PeerLink, Service,
-    Setting, Severity, Status, Track,
+    Address, Alarm, Backend, Config, ConfigState, Fence, Forwarded, Group, Leader, Limit, Link, Peer,
+    PeerLink, Service, Setting, Severity, Status, TablesOf, Track,
 };
+pub use verdicts::{Agreement, By, Comparison, Following, ServiceView, View};

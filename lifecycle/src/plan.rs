@@ -1,10 +1,13 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
+use crate::verdicts::{Following, has_peer};
 use fulcrum_config::{
-    Backend, Class, Config, Forwarding, GroupName, InterfaceName, NodeName, Protocol, Service, ServiceName,
+    Backend, BackendName, Class, Config, Forwarding, GroupName, InterfaceName, NodeName, Protocol, Service,
+    ServiceName,
 };
 use fulcrum_health::{BackendHealth, ServiceHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
+use fulcrum_peer::{Judged, Services, Serving, Usage, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,11 +24,12 @@ pub fn health_desired(config: &Config) -> fulcrum_health::Desired {
 /// The table that `lb` is to serve, or `None` if `previous` is that already.
 ///
 /// A service that is served as before keeps its `Arc`, so that neither side touches it: of thousands of
-/// services, only those whose health changed are built.
+/// services, only those whose health changed are built. What is `following` counts more than this node's own verdicts.
 #[must_use]
 pub fn lb_desired(
     config: &Config,
     health: &fulcrum_health::Observed,
+    following: &Following,
     previous: &fulcrum_lb::Desired,
 ) -> Option<fulcrum_lb::Desired> {
     let mut changed = config.services.len() != previous.services.len();
@@ -33,21 +37,117 @@ pub fn lb_desired(
         .services
         .iter()
         .map(|(name, service)| {
-            let health = health.services.get(name);
+            let verdict = following.verdicts.get(name).map(|verdict| &**verdict);
+            let by = Judgement { health: health.services.get(name), verdict };
             if let Some(kept) = previous.services.get(name)
                 && kept.protected == is_protected(config, service)
                 && kept.sources == sources(config, service)
-                && is_as_desired(kept, service, health)
+                && is_as_desired(kept, service, by)
             {
                 return (name.clone(), Arc::clone(kept));
             }
             changed = true;
-            (name.clone(), Arc::new(service_desired(config, service, health)))
+            (name.clone(), Arc::new(service_desired(config, service, by)))
         })
         .collect();
     let interfaces = interfaces(config);
-    changed |= interfaces != previous.interfaces;
-    changed.then_some(fulcrum_lb::Desired { services, interfaces, revision: previous.revision })
+    changed |= interfaces != previous.interfaces || following.tables != previous.follow;
+    let follow = following.tables.clone();
+    changed.then_some(fulcrum_lb::Desired { services, interfaces, follow, revision: previous.revision })
+}
+
+/// What a service is served by: this node's own health checks, and what counts more if it is there.
+#[derive(Debug, Clone, Copy)]
+struct Judgement<'a> {
+    health: Option<&'a ServiceHealth>,
+    verdict: Option<&'a Verdict>,
+}
+
+impl Judgement<'_> {
+    fn is_up(&self) -> bool {
+        self.verdict.map_or_else(|| is_up(self.health), |verdict| verdict.up)
+    }
+
+    /// Of a backend that the leader's configuration does not have, this node's own checks decide.
+    fn of(&self, backend: &Backend, spares_needed: bool) -> (BackendUse, u32) {
+        let judged = self.verdict.and_then(|verdict| verdict.backends.get(&backend.address));
+        judged.map_or_else(
+            || usage(backend, self.health, spares_needed),
+            |judged| (used(judged), judged.weight),
+        )
+    }
+}
+
+fn used(judged: &Judged) -> BackendUse {
+    match judged.usage {
+        Usage::Live => BackendUse::Live,
+        Usage::Draining => BackendUse::Draining,
+        Usage::Down => BackendUse::Down,
+    }
+}
+
+/// The backends that this node would use for something else than `verdict` says.
+pub(crate) fn disputed(
+    service: &Service,
+    health: Option<&ServiceHealth>,
+    verdict: &Verdict,
+) -> BTreeSet<BackendName> {
+    let spares_needed = spares_needed(service, health);
+    let is_disputed = |backend: &&Arc<Backend>| {
+        let judged = verdict.backends.get(&backend.address);
+        judged.is_some_and(|judged| used(judged) != usage(backend, health, spares_needed).0)
+    };
+    service.backends.iter().filter(is_disputed).map(|backend| backend.name.clone()).collect()
+}
+
+/// What the peers are told of forwarded services: of those that this node leads also what it serves them by.
+#[must_use]
+pub(crate) fn serving(
+    config: &Config,
+    vip: &fulcrum_vip_manager::Observed,
+    desired: &fulcrum_lb::Desired,
+    lb: &fulcrum_lb::Observed,
+    before: &Arc<Services>,
+) -> Arc<Services> {
+    let leads = |group: &GroupName| {
+        vip.groups.get(group).is_some_and(|group| group.role == fulcrum_vip_manager::Role::Leader)
+    };
+    let tables = lb.plane.as_ref().map(|plane| &plane.tables);
+    let mut services = Services::new();
+    for (name, service) in config.services.iter().filter(|(_, service)| service.mode.forwarding().is_some()) {
+        let known = before.get(name);
+        let served = desired.services.get(name).filter(|_| leads(&service.group));
+        let verdict = served.map(|served| match known.and_then(|known| known.verdict.as_ref()) {
+            Some(known) if is_served_by(served, known) => Arc::clone(known),
+            Some(_) | None => Arc::new(verdict(served)),
+        });
+        let serving = Serving { verdict, tables: tables.and_then(|tables| tables.get(name)).cloned() };
+        let kept = known.filter(|known| ***known == serving).cloned();
+        services.insert(name.clone(), kept.unwrap_or_else(|| Arc::new(serving)));
+    }
+    if services == **before { Arc::clone(before) } else { Arc::new(services) }
+}
+
+fn is_served_by(desired: &ServiceDesired, verdict: &Verdict) -> bool {
+    let is_same = |state: &BackendState| {
+        let judged = verdict.backends.get(&state.backend.address);
+        judged.is_some_and(|judged| used(judged) == state.usage && judged.weight == state.weight)
+    };
+    desired.up == verdict.up
+        && desired.backends.len() == verdict.backends.len()
+        && desired.backends.iter().all(is_same)
+}
+
+fn verdict(desired: &ServiceDesired) -> Verdict {
+    let judged = |state: &BackendState| {
+        let usage = match state.usage {
+            BackendUse::Live => Usage::Live,
+            BackendUse::Draining => Usage::Draining,
+            BackendUse::Down => Usage::Down,
+        };
+        (state.backend.address, Judged { usage, weight: state.weight })
+    };
+    Verdict { up: desired.up, backends: desired.backends.iter().map(judged).collect() }
 }
 
 /// Where VIPs are.
@@ -55,35 +155,31 @@ fn interfaces(config: &Config) -> BTreeSet<InterfaceName> {
     config.groups.values().flat_map(|group| &group.vips).map(|vip| vip.interface.clone()).collect()
 }
 
-fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, health: Option<&ServiceHealth>) -> bool {
+fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, by: Judgement<'_>) -> bool {
     if !Arc::ptr_eq(&kept.service, service) && kept.service != *service {
         return false;
     }
-    let spares_needed = spares_needed(service, health);
-    kept.up == is_up(health)
+    let spares_needed = spares_needed(service, by.health);
+    kept.up == by.is_up()
         && kept.backends.iter().all(|state| {
-            let (usage, weight) = usage(&state.backend, health, spares_needed);
+            let (usage, weight) = by.of(&state.backend, spares_needed);
             state.usage == usage && state.weight == weight
         })
 }
 
-fn service_desired(
-    config: &Config,
-    service: &Arc<Service>,
-    health: Option<&ServiceHealth>,
-) -> ServiceDesired {
-    let spares_needed = spares_needed(service, health);
+fn service_desired(config: &Config, service: &Arc<Service>, by: Judgement<'_>) -> ServiceDesired {
+    let spares_needed = spares_needed(service, by.health);
     let backends = service
         .backends
         .iter()
         .map(|backend| {
-            let (usage, weight) = usage(backend, health, spares_needed);
+            let (usage, weight) = by.of(backend, spares_needed);
             BackendState { backend: Arc::clone(backend), usage, weight }
         })
         .collect();
     ServiceDesired {
         service: Arc::clone(service),
-        up: is_up(health),
+        up: by.is_up(),
         protected: is_protected(config, service),
         backends,
         sources: sources(config, service),
@@ -154,6 +250,7 @@ pub fn peer_desired(
         answers: vip.answers.clone(),
         serial,
         changes: fulcrum_peer::Changes::default(),
+        serving: Arc::default(),
     }
 }
 
@@ -184,6 +281,7 @@ pub fn vip_desired(
         stopping,
         words: BTreeMap::new(),
         held,
+        behind: config.groups.keys().filter(|group| has_peer(config, group)).cloned().collect(),
     }
 }
 

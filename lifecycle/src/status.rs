@@ -191,6 +191,9 @@ pub struct Group {
     /// This node leads no more and finishes its proxied connections: for so long at most.
     #[serde(default)]
     pub draining_seconds: Option<u64>,
+    /// What this node waits for before it takes the group back from a leader of lower priority.
+    #[serde(default)]
+    pub waits: Option<String>,
     /// While this node leads: the node that finishes its own connections, whose packets are passed on to it.
     #[serde(default)]
     pub finisher: Option<String>,
@@ -273,6 +276,35 @@ pub struct Service {
     pub errors: Vec<String>,
     /// Its backends, in the order of the file.
     pub backends: Vec<Backend>,
+    /// How it stands with the other nodes, if the kernel forwards it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Forwarded>,
+}
+
+/// How a forwarded service stands with the other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarded {
+    /// Whose verdicts about its backends count here: `own`, or those of this node, which leads or led.
+    pub verdicts_of: String,
+    /// After a takeover: for how long those of the one that led are kept.
+    pub kept_seconds: Option<u64>,
+    /// The backends of which this node's own checks say something else.
+    pub disputed: Vec<String>,
+    /// How its tables compare with those of each other node, where this one or the other leads.
+    pub tables: Vec<TablesOf>,
+}
+
+/// How the tables of a service compare with another node's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TablesOf {
+    /// The other node.
+    pub peer: String,
+    /// Whether both would send every flow to the same backend.
+    pub in_sync: bool,
+    /// How they differ, for people.
+    pub what: String,
+    /// For how long they are in sync, or are not.
+    pub since_seconds: u64,
 }
 
 /// One backend of a service.
@@ -292,6 +324,9 @@ pub struct Backend {
     pub weight: f64,
     /// Used only when no other is left.
     pub backup: bool,
+    /// What it is used for by the verdicts of another node: `live`, `draining` or `down`; `state` is by this node's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_as: Option<String>,
     /// Connections now.
     pub connections: u64,
     /// Its counters.

@@ -1,5 +1,6 @@
 //! What this room is told and what it tells.
 
+use crate::serving::Services;
 use fulcrum_config::{Config, GroupName, KeyPin, NodeName, SharedDigest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ pub struct Desired {
     pub serial: u64,
     /// What to say of changes of the configuration.
     pub changes: Changes,
+    /// What to say of forwarded services.
+    pub serving: Arc<Services>,
 }
 
 /// What a node says of changes of the configuration that the nodes share.
@@ -174,6 +177,8 @@ pub struct PeerObserved {
     pub answer: Option<Arc<Answer>>,
     /// What it runs, if that is newer than what this node runs.
     pub text: Option<Arc<Text>>,
+    /// What it says of forwarded services; nothing while the link is not up.
+    pub serving: Arc<Services>,
     /// Counters since the start.
     pub counters: PeerCounters,
 }

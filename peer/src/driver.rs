@@ -8,8 +8,9 @@ use crate::error::StartError;
 use crate::key::{self, Key, pin_of};
 use crate::link::{Action, Code, Failure, Id, Link, Settings};
 use crate::message::{Datagram, Message};
+use crate::serving::Services;
 use crate::tls;
-use connection::{Event, carry, dial, say};
+use connection::{Event, carry, dial, say, say_all};
 use endpoints::Endpoints;
 use fulcrum_config::{Config, KeyPin, NodeName};
 use quinn::{Connection, VarInt};
@@ -31,6 +32,8 @@ const SENDING: usize = 8;
 const TELL: Duration = Duration::from_millis(500);
 /// Time between tries of what could not be had: a key, a port.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Portions of what is said of forwarded services that wait to be sent: more than all of them together.
+const PORTIONS: usize = 1024;
 /// How long the end waits for the peers to be told.
 const END: Duration = Duration::from_millis(100);
 
@@ -134,6 +137,7 @@ type Told = (
     Option<Arc<Offer>>,
     Option<Arc<Answer>>,
     Option<Arc<Text>>,
+    Arc<Services>,
 );
 
 /// A connection that shook hands.
@@ -141,6 +145,8 @@ struct Held {
     peer: NodeName,
     pin: KeyPin,
     connection: Connection,
+    /// What may be long, and goes one after the other.
+    bulk: mpsc::Sender<Message>,
 }
 
 impl Driver {
@@ -185,6 +191,14 @@ impl Driver {
             self.apply(now);
         }
         self.say_changes(now);
+        self.say_serving(now);
+    }
+
+    /// Tells the peers what there is to say of forwarded services.
+    fn say_serving(&mut self, now: Instant) {
+        for link in self.links.values_mut() {
+            link.handle_serving(Arc::clone(&self.desired.serving), now);
+        }
     }
 
     /// Tells the peers what there is to say of changes of the configuration.
@@ -217,6 +231,7 @@ impl Driver {
         if is_on {
             self.keep_links(&config, &peers, now);
             self.say_words();
+            self.say_serving(now);
         }
         self.drop_withdrawn(&peers);
         match self.key.clone().filter(|_| is_on) {
@@ -355,7 +370,9 @@ impl Driver {
         if let Some(link) = self.links.get_mut(&peer) {
             link.handle_connected(id, dialed.is_some(), address, now);
         }
-        self.connections.insert(id, Held { peer, pin, connection });
+        let (bulk, messages) = mpsc::channel(PORTIONS);
+        tokio::spawn(say_all(connection.clone(), messages));
+        self.connections.insert(id, Held { peer, pin, connection, bulk });
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -383,6 +400,14 @@ impl Driver {
     fn do_action(&mut self, peer: &NodeName, action: Action) {
         match action {
             Action::Dial { attempt } => self.dial(peer, attempt),
+            Action::Say(id, message @ Message::Serving(_)) => {
+                if let Some(held) = self.connections.get(&id)
+                    && held.bulk.try_send(message).is_err()
+                {
+                    // It is far too slow. On the next one all is said anew.
+                    close(&held.connection, Code::Silent);
+                }
+            }
             Action::Say(id, message) => {
                 if let Some(held) = self.connections.get(&id) {
                     tokio::spawn(say(held.connection.clone(), message));
@@ -462,7 +487,7 @@ impl Driver {
     fn tell(&mut self, observed: &watch::Sender<Observed>, now: Instant) {
         let states = self.links.iter().map(|(name, link)| {
             let it = link.observed();
-            (name.clone(), (it.state, it.config, it.word, it.offer, it.answer, it.text))
+            (name.clone(), (it.state, it.config, it.word, it.offer, it.answer, it.text, it.serving))
         });
         let states: BTreeMap<_, _> = states.collect();
         if states == self.told && now < self.tell_at && !self.is_news {

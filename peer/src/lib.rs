@@ -15,6 +15,7 @@
 //!   date; the signature of each handshake is verified by rustls.
 //! - `message` is what is said: messages on streams, heartbeats in datagrams.
 //! - `link` is the machine: which of several connections is kept, when the peer counts as silent, when to dial.
+//! - `serving` is what nodes say of forwarded services: verdicts, and what stands in the tables.
 //! - `driver` owns the sockets and reads the clock.
 
 // Tests may compute plainly: a wrong number there fails the test.
@@ -26,6 +27,7 @@ mod error;
 pub mod key;
 mod link;
 mod message;
+mod serving;
 mod tls;
 
 pub use border::{
@@ -35,6 +37,7 @@ pub use border::{
 pub use driver::start;
 pub use error::{KeyError, StartError};
 pub use message::TEXT_LIMIT;
+pub use serving::{Judged, Services, Serving, Usage, Verdict};
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]

@@ -6,14 +6,17 @@
 
 use crate::border::{Answer, Offer, PeerConfig, PeerCounters, PeerObserved, PeerState, Text, Word};
 use crate::message::{Datagram, Hello, Message, Misfit, PROTOCOL, Said};
+use crate::serving::Services;
 use connection::Connection;
 use fulcrum_config::NodeName;
+use serving::{Hearer, Teller};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod connection;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -91,6 +94,8 @@ pub(crate) struct Link {
     heard_change: Option<(u64, u64)>,
     own: Own,
     theirs: Theirs,
+    teller: Teller,
+    hearer: Hearer,
     connections: Vec<Connection>,
     current: Option<Id>,
     state: PeerState,
@@ -157,6 +162,8 @@ impl Link {
             hello,
             own: Own::default(),
             theirs: Theirs::default(),
+            teller: Teller::new(instance),
+            hearer: Hearer::default(),
             connections: Vec::new(),
             current: None,
             state: PeerState::Down,
@@ -187,6 +194,7 @@ impl Link {
             offer: self.theirs.offer.clone(),
             answer: self.theirs.answer.clone(),
             text: self.theirs.text.clone().filter(|text| text.serial > self.hello.config.serial),
+            serving: self.serving(),
             counters: self.counters,
         }
     }
@@ -197,6 +205,25 @@ impl Link {
         let said = self.heard.as_ref().filter(|said| said.instance == instance)?;
         let newer = |(of, change): (u64, u64)| of == instance && change > said.change;
         (!self.heard_change.is_some_and(newer)).then(|| Arc::clone(&said.word))
+    }
+
+    /// What the peer says of forwarded services.
+    fn serving(&self) -> Arc<Services> {
+        let remote = self.remote.as_ref().filter(|_| self.state == PeerState::Up);
+        remote.map(|remote| self.hearer.services(remote.instance)).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    fn teller_wants(&self) -> Arc<Services> {
+        self.teller.wanted()
+    }
+
+    /// This node says something else of forwarded services.
+    pub(crate) fn handle_serving(&mut self, services: Arc<Services>, now: Instant) {
+        self.teller.handle(services);
+        let Some(id) = self.current else { return };
+        let say = self.teller.poll_changes(now).into_iter().map(|it| Action::Say(id, Message::Serving(it)));
+        self.actions.extend(say);
     }
 
     /// This node says something else of changes of the configuration.
@@ -412,6 +439,12 @@ impl Link {
                     Message::Answer(answer) => self.theirs.answer = Some(answer),
                     Message::Text(text) => self.theirs.text = Some(text),
                     Message::Word(said) => self.handle_said(said),
+                    Message::Serving(portion) => {
+                        let present = self.remote.as_ref().map(|remote| remote.instance);
+                        if self.hearer.handle(portion, present, now) {
+                            self.count(Misfit::Malformed);
+                        }
+                    }
                     Message::Flows(bytes) if connection.hello.is_some() => {
                         self.actions.push_back(Action::Hand(bytes));
                     }
@@ -529,6 +562,8 @@ impl Link {
         self.dial.failures = 0;
         self.set_state(PeerState::Up, "heartbeats come", now);
         self.own.pushed = None;
+        let say = self.teller.poll_all(now).into_iter().map(|it| Action::Say(id, Message::Serving(it)));
+        self.actions.extend(say);
         self.say_changes(self.own.offer.is_some(), true);
         self.push(now);
     }

@@ -7,10 +7,12 @@
 use crate::border::{Answer, Offer, PeerConfig, Text, Word};
 use fulcrum_config::{GroupName, SharedDigest};
 use serde::{Deserialize, Serialize};
+use serving::Portion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub(crate) mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,7 @@ const WORD: u16 = 4;
 const OFFER: u16 = 5;
 const ANSWER: u16 = 6;
 const TEXT: u16 = 7;
+const SERVING: u16 = 8;
 /// Its body is no JSON: it is only passed on.
 const FLOWS: u16 = 16;
 const BEAT: u8 = 1;
@@ -56,6 +59,8 @@ pub(crate) enum Message {
     Answer(Arc<Answer>),
     /// The sender runs this, and the other something older.
     Text(Arc<Text>),
+    /// What the sender says of forwarded services.
+    Serving(Portion),
     /// What the sender's data plane tells the other's.
     Flows(Arc<[u8]>),
 }
@@ -203,6 +208,7 @@ impl Message {
                 let Text { serial, ref text } = **text;
                 (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string() }))
             }
+            Self::Serving(portion) => (SERVING, portion.encode()),
             Self::Flows(bytes) => (FLOWS, Ok(bytes.to_vec())),
         };
         let mut bytes = kind.to_be_bytes().to_vec();
@@ -252,6 +258,7 @@ impl Message {
                 let body: TextBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
                 Ok(Self::Text(Arc::new(Text { serial: body.serial, text: file(body.text)? })))
             }
+            SERVING => Portion::decode(body).map(Self::Serving),
             FLOWS if body.len() > FLOWS_LIMIT => Err(Misfit::Malformed),
             FLOWS => Ok(Self::Flows(body.into())),
             _ => Err(Misfit::Unknown),

@@ -53,6 +53,7 @@ fn run() -> Result<()> {
         stopping: false,
         words: BTreeMap::new(),
         held: BTreeSet::new(),
+        behind: BTreeSet::new(),
     };
     let guard = GuardCommand { program: std::env::current_exe()?, arguments: vec!["guard".into()] };
     let options = Options {

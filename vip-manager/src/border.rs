@@ -25,6 +25,9 @@ pub struct Desired {
     pub words: BTreeMap<NodeName, Word>,
     /// Groups of which the data plane has proxied TCP connections: after a handover they are finished here.
     pub held: BTreeSet<GroupName>,
+    /// Groups whose leader's state (verdicts, tables) is not here: as long as it isn't, this node does not take them from
+    /// a living leader only because it has the higher priority.
+    pub behind: BTreeSet<GroupName>,
 }
 
 /// What a node says of its adverts over the link to another.

@@ -21,6 +21,8 @@
 //!   down) sends priority 0, and goes on answering until it hears the new leader, for two advert intervals at
 //!   most. If nobody comes, it stops (when the process ends) or leads on with priority 1 and offers again
 //!   from time to time. So if all nodes are bad nobody moves, and a move has no gap.
+//! * **Ready.** A node that has not got the leader's state yet does not preempt; its delay begins when it has. An
+//!   owner does, as the RFC says, and a leader that falls silent or resigns is replaced whatever is here.
 //! * **Relief.** A standby takes over from a node of ours that adverts less than its configured priority
 //!   (its tracks failed) and less than this node's, even where it would not preempt.
 //! * **Successor.** The standby of the highest configured priority takes over from a resigning node of ours
@@ -119,6 +121,8 @@ pub struct Router {
     fitness: Fitness,
     clear: bool,
     cleared_at: Instant,
+    /// What the leader has is not here yet.
+    behind: bool,
     stopping: bool,
     state: State,
     following: Option<Following>,
@@ -151,6 +155,7 @@ impl Router {
             checksums: BTreeMap::new(),
             clear: false,
             cleared_at: now,
+            behind: false,
             stopping: false,
             state: State::Init,
             following: None,

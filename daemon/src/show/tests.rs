@@ -14,3 +14,48 @@ fn one_is_not_many() {
     let told = [0, 1, 2].map(|count| counted(count, "group"));
     assert_eq!(told, ["0 groups", "1 group", "2 groups"]);
 }
+
+fn two_services(forwarded: serde_json::Value) -> Status {
+    let backend = serde_json::json!({
+        "name": "a", "address": "10.1.0.1:80", "state": "down", "reason": "", "since_seconds": 1, "weight": 1.0,
+        "backup": false, "connections": 0, "stats": {}, "served_as": "live",
+    });
+    let service = serde_json::json!({
+        "name": "web", "group": "g", "vips": [], "protocol": "tcp", "ports": "80", "mode": "nat", "mode_reason": "",
+        "up": true, "connections": 0, "stats": {}, "errors": [], "backends": [backend], "forwarded": forwarded,
+    });
+    let mut proxied = service.clone();
+    proxied["name"] = "api".into();
+    proxied["forwarded"] = serde_json::Value::Null;
+    let config = serde_json::json!({
+        "file": "f", "state": "current", "loaded_seconds_ago": 4, "generation": 2, "warnings": [], "refused": [],
+    });
+    serde_json::from_value(serde_json::json!({
+        "node": "lb1", "version": "1", "uptime_seconds": 5, "config": config, "groups": [],
+        "services": [service, proxied], "guard": true, "ready": true, "not_ready": [], "alarms": [],
+        "settings": [], "limits": {}, "counters": {},
+    }))
+    .expect("a status")
+}
+
+#[test]
+fn what_two_nodes_disagree_about_is_said() {
+    let tables = |in_sync: bool, what: &str| serde_json::json!([{"peer": "lb2", "in_sync": in_sync, "what": what, "since_seconds": 1}]);
+    let of = |verdicts_of: &str, disputed: &[&str], tables| {
+        two_services(serde_json::json!({
+            "verdicts_of": verdicts_of, "kept_seconds": null, "disputed": disputed, "tables": tables,
+        }))
+    };
+    let same = of("lb2", &[], tables(true, "in sync"));
+    assert_eq!(
+        (super::tables(&same, "lb2").as_str(), super::tables(&same, "lb3").as_str()),
+        (", tables in sync", "")
+    );
+    assert_eq!(verdicts(&same.services[0]), None);
+    let differ = of("lb2", &["a"], tables(false, "why"));
+    assert_eq!(super::tables(&differ, "lb2"), ", TABLES NOT IN SYNC: web (why)");
+    let said = "by the verdicts of lb2; a is live by them, down by this node's own";
+    assert_eq!(verdicts(&differ.services[0]).as_deref(), Some(said));
+    assert_eq!(verdicts(&differ.services[1]), None);
+    assert_eq!(verdicts(&of("own", &[], tables(true, "")).services[0]), None);
+}

@@ -4,6 +4,7 @@
 //! indexes are found again in the tables of the earlier life.
 
 use super::generations::Generations;
+use super::history::Shown;
 use super::sources::Sources;
 use crate::balance::{Balancer, Seed};
 use crate::table::member;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// How long flows of TCP may be silent, and the older table holds.
 const TCP_HOLD: Duration = Duration::from_secs(3600);
@@ -63,9 +64,11 @@ pub(crate) struct Entry {
     pub(crate) desired: Arc<ServiceDesired>,
     /// Index of each backend, also of those that are no longer configured but may have flows.
     pub(crate) backends: BTreeMap<BackendAddress, u32>,
-    generations: Generations,
+    pub(super) generations: Generations,
     /// Flows may have been noted.
     pub(crate) pinned: bool,
+    /// What was told of its tables.
+    pub(super) shown: Option<Shown>,
 }
 
 /// One backend as the kernel is to know it.
@@ -139,6 +142,18 @@ impl Book {
         self.entries.iter()
     }
 
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = (&ServiceName, &mut Entry)> {
+        self.entries.iter_mut()
+    }
+
+    pub(super) fn entry(&self, name: &ServiceName) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(super) fn entry_mut(&mut self, name: &ServiceName) -> Option<&mut Entry> {
+        self.entries.get_mut(name)
+    }
+
     /// Takes over what is asked, and says for which services there is no room.
     pub(crate) fn apply(
         &mut self,
@@ -168,6 +183,7 @@ impl Book {
                 errors.insert(name.clone(), error.to_owned());
             }
         }
+        self.follow(&desired.follow, now);
         errors
     }
 
@@ -180,7 +196,8 @@ impl Book {
     ) -> Result<(), &'static str> {
         let known = self.entries.remove(name).or_else(|| self.adopt(desired, earlier, now));
         let mut backends = known.as_ref().map(|entry| entry.backends.clone()).unwrap_or_default();
-        if let Err(error) = self.give_indexes(desired, &mut backends) {
+        let addresses = desired.backends.iter().map(|state| key(&desired.service, state.backend.address));
+        if let Err(error) = self.give_indexes(addresses, &mut backends) {
             self.freed_backends.extend(backends.into_values());
             return Err(error);
         }
@@ -198,16 +215,17 @@ impl Book {
                 (free.ok_or(TOO_MANY_SERVICES)?, Generations::new(table), false)
             }
         };
-        let mut entry = Entry { index, desired: Arc::clone(desired), backends, generations, pinned };
+        let mut entry =
+            Entry { index, desired: Arc::clone(desired), backends, generations, pinned, shown: None };
         self.freed_backends.extend(entry.retire());
         self.entries.insert(name.clone(), entry);
         Ok(())
     }
 
     /// Each backend that has no index yet gets one.
-    fn give_indexes(
+    pub(super) fn give_indexes(
         &self,
-        desired: &ServiceDesired,
+        addresses: impl Iterator<Item = BackendAddress>,
         backends: &mut BTreeMap<BackendAddress, u32>,
     ) -> Result<(), &'static str> {
         let mut taken: BTreeSet<u32> =
@@ -215,8 +233,8 @@ impl Book {
         taken.extend(&self.freed_backends);
         taken.extend(backends.values());
         let mut free = (1..MAX_BACKENDS).filter(|index| !taken.contains(index));
-        for state in &desired.backends {
-            if let Vacant(place) = backends.entry(key(&desired.service, state.backend.address)) {
+        for address in addresses {
+            if let Vacant(place) = backends.entry(address) {
                 place.insert(free.next().ok_or(TOO_MANY_BACKENDS)?);
             }
         }
@@ -240,7 +258,7 @@ impl Book {
             .collect();
         let generations = Generations::adopted(current, previous, now, hold(service.protocol));
         // What was noted then is found when flows are counted.
-        Some(Entry { index, desired: Arc::clone(desired), backends, generations, pinned: true })
+        Some(Entry { index, desired: Arc::clone(desired), backends, generations, pinned: true, shown: None })
     }
 
     fn table(&self, desired: &ServiceDesired, backends: &BTreeMap<BackendAddress, u32>) -> Slots {
@@ -333,7 +351,7 @@ fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> {
 
 impl Entry {
     /// Forgets backends that are no longer configured and have no place in a table; gives their indexes.
-    fn retire(&mut self) -> Vec<u32> {
+    pub(super) fn retire(&mut self) -> Vec<u32> {
         let configured: BTreeSet<BackendAddress> = self
             .desired
             .backends

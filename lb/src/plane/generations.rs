@@ -42,6 +42,24 @@ impl Generations {
         &self.previous
     }
 
+    /// Until when they may differ.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether these are the very same tables, for as long.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.current, &other.current)
+            && Arc::ptr_eq(&self.previous, &other.previous)
+            && self.until == other.until
+    }
+
+    /// The older table is another, as on the node that leads.
+    pub(crate) fn follow(&mut self, previous: Arc<Slots>, until: Option<Instant>) {
+        self.until = until.filter(|_| previous != self.current);
+        self.previous = previous;
+    }
+
     /// Whether both are one.
     pub(crate) fn is_settled(&self) -> bool {
         self.until.is_none()

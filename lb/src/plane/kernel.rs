@@ -361,7 +361,7 @@ impl Kernel {
             interfaces: interfaces.map(|(name, attachment)| (name.clone(), attachment.to_string())).collect(),
             not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
             noted_flows: self.noted_flows,
-            flows: FlowsObserved::default(),
+            ..PlaneObserved::default()
         }
     }
 

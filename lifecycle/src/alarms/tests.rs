@@ -59,6 +59,7 @@ pub(crate) fn good() -> Snapshots {
         lb: fulcrum_lb::Observed { ready: true, connections_limit: 1000, ..Default::default() },
         first_round_done: true,
         limit_reached_lately: false,
+        verdicts: Arc::default(),
     }
 }
 

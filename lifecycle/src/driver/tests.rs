@@ -232,3 +232,65 @@ async fn what_nodes_say_of_their_adverts_is_carried_both_ways_and_ends_with_the_
     drop(played.peer);
     until(&mut played.vip_desired, |desired| desired.words.is_empty()).await;
 }
+
+/// The configuration that runs, with a service that the kernel forwards and keys for lb1 and lb2.
+fn forwarded() -> Config {
+    let web = fulcrum_config::Service { mode: fulcrum_config::Mode::Nat, ..service("web", [backend("a")]) };
+    let mut config = config([web]);
+    let main = GroupName::new("main");
+    let mut group = (*config.groups[&main]).clone();
+    group.priorities.insert(NodeName::new("lb2"), fulcrum_config::Priority::DEFAULT);
+    config.groups.insert(main, Arc::new(group));
+    for node in ["lb1", "lb2"] {
+        config.peer.pins.insert(NodeName::new(node), Vec::new());
+    }
+    config
+}
+
+fn observed(role: fulcrum_vip_manager::Role) -> fulcrum_vip_manager::GroupObserved {
+    let mut snapshots = crate::alarms::tests::good();
+    let mut group = snapshots.vip.groups.remove(&GroupName::new("main")).expect("the group");
+    group.role = role;
+    group.leader = (role != fulcrum_vip_manager::Role::Leader).then(|| fulcrum_vip_manager::PeerSeen {
+        node: Some(NodeName::new("lb2")),
+        address: crate::fixture::vip(),
+        priority: 100,
+    });
+    group
+}
+
+#[tokio::test]
+async fn the_leaders_verdicts_reach_the_data_plane_and_this_nodes_the_peers() {
+    let (handle, mut played) = play();
+    let (main, web, lb2) = (GroupName::new("main"), ServiceName::new("web"), NodeName::new("lb2"));
+    handle.apply(Arc::new(forwarded()), 1);
+    until(&mut played.vip_desired, |desired| desired.behind.contains(&main)).await;
+    played.vip.send_modify(|vip| {
+        vip.groups.insert(main.clone(), observed(fulcrum_vip_manager::Role::Standby));
+    });
+    let judged = fulcrum_peer::Judged { usage: fulcrum_peer::Usage::Down, weight: 0 };
+    let verdict = fulcrum_peer::Verdict { up: false, backends: [(backend("a").address, judged)].into() };
+    let tables = Arc::new(fulcrum_config::ServiceTables { current: 1, previous: 1, older: None });
+    let said = fulcrum_peer::Serving { verdict: Some(Arc::new(verdict)), tables: Some(Arc::clone(&tables)) };
+    let serving = Arc::new(fulcrum_peer::Services::from([(web.clone(), Arc::new(said))]));
+    let snapshots = crate::peers::tests::with_peer(|peer| peer.serving = serving);
+    played.peer.send_replace(snapshots.peer);
+    let desired = until(&mut played.lb_desired, |desired| desired.follow.contains_key(&web)).await;
+    assert_eq!(desired.services[&web].backends[0].usage, BackendUse::Down);
+    // The data plane has what the leader has.
+    let own =
+        fulcrum_lb::PlaneObserved { tables: Arc::new([(web.clone(), tables)].into()), ..Default::default() };
+    played.lb.send_modify(|lb| lb.plane = Some(own));
+    until(&mut played.vip_desired, |desired| desired.behind.is_empty()).await;
+    assert_eq!(handle.snapshots().verdicts.services[&web].by, crate::By::Leader(lb2));
+    // It takes over, and says by what it serves.
+    played.vip.send_modify(|vip| {
+        vip.groups.insert(main.clone(), observed(fulcrum_vip_manager::Role::Leader));
+    });
+    let desired = until(&mut played.peer_desired, |desired| {
+        desired.serving.get(&web).is_some_and(|serving| serving.verdict.is_some())
+    })
+    .await;
+    let serving = &desired.serving[&web];
+    assert!(!serving.verdict.as_ref().expect("a verdict").up && serving.tables.is_some());
+}

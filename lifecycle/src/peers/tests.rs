@@ -19,6 +19,7 @@ pub(crate) fn with_peer(change: impl FnOnce(&mut PeerObserved)) -> Snapshots {
         offer: None,
         answer: None,
         text: None,
+        serving: std::sync::Arc::default(),
         counters: PeerCounters { up: 1, ..PeerCounters::default() },
     };
     change(&mut peer);

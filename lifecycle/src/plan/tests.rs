@@ -5,7 +5,8 @@ use fulcrum_health::Verdict::{Down, Unchecked, Up};
 use fulcrum_lb::{Desired, ServiceObserved};
 
 fn planned(config: &Config, health: &fulcrum_health::Observed) -> Desired {
-    lb_desired(config, health, &Desired::default()).expect("the first table is a change")
+    lb_desired(config, health, &Following::default(), &Desired::default())
+        .expect("the first table is a change")
 }
 
 fn uses(desired: &Desired, service: &str) -> Vec<BackendUse> {
@@ -25,12 +26,15 @@ fn a_death_touches_only_its_service() {
     let config = config([service("web", [backend("a"), backend("b")]), service("api", [backend("a")])]);
     let before = planned(&config, &health([("web", true, vec![("a", Up, 100), ("b", Up, 100)])]));
     let dead = health([("web", true, vec![("a", Down, 100), ("b", Up, 100)])]);
-    let after = lb_desired(&config, &dead, &before).expect("a change");
+    let after = lb_desired(&config, &dead, &Following::default(), &before).expect("a change");
     let (web, api) = (ServiceName::new("web"), ServiceName::new("api"));
     assert_eq!(uses(&after, "web"), [BackendUse::Down, BackendUse::Live]);
     assert!(!Arc::ptr_eq(&before.services[&web], &after.services[&web]));
     assert!(Arc::ptr_eq(&before.services[&api], &after.services[&api]));
-    assert!(lb_desired(&config, &dead, &after).is_none(), "the same news is no change");
+    assert!(
+        lb_desired(&config, &dead, &Following::default(), &after).is_none(),
+        "the same news is no change"
+    );
 }
 
 #[test]
@@ -38,10 +42,12 @@ fn an_equal_service_of_a_new_configuration_keeps_its_arc() {
     let old = config([service("web", [backend("a")])]);
     let before = planned(&old, &fulcrum_health::Observed::default());
     let new = config([service("web", [backend("a")]), service("api", [backend("a")])]);
-    let after = lb_desired(&new, &fulcrum_health::Observed::default(), &before).expect("api is new");
+    let after = lb_desired(&new, &fulcrum_health::Observed::default(), &Following::default(), &before)
+        .expect("api is new");
     let web = ServiceName::new("web");
     assert!(Arc::ptr_eq(&before.services[&web], &after.services[&web]));
-    let back = lb_desired(&old, &fulcrum_health::Observed::default(), &after).expect("api is gone");
+    let back = lb_desired(&old, &fulcrum_health::Observed::default(), &Following::default(), &after)
+        .expect("api is gone");
     assert_eq!(back.services.len(), 1);
 }
 
@@ -69,7 +75,7 @@ fn backups_work_only_when_no_other_is_left() {
     let good = planned(&config, &health([("web", true, vec![("a", Unchecked, 100), ("spare", Up, 100)])]));
     assert_eq!(uses(&good, "web"), [BackendUse::Live, BackendUse::Draining]);
     let bad = health([("web", true, vec![("a", Down, 100), ("spare", Up, 100)])]);
-    let bad = lb_desired(&config, &bad, &good).expect("a change");
+    let bad = lb_desired(&config, &bad, &Following::default(), &good).expect("a change");
     assert_eq!(uses(&bad, "web"), [BackendUse::Down, BackendUse::Live]);
 }
 

@@ -171,3 +171,10 @@ pub(super) async fn say(connection: Connection, message: Message) {
         super::close(&connection, crate::link::Code::Silent);
     }
 }
+
+/// Says one thing after the other, so that each has all the time that a message may take.
+pub(super) async fn say_all(connection: Connection, mut messages: mpsc::Receiver<Message>) {
+    while let Some(message) = messages.recv().await {
+        say(connection.clone(), message).await;
+    }
+}

@@ -87,6 +87,7 @@ impl Running {
             answers: BTreeMap::new(),
             serial: 1,
             changes: Changes::default(),
+            serving: Arc::default(),
         });
         let (peers, known) = watch::channel(BTreeMap::new());
         let (say, to_peers) = tokio::sync::mpsc::channel(4);
@@ -397,4 +398,37 @@ fn a_key_that_cannot_be_read_and_a_port_that_is_taken_are_told() {
     drop(taken);
     // It is tried again by itself.
     a.wait("the socket", |seen| seen.errors.is_empty());
+}
+
+/// Some ten megabytes, at once and both ways.
+#[test]
+fn hundreds_of_services_in_the_midst_of_a_change_cross_the_link_and_it_stays_up() {
+    use fulcrum_config::{AddressSlots, BackendAddress, OlderTable, ServiceName, ServiceTables};
+    let pair = Pair::new(15);
+    let (mut a, mut b) = (Running::start(pair.plain(0)), Running::start(pair.plain(1)));
+    a.wait("the link", is_up);
+    b.wait("the link", is_up);
+    let address = BackendAddress { ip: "10.0.0.1".parse().unwrap(), port: Some(80) };
+    let slots = AddressSlots { backends: vec![address], slots: vec![1; 16_381] };
+    let until = clock() + Duration::from_secs(3600);
+    let older = Some(OlderTable { until, slots: Arc::new(slots) });
+    let tables = Arc::new(ServiceTables { current: 1, previous: 2, older });
+    let serving = crate::Serving { verdict: Some(Arc::default()), tables: Some(tables) };
+    let serving = Arc::new(serving);
+    let name = |number: u32| ServiceName::new(&format!("service-{number}"));
+    let services: Services = (0..400).map(|number| (name(number), Arc::clone(&serving))).collect();
+    let services = Arc::new(services);
+    for node in [&a, &b] {
+        node.desired.send_modify(|desired| desired.serving = Arc::clone(&services));
+    }
+    for node in [&mut a, &mut b] {
+        let seen = node.wait("all services", |seen| {
+            peer_of(seen).is_some_and(|peer| peer.serving.len() == services.len())
+        });
+        let peer = peer_of(&seen).unwrap();
+        assert_eq!(peer.counters.down, 0, "{:?}", peer.counters);
+        let heard = peer.serving[&name(399)].tables.clone().unwrap();
+        assert_eq!((heard.current, heard.previous), (1, 2));
+        assert_eq!(heard.older.as_ref().map(|older| older.slots.slots.len()), Some(16_381));
+    }
 }

@@ -330,6 +330,40 @@ fn an_offer_and_its_answer_are_told_again_on_a_new_connection_and_withdrawn() {
 }
 
 #[test]
+fn of_forwarded_services_each_knows_what_the_other_says_whatever_happened_between_them() {
+    let name = fulcrum_config::ServiceName::new;
+    for seed in 0..40 {
+        let weather = Weather { loss_percent: 10, twice_percent: 5, delay: (1, 40) };
+        let mut world = World::new(seed, weather);
+        world.run(Duration::from_secs(2));
+        for _ in 0..12 {
+            let side = world.random.usize(0..2);
+            let count = world.random.u64(0..4);
+            let up = world.random.bool();
+            let verdict = crate::Verdict { up, ..Default::default() };
+            let serving = Arc::new(crate::Serving { verdict: Some(Arc::new(verdict)), tables: None });
+            let services = (0..count).map(|it| (name(&it.to_string()), Arc::clone(&serving)));
+            let now = world.now;
+            world.links[side].handle_serving(Arc::new(services.collect()), now);
+            world.act();
+            // Messages of a connection are lost only together with it.
+            world.cut = world.random.u32(0..4) == 0;
+            world.run(Duration::from_millis(if world.cut { 1500 } else { 300 }));
+            if world.cut {
+                assert!(world.links[side].observed().serving.is_empty(), "nothing is known without a link");
+            }
+            world.cut = false;
+        }
+        world.run(Duration::from_secs(12));
+        assert_eq!(world.states(), [PeerState::Up; 2]);
+        for side in [0, 1] {
+            let said = world.links[side].teller_wants();
+            assert_eq!(world.links[1 - side].observed().serving, said, "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_cut_is_noticed_within_the_silence_and_heals_by_itself() {
     let mut world = World::new(1, FAIR);
     world.run(Duration::from_secs(2));

@@ -78,6 +78,7 @@ fn each_message_reads_as_it_was_written() {
         offer(),
         answer(),
         text(),
+        Message::Serving(serving::tests::portion()),
     ] {
         assert_eq!(Message::decode(&message.encode()), Ok(message.clone()));
         assert!(message.encode().len() < MESSAGE_LIMIT);

@@ -184,7 +184,7 @@ impl Engine {
                 && known.stopping == desired.stopping
         });
         if same {
-            // Only the peers said something else.
+            // Only the peers said something else, or less or more of their state is here.
             self.desired = Some(desired);
             return self.tell_words(now);
         }
@@ -219,11 +219,12 @@ impl Engine {
         self.show.changed();
     }
 
-    /// Tells the routers what the peers say of their adverts, and what there is to be finished.
+    /// Tells the routers what the peers say of their adverts, what there is to be finished, and what is not here yet.
     fn tell_words(&mut self, now: Instant) {
         let Some(desired) = &self.desired else { return };
         for (name, group) in &mut self.groups {
             group.drain.handle_held(desired.held.contains(name), now);
+            group.router.handle_behind(desired.behind.contains(name), now);
             let claim = |word: &Word| Claim {
                 sources: word.leads.get(name).cloned(),
                 answered: word.answers.get(name).copied(),

@@ -154,6 +154,21 @@ impl Router {
         Ok(())
     }
 
+    /// The leader's state is not here, or is. Whether it preempts is for the next advert to say.
+    pub fn handle_behind(&mut self, behind: bool, now: Instant) {
+        if behind == self.behind {
+            return;
+        }
+        self.handle_wake(now);
+        self.behind = behind;
+        if let State::Standby(standby) = &mut self.state
+            && behind
+            && self.spec.priority.get() != OWNER
+        {
+            standby.preempt = None;
+        }
+    }
+
     /// When it takes over if nothing is heard, and nothing that was heard comes to count.
     pub(super) fn standby_deadline(&self, standby: &Standby) -> Instant {
         let deadline = standby.deadline(self.effective_priority(), self.is_last_resort());
@@ -176,7 +191,8 @@ impl Router {
             .map(|_| skew(priority, advert.interval));
         // At least for one interval: a better leader that is heard meanwhile ends it.
         let floor = advert.interval.duration();
-        match (self.spec.preempt, relief) {
+        let preempt = if self.behind { Preempt::Never } else { self.spec.preempt };
+        match (preempt, relief) {
             (Preempt::Never, relief) => relief.map(|relief| floor.saturating_add(relief)),
             (Preempt::After(delay), None) => Some(delay.max(floor)),
             (Preempt::After(delay), Some(relief)) => Some(delay.max(floor).min(floor.saturating_add(relief))),

@@ -19,6 +19,7 @@ fn peer(state: PeerState, serial: u64) -> PeerObserved {
         offer: None,
         answer: None,
         text: None,
+        serving: Arc::default(),
         counters: PeerCounters::default(),
     }
 }

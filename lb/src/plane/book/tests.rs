@@ -3,7 +3,7 @@ use fulcrum_config::{Backend, BackendName, Balance, GroupName, Mode, PortRange};
 
 /// Nothing, or what another book had the kernel hold.
 #[derive(Default)]
-struct Kernel(Wanted);
+pub(in crate::plane) struct Kernel(pub(in crate::plane) Wanted);
 
 impl Earlier for Kernel {
     fn service_at(&self, endpoint: &Endpoint) -> Option<u32> {
@@ -18,11 +18,11 @@ impl Earlier for Kernel {
     }
 }
 
-fn address(number: u8) -> BackendAddress {
+pub(in crate::plane) fn address(number: u8) -> BackendAddress {
     BackendAddress { ip: [10, 1, 0, number].into(), port: Some(8080) }
 }
 
-fn service(name: &str, vip: &str, backends: &[(u8, BackendUse)]) -> Arc<ServiceDesired> {
+pub(in crate::plane) fn service(name: &str, vip: &str, backends: &[(u8, BackendUse)]) -> Arc<ServiceDesired> {
     let states: Vec<BackendState> = backends
         .iter()
         .map(|(number, usage)| BackendState {
@@ -41,23 +41,26 @@ fn service(name: &str, vip: &str, backends: &[(u8, BackendUse)]) -> Arc<ServiceD
     Arc::new(ServiceDesired { service, up: true, protected: false, backends: states, sources })
 }
 
-fn changed(service: &ServiceDesired, change: impl FnOnce(&mut Service)) -> Arc<ServiceDesired> {
+pub(in crate::plane) fn changed(
+    service: &ServiceDesired,
+    change: impl FnOnce(&mut Service),
+) -> Arc<ServiceDesired> {
     let mut changed = service.clone();
     change(Arc::make_mut(&mut changed.service));
     Arc::new(changed)
 }
 
-fn desired(services: &[Arc<ServiceDesired>]) -> Desired {
+pub(in crate::plane) fn desired(services: &[Arc<ServiceDesired>]) -> Desired {
     let named = services.iter().map(|service| (service.service.name.clone(), Arc::clone(service)));
     Desired { services: named.collect(), ..Desired::default() }
 }
 
 #[allow(clippy::disallowed_methods, reason = "any moment will do")]
-fn begun() -> Instant {
+pub(in crate::plane) fn begun() -> Instant {
     Instant::now()
 }
 
-fn apply(book: &mut Book, services: &[Arc<ServiceDesired>], now: Instant) -> Wanted {
+pub(in crate::plane) fn apply(book: &mut Book, services: &[Arc<ServiceDesired>], now: Instant) -> Wanted {
     let errors = book.apply(&desired(services), &Kernel::default(), now);
     assert!(errors.is_empty(), "{errors:?}");
     book.wanted()
@@ -71,7 +74,7 @@ fn endpoint(text: &str) -> Endpoint {
     Endpoint::new(text.parse().unwrap(), Transport::Tcp)
 }
 
-const LIVE: BackendUse = BackendUse::Live;
+pub(in crate::plane) const LIVE: BackendUse = BackendUse::Live;
 
 #[test]
 fn a_service_gets_its_addresses_backends_and_tables() {

@@ -280,3 +280,71 @@ fn hundreds_of_addresses_are_listed_as_far_as_they_fit_link_local_ones_first() {
     assert_eq!(listed.len(), MAX_ADDRESSES_IPV6);
     assert_eq!(listed[0].to_string(), "fe80::100");
 }
+
+fn preempting(priority: u8) -> Router {
+    let preempt = Preempt::After(Duration::from_secs(1));
+    let spec = RouterSpec { preempt, priority: Priority::new(priority).unwrap(), ..spec() };
+    standby(spec, epoch())
+}
+
+/// Hears `advert` every 100 ms for so long; says what the router did, and when that ended.
+fn hears(router: &mut Router, priority: u8, from: Instant, time: Duration) -> (Vec<Did>, Instant) {
+    let mut at = from;
+    while at < from + time {
+        at += 100 * MS;
+        if router.role() == Role::Standby {
+            router.handle_advert(&ipv4(), LOW, &advert(priority), at).unwrap();
+        }
+    }
+    (did(router), at)
+}
+
+#[test]
+fn without_the_leaders_state_a_node_takes_nothing_back_and_then_after_its_delay() {
+    let mut router = preempting(100);
+    let now = router.since();
+    router.handle_behind(true, now);
+    let (done, now) = hears(&mut router, 90, now, Duration::from_secs(10));
+    assert_eq!((router.role(), done), (Role::Standby, vec![]));
+    router.handle_behind(false, now);
+    let (_, now) = hears(&mut router, 90, now, Duration::from_millis(900));
+    assert_eq!(router.role(), Role::Standby);
+    // What is lost again while it waits counts.
+    router.handle_behind(true, now);
+    let (_, now) = hears(&mut router, 90, now, Duration::from_secs(5));
+    assert_eq!(router.role(), Role::Standby);
+    router.handle_behind(false, now);
+    hears(&mut router, 90, now, Duration::from_millis(1300));
+    assert_eq!((router.role(), router.reason()), (Role::Leader, &Reason::Preempted));
+}
+
+#[test]
+fn without_the_leaders_state_a_node_leads_when_nobody_else_can() {
+    // The leader falls silent.
+    let mut router = preempting(100);
+    let now = router.since();
+    router.handle_behind(true, now);
+    let (_, now) = hears(&mut router, 90, now, Duration::from_secs(2));
+    let due = router.poll_timeout().unwrap();
+    assert!(due < now + Duration::from_secs(1));
+    router.handle_timer(due);
+    assert_eq!((router.role(), router.reason()), (Role::Leader, &Reason::LeaderSilent));
+    // It resigns.
+    let mut router = preempting(100);
+    router.handle_behind(true, now);
+    let (_, now) = hears(&mut router, 90, now, Duration::from_secs(2));
+    router.handle_advert(&ipv4(), LOW, &advert(0), now).unwrap();
+    let due = router.poll_timeout().unwrap();
+    router.handle_timer(due);
+    assert_eq!((router.role(), router.reason()), (Role::Leader, &Reason::LeaderResigned));
+    // Its tracks fail: it adverts less than it is configured with.
+    let mut router = preempting(100);
+    router.handle_behind(true, now);
+    hears(&mut router, 50, now, Duration::from_secs(2));
+    assert_eq!((router.role(), router.reason()), (Role::Leader, &Reason::Preempted));
+    // It owns the addresses.
+    let mut router = preempting(255);
+    router.handle_behind(true, now);
+    hears(&mut router, 90, now, Duration::from_secs(1));
+    assert_eq!(router.role(), Role::Leader);
+}
