@@ -13,3 +13,4 @@ mod faults;
 mod life;
 mod scene;
 mod told;
+mod verdicts;
