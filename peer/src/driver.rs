@@ -33,7 +33,7 @@ const TELL: Duration = Duration::from_millis(500);
 /// Time between tries of what could not be had: a key, a port.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Portions of what is said of forwarded services that wait to be sent: more than all of them together.
-const PORTIONS: usize = 1024;
+const PORTIONS: usize = 4096;
 /// How long the end waits for the peers to be told.
 const END: Duration = Duration::from_millis(100);
 
@@ -318,9 +318,9 @@ impl Driver {
             Event::HandshakeFailed => {
                 self.counters.handshakes_refused = self.counters.handshakes_refused.saturating_add(1);
             }
-            Event::Message { id, bytes } => {
+            Event::Message { id, message } => {
                 if let Some(link) = self.link_of(id) {
-                    link.handle_message(id, Message::decode(&bytes), now);
+                    link.handle_message(id, message, now);
                 }
             }
             Event::Unreadable { id } => {

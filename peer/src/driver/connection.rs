@@ -1,7 +1,7 @@
 //! What runs beside the loop: a dial, a handshake, a connection that carries something. Each tells the loop by events.
 
 use crate::link::{Failure, Id};
-use crate::message::{MESSAGE_LIMIT, Message};
+use crate::message::{MESSAGE_LIMIT, Message, Misfit};
 use fulcrum_config::NodeName;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream};
 use std::net::SocketAddr;
@@ -16,6 +16,8 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
 const MESSAGE: Duration = Duration::from_secs(5);
 /// Messages of a connection that are read, or wait for the loop, at a time.
 const READING: usize = 8;
+/// What is read beside is at least so long.
+const LONG: usize = 4096;
 /// The name in the handshake; it is not sent and means nothing.
 const NAME: &str = "fulcrum";
 /// QUIC's errors of TLS (RFC 9001 section 4.8): 0x100 and the alert.
@@ -39,7 +41,7 @@ pub(super) enum Event {
     HandshakeFailed,
     Message {
         id: Id,
-        bytes: Vec<u8>,
+        message: Result<Message, Misfit>,
     },
     /// A message that is too long or does not end.
     Unreadable {
@@ -152,7 +154,10 @@ pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<E
 
 async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>) {
     let event = match timeout(MESSAGE, stream.read_to_end(MESSAGE_LIMIT)).await {
-        Ok(Ok(bytes)) => Event::Message { id, bytes },
+        Ok(Ok(bytes)) => match beside(bytes.len(), move || Message::decode(&bytes)).await {
+            Some(message) => Event::Message { id, message },
+            None => return,
+        },
         Ok(Err(quinn::ReadToEndError::TooLong)) | Err(_) => Event::Unreadable { id },
         // The connection ended: that is told elsewhere.
         Ok(Err(quinn::ReadToEndError::Read(_))) => return,
@@ -160,21 +165,33 @@ async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>) {
     let _ = events.send(event).await;
 }
 
+/// Does what takes long on a thread beside: heartbeats go on meanwhile.
+async fn beside<T: Send + 'static>(size: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // It fails only when the engine ends.
+    if size < LONG { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
+}
+
 /// Says something; if it can't be said in time, the connection is of no use.
 pub(super) async fn say(connection: Connection, message: Message) {
-    let said = async {
-        let mut stream = connection.open_uni().await.ok()?;
-        stream.write_all(&message.encode()).await.ok()?;
-        stream.finish().ok()
-    };
-    if timeout(MESSAGE, said).await.is_err() {
-        super::close(&connection, crate::link::Code::Silent);
-    }
+    write(&connection, message.encode()).await;
 }
 
 /// Says one thing after the other, so that each has all the time that a message may take.
 pub(super) async fn say_all(connection: Connection, mut messages: mpsc::Receiver<Message>) {
     while let Some(message) = messages.recv().await {
-        say(connection.clone(), message).await;
+        if let Some(bytes) = beside(LONG, move || message.encode()).await {
+            write(&connection, bytes).await;
+        }
+    }
+}
+
+async fn write(connection: &Connection, bytes: Vec<u8>) {
+    let said = async {
+        let mut stream = connection.open_uni().await.ok()?;
+        stream.write_all(&bytes).await.ok()?;
+        stream.finish().ok()
+    };
+    if timeout(MESSAGE, said).await.is_err() {
+        super::close(connection, crate::link::Code::Silent);
     }
 }

@@ -24,8 +24,8 @@ const SLOTS_LIMIT: usize = 1 << 16;
 const NAME_LIMIT: usize = 256;
 /// For how long an older table holds, at most.
 const HOLD_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// How long a portion grows; one more service may come on top.
-const FULL: usize = MESSAGE_LIMIT / 4;
+/// How long a portion grows, unless one service alone is longer: whoever reads it has heartbeats to answer in between.
+const FULL: usize = MESSAGE_LIMIT / 32;
 /// The greatest sizes in JSON: of what each service has, each backend, each address.
 const SIZES: (usize, usize, usize) = (400, 140, 90);
 
@@ -106,7 +106,8 @@ impl Told {
         let (each, backend, address) = SIZES;
         let backends = self.verdict.as_ref().map_or(0, |verdict| verdict.backends.len());
         let older = self.older.as_ref().map_or(0, |(_, older)| {
-            older.backends.len().saturating_mul(address).saturating_add(older.slots.len().saturating_mul(3))
+            let slots = older.slots.len().saturating_mul(if is_short(older) { 4 } else { 8 }) / 3;
+            older.backends.len().saturating_mul(address).saturating_add(slots)
         });
         each.saturating_add(backends.saturating_mul(backend)).saturating_add(older)
     }
@@ -204,9 +205,13 @@ fn sum(text: &str) -> Result<u64, Misfit> {
     u64::from_str_radix(text, 16).ok().filter(|_| is_hex).ok_or(Misfit::Malformed)
 }
 
+/// Whether a byte is enough for a slot.
+fn is_short(older: &AddressSlots) -> bool {
+    older.backends.len() <= usize::from(u8::MAX)
+}
+
 fn slot_bytes(older: &AddressSlots) -> Vec<u8> {
-    let is_short = older.backends.len() <= usize::from(u8::MAX);
-    let skip = usize::from(is_short);
+    let skip = usize::from(is_short(older));
     older.slots.iter().flat_map(|slot| slot.to_be_bytes().into_iter().skip(skip)).collect()
 }
 
