@@ -433,7 +433,7 @@ impl Driver {
         while let Some(group) = self.verdicts.poll_given_up() {
             tracing::warn!(
                 %group,
-                "the leader's verdicts and tables are not here after {} s: if this node takes the group back, flows may break",
+                "the leader's verdicts, tables and connections are not all here after {} s: if this node takes the group back, flows may break",
                 WAITS.as_secs()
             );
         }

@@ -65,7 +65,7 @@ pub(crate) fn waits(group: &GroupName, snapshots: &Snapshots, now: Instant) -> O
     let since = snapshots.verdicts.waits.get(group)?;
     let left = WAITS.saturating_sub(now.saturating_duration_since(*since));
     Some(format!(
-        "has not got the leader's verdicts and tables yet: does not take the group from it for {} s at most",
+        "has not got the leader's verdicts, tables and connections yet: does not take the group from it for {} s at most",
         left.as_secs()
     ))
 }

@@ -41,6 +41,11 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
+    /// Whether this node knows the flows of every peer that it has a link to.
+    fn has_flows(&self) -> bool {
+        self.lb.plane.as_ref().is_some_and(|plane| plane.flows.in_sync)
+    }
+
     /// What of it decides, in short: as long as this is the same, only time and this node's own checks change anything.
     pub(crate) fn essence(&self) -> Essence {
         let role = |(name, group): (&GroupName, &fulcrum_vip_manager::GroupObserved)| {
@@ -54,6 +59,7 @@ impl Seen<'_> {
             groups: self.vip.groups.iter().map(role).collect(),
             peers: self.peer.peers.iter().map(said).collect(),
             tables: self.lb.plane.as_ref().map(|plane| Arc::clone(&plane.tables)),
+            has_flows: self.has_flows(),
         }
     }
 }
@@ -64,6 +70,7 @@ pub(crate) struct Essence {
     groups: Vec<(GroupName, Role, Option<NodeName>)>,
     peers: Vec<(NodeName, PeerState, Arc<Services>)>,
     tables: Option<Arc<BTreeMap<ServiceName, Arc<ServiceTables>>>>,
+    has_flows: bool,
 }
 
 /// What the data plane is to do as others do: only of services of which this is known.
@@ -279,8 +286,8 @@ pub(crate) fn has_peer(config: &Config, group: &GroupName) -> bool {
         && config.services.values().any(is_forwarded)
 }
 
-/// Whether this node has all that the leader of a group has: its verdicts, and its tables as they are compared.
-/// Flows that the leader sends to this node count here too, once there are any.
+/// Whether this node has all that the leader of a group has: its verdicts, its tables as they are compared, and the flows
+/// that nodes tell each other of.
 fn is_in_sync(seen: &Seen<'_>, group: &GroupName, services: &BTreeMap<ServiceName, ServiceView>) -> bool {
     let of_group = services
         .iter()
@@ -291,7 +298,7 @@ fn is_in_sync(seen: &Seen<'_>, group: &GroupName, services: &BTreeMap<ServiceNam
         }
         By::Own | By::Kept(..) => false,
     });
-    all.all(|good| good)
+    all.all(|good| good) && seen.has_flows()
 }
 
 /// How long what was the leader's is kept: in that time every check has its say.

@@ -3,8 +3,8 @@
 use super::book::{Book, Earlier, Wanted, WantedBackend};
 use super::routes::{Routes, Way};
 use super::sources::Sources;
+use crate::PlaneObserved;
 use crate::balance::Seed;
-use crate::{FlowsObserved, PlaneObserved};
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
 use fulcrum_ebpf::plane::layout::{
     Backend, Counters, Ended, Endpoint, MAX_FLOWS, MAX_SERVICES, Reply, Service, Settings, Slots,

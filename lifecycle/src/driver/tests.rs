@@ -278,8 +278,11 @@ async fn the_leaders_verdicts_reach_the_data_plane_and_this_nodes_the_peers() {
     let desired = until(&mut played.lb_desired, |desired| desired.follow.contains_key(&web)).await;
     assert_eq!(desired.services[&web].backends[0].usage, BackendUse::Down);
     // The data plane has what the leader has.
-    let own =
-        fulcrum_lb::PlaneObserved { tables: Arc::new([(web.clone(), tables)].into()), ..Default::default() };
+    let own = fulcrum_lb::PlaneObserved {
+        tables: Arc::new([(web.clone(), tables)].into()),
+        flows: fulcrum_lb::FlowsObserved { in_sync: true, ..Default::default() },
+        ..Default::default()
+    };
     played.lb.send_modify(|lb| lb.plane = Some(own));
     until(&mut played.vip_desired, |desired| desired.behind.is_empty()).await;
     assert_eq!(handle.snapshots().verdicts.services[&web].by, crate::By::Leader(lb2));

@@ -103,7 +103,8 @@ impl World {
 
     fn has_tables(&mut self, tables: &Arc<ServiceTables>) {
         let all = Arc::new(BTreeMap::from([(web(), Arc::clone(tables))]));
-        self.lb.plane = Some(fulcrum_lb::PlaneObserved { tables: all, ..Default::default() });
+        let flows = fulcrum_lb::FlowsObserved { in_sync: true, ..Default::default() };
+        self.lb.plane = Some(fulcrum_lb::PlaneObserved { tables: all, flows, ..Default::default() });
     }
 
     /// The link to lb2 is up, and this is what lb2 says of the service.
@@ -330,6 +331,14 @@ fn a_node_is_behind_until_it_has_what_the_leader_has() {
     world.look();
     assert!(world.is_behind(), "its older table is another");
     world.has_tables(&tables(1, 5));
+    let has_flows = |world: &mut World, all: bool| {
+        let plane = world.lb.plane.as_mut().unwrap();
+        plane.flows.in_sync = all;
+    };
+    has_flows(&mut world, false);
+    world.look();
+    assert!(world.is_behind(), "it does not know all flows");
+    has_flows(&mut world, true);
     world.look();
     assert!(!world.is_behind() && world.verdicts.view().waits.is_empty());
     world.is_led_by(Some("lb1"));
