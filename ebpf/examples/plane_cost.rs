@@ -99,7 +99,7 @@ fn main() {
     let plane = Plane::load(Mode::Auto).expect("loaded");
     let mut bench = Bench { plane, interface };
     bench.plane.attach("eth0", bench.interface).expect("attached");
-    bench.plane.set_settings(Settings::new(*b"one of the seeds", true, false)).expect("set");
+    bench.plane.set_settings(Settings::new(*b"one of the seeds", true)).expect("set");
     fence.set_group(0, Group::new(State::Leading, 1, u64::MAX)).expect("set");
 
     bench.print("not IP", &[&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat());

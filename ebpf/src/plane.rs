@@ -20,8 +20,8 @@ use aya::pin::PinError;
 use aya::programs::{TcAttachType, TestRun, TestRunOptions};
 use flows::Flows;
 use layout::{
-    Backend, Counters, Endpoint, Event, Flow, MAPS, Pin, REASONS, Reply, Service, Settings, Slots,
-    UNFINISHED, VERSION,
+    Backend, Class, Counters, Endpoint, Event, Flow, Limit, MAPS, Pin, REASONS, Reply, Room, Service,
+    Settings, Slots, UNFINISHED, VERSION,
 };
 use ports::{Ports, Whose};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -46,6 +46,8 @@ pub struct Plane {
     ports: Ports,
     flows: Flows,
     settings: Array<Settings>,
+    rooms: Array<Room>,
+    limits: Array<Limit>,
     service_counters: PerCpuArray<Counters>,
     backend_counters: PerCpuArray<Counters>,
     reasons: PerCpuArray<u64>,
@@ -87,6 +89,8 @@ impl Plane {
             replies,
             flows: Flows::take(&mut ebpf)?,
             settings: take_map(&mut ebpf, "settings")?,
+            rooms: take_map(&mut ebpf, "rooms")?,
+            limits: take_map(&mut ebpf, "limits")?,
             service_counters: take_map(&mut ebpf, "service_counters")?,
             backend_counters: take_map(&mut ebpf, "backend_counters")?,
             reasons: take_map(&mut ebpf, "reasons")?,
@@ -186,6 +190,29 @@ impl Plane {
     /// The kernel refuses.
     pub fn set_settings(&mut self, settings: Settings) -> Result<(), KernelError> {
         told("settings", self.settings.set(0, settings, 0))
+    }
+
+    /// How often new connections to a service may come from now on; it begins with the whole burst.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_SERVICES`].
+    pub fn set_limit(&mut self, service: u32, limit: Limit) -> Result<(), KernelError> {
+        told("limit", self.limits.set(service, limit, 0))
+    }
+
+    /// How many more flows services of a class may note.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_room(&mut self, class: Class, left: u32) -> Result<(), KernelError> {
+        let room = Room { left: left.into(), ..self.room(class) };
+        told("limit", self.rooms.set(class as u32, room, 0))
+    }
+
+    /// What is left of that.
+    #[must_use]
+    pub fn room(&self, class: Class) -> Room {
+        self.rooms.get(&(class as u32), 0).unwrap_or_default()
     }
 
     /// Who takes new flows of a service from now on.

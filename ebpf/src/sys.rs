@@ -3,7 +3,8 @@
 
 use crate::layout::{Address, Finisher, Group};
 use crate::plane::layout::{
-    Backend, Counters, Endpoint, Flow, Pin, PortsInUse, Reply, Returned, Service, Settings, Slots,
+    Backend, Counters, Endpoint, Flow, Limit, Pin, PortsInUse, Reply, Returned, Room, Service, Settings,
+    Slots,
 };
 use std::ffi::CString;
 use std::io;
@@ -35,6 +36,10 @@ unsafe impl aya::Pod for Returned {}
 unsafe impl aya::Pod for PortsInUse {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Settings {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Room {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Limit {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Counters {}
 // SAFETY: the same.

@@ -91,6 +91,10 @@ pub struct PlaneObserved {
     pub not_forwarded: BTreeMap<&'static str, u64>,
     /// Flows that are known one by one: those of mode fullnat, and those whose slot changed hands.
     pub noted_flows: u64,
+    /// No more are noted.
+    pub noted_flows_limit: u64,
+    /// Packets of flows that should have been noted, and for which there was no room: they went by the older table.
+    pub not_noted: u64,
     /// What the nodes have told each other of those.
     pub flows: FlowsObserved,
     /// What stands in the tables of each service.

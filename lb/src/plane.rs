@@ -7,6 +7,7 @@ pub(crate) mod book;
 mod generations;
 mod history;
 mod kernel;
+mod room;
 mod routes;
 mod sources;
 mod telling;
@@ -30,6 +31,8 @@ use telling::Telling;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often noted flows are.
 const SIFT_EVERY: Duration = Duration::from_secs(30);
+/// How often they are while there is little room for more.
+const SIFT_SOON: Duration = Duration::from_secs(5);
 /// How often the kernel is asked again, if it refused.
 const TRY_EVERY: Duration = Duration::from_secs(10);
 
@@ -140,7 +143,8 @@ impl Plane {
             self.no_room = self.book.apply(&self.desired, kernel, now);
         }
         self.changed |= self.book.handle_timeout(now);
-        if now >= self.next_sift {
+        let soon = self.next_sift.checked_sub(SIFT_EVERY.saturating_sub(SIFT_SOON)).unwrap_or(now);
+        if now >= self.next_sift || (now >= soon && kernel.is_short_of_room()) {
             self.next_sift = now.checked_add(SIFT_EVERY).unwrap_or(now);
             let kept = kernel.sift(&self.book, hold);
             self.changed |= self.book.handle_flows(&kept);
@@ -296,6 +300,7 @@ fn observe(kernel: &Kernel, entry: &Entry) -> ServiceObserved {
     let stats = ServiceStats {
         accepted: counters.opened,
         refused_no_backend: counters.refused,
+        refused_rate: counters.limited,
         bytes_in: counters.bytes_in,
         bytes_out: counters.bytes_out,
         datagrams_in: if udp { counters.packets_in } else { 0 },

@@ -334,6 +334,11 @@ fn limits(facts: &Facts, lb: &fulcrum_lb::Observed) -> BTreeMap<String, Limit> {
     let connections =
         Limit { used: lb.connections, limit: lb.connections_limit, reached: lb.refused_at_limit };
     limits.insert("connections".to_owned(), connections);
+    if let Some(plane) = &lb.plane {
+        let noted =
+            Limit { used: plane.noted_flows, limit: plane.noted_flows_limit, reached: plane.not_noted };
+        limits.insert("noted_flows".to_owned(), noted);
+    }
     limits
 }
 

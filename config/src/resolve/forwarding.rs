@@ -79,7 +79,16 @@ fn only_proxied(section: &ServiceSection, forwarding: Forwarding) -> Vec<(NodeId
     add(section.proxy_protocol.as_ref().map(|field| field.node), "and adds nothing to them");
     add(section.timeouts.as_ref().map(|field| field.node), "and ends no connection");
     add(section.udp.as_ref().map(|field| field.node), "and keeps no sessions");
-    add(section.limits.as_ref().map(|field| field.node), "and counts no connections");
+    if section.protocol.get() == Some(&Protocol::Udp) {
+        let what = "and can't tell which of them begin a session";
+        add(section.limits.as_ref().map(|field| field.node), what);
+    } else if let Some(limits) = section.limits.get() {
+        // Of TCP it sees how connections begin, and so it keeps `rate` and `rate_per_client`.
+        let what =
+            "and counts no connections; it can limit how often new ones come (`rate`, `rate_per_client`)";
+        add(limits.connections.as_ref().map(|field| field.node), what);
+        add(limits.connections_per_client.as_ref().map(|field| field.node), what);
+    }
     add(
         section.sources.as_ref().map(|field| field.node),
         "for everybody; a firewall before it can refuse some",

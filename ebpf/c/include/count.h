@@ -29,10 +29,12 @@ enum reason {
 	NO_SOURCE_PORT,
 	UNKNOWN_FLOW,
 	UNTOLD_FLOW,
+	SERVICE_RATE,
+	CLIENT_RATE,
 	REASONS,
 };
 
-_Static_assert(REASONS == 20, "enum reason");
+_Static_assert(REASONS == 22, "enum reason");
 
 TABLE(reasons, MAP_PERCPU_ARRAY, __u32, __u64, REASONS);
 

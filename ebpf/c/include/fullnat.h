@@ -48,8 +48,8 @@ static __always_inline __u32 select_unknown(const struct settings *settings, con
 }
 
 /* The entry of the packet's flow, if it has one that it may go by. */
-static __always_inline struct pin *find(const struct settings *settings, const struct packet *packet,
-					const struct flow *flow, __u64 now)
+static __always_inline struct pin *find(const struct settings *settings, const struct service *service,
+					const struct packet *packet, const struct flow *flow, __u64 now)
 {
 	struct pin *known = map_lookup(&flows, flow);
 	int opened = 0;
@@ -68,6 +68,9 @@ static __always_inline struct pin *find(const struct settings *settings, const s
 		return 0;
 	}
 	if (!opened || !known->answered || is_opening(packet))
+		return known;
+	/* Without room it stays among those that are opening, and tries again. */
+	if (!take_room(service))
 		return known;
 	known = establish(flow, known, backend);
 	if (known)
@@ -89,7 +92,10 @@ static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet
 		return verdict;
 	if (family == FAMILY_IPV6 && packet->unchecked)
 		return drop(UDP_WITHOUT_CHECKSUM);
-	struct pin *known = find(settings, packet, &way.flow, now);
+	verdict = limited(packet, index, now);
+	if (verdict)
+		return verdict;
+	struct pin *known = find(settings, service, packet, &way.flow, now);
 	if (!known) {
 		way.backend = select_unknown(settings, service, index, &way.flow, packet);
 		const struct backend *to = usable(way.backend);

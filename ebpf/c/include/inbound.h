@@ -5,6 +5,7 @@
 #pragma once
 
 #include "answer.h"
+#include "limit.h"
 #include "reset.h"
 #include "rewrite.h"
 #include "route.h"
@@ -80,6 +81,9 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 		return verdict;
 	if (family == FAMILY_IPV6 && packet->unchecked)
 		return drop(UDP_WITHOUT_CHECKSUM);
+	verdict = limited(packet, index, now);
+	if (verdict)
+		return verdict;
 	struct flow flow = flow_of(packet);
 	__u32 chosen = select(settings, service, index, &flow, packet->tcp_flags, now);
 	struct backend *backend = usable(chosen);

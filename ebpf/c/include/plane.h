@@ -15,6 +15,8 @@
 /* Flows of mode fullnat that the backend has not answered yet: a flood of them takes no room from others. */
 #define MAX_OPENING 65536
 #define MAX_FRAGMENTS 16384
+/* Clients of services that limit each of them. */
+#define MAX_CLIENTS 65536
 /* A prime: the slots of a service's table. */
 #define SLOTS 16381
 
@@ -50,7 +52,8 @@ struct service {
 	__u8 by_client;
 	/* Flows may have entries in `flows`. */
 	__u8 pinned;
-	__u8 reserved;
+	/* Of the control plane: 1, and else 0; the index of its room. */
+	__u8 protected;
 	/* Where the VIP is, and clients are behind, for a kernel that forwards nothing and so names no way. */
 	__u32 interface;
 };
@@ -99,6 +102,8 @@ enum closed {
 	CLOSED_BY_CLIENT = 1,
 	CLOSED_BY_BACKEND = 2,
 	CLOSED_BY_RST = 4,
+	/* Only SYNs were seen, which anybody can send from any address. */
+	ONLY_ATTEMPTED = 8,
 };
 
 /* A flow that its slot alone does not tell the backend of, or, in mode fullnat, any. */
@@ -164,12 +169,19 @@ struct settings {
 	__u64 seed[2];
 	/* There is something in `replies`. */
 	__u32 replies;
-	/* No more pins are made. */
-	__u32 full;
+	__u32 reserved;
 	/* There is a service in mode fullnat. */
 	__u32 returns;
 	/* Somebody wants to know of flows. */
 	__u32 told;
+};
+
+/* Pins that services of one class may make until the daemon counts again: a flood of the others leaves the control
+ * plane its own. */
+struct room {
+	__s64 left;
+	/* Packets of flows that were not pinned for want of it. */
+	__u64 refused;
 };
 
 struct counters {
@@ -181,6 +193,8 @@ struct counters {
 	__u64 opened;
 	/* Answered with RST or unreachable for want of a backend. */
 	__u64 refused;
+	/* Dropped because new connections came too often. */
+	__u64 limited;
 };
 
 struct slots {
@@ -219,7 +233,8 @@ _Static_assert(sizeof(struct event) == 72, "struct event");
 _Static_assert(sizeof(struct ports_in_use) == 16, "struct ports_in_use");
 _Static_assert(sizeof(struct fragmented) == 40, "struct fragmented");
 _Static_assert(sizeof(struct settings) == 32, "struct settings");
-_Static_assert(sizeof(struct counters) == 48, "struct counters");
+_Static_assert(sizeof(struct room) == 16, "struct room");
+_Static_assert(sizeof(struct counters) == 56, "struct counters");
 _Static_assert(sizeof(struct slots) == 2 * SLOTS, "struct slots");
 
 #define TABLE(name, kind, key_type, value_type, entries) \
@@ -242,6 +257,7 @@ TABLE(opening, MAP_LRU_HASH, struct flow, struct pin, MAX_OPENING);
 TABLE(opening_returns, MAP_LRU_HASH, struct flow, struct returned, MAX_OPENING);
 TABLE(fragments, MAP_LRU_HASH, struct fragmented, struct ports, MAX_FRAGMENTS);
 TABLE(settings, MAP_ARRAY, __u32, struct settings, 1);
+TABLE(rooms, MAP_ARRAY, __u32, struct room, 2);
 TABLE(service_counters, MAP_PERCPU_ARRAY, __u32, struct counters, MAX_SERVICES);
 TABLE(backend_counters, MAP_PERCPU_ARRAY, __u32, struct counters, MAX_BACKENDS);
 

@@ -42,14 +42,33 @@ static __noinline void tell(const struct settings *settings, const struct flow *
 		count(UNTOLD_FLOW);
 }
 
-static __always_inline void pin(const struct settings *settings, const struct flow *flow, __u32 backend, __u64 now)
+/* Whether one more flow of the service may be kept: services of its class may have no room left. */
+static __always_inline int take_room(const struct service *service)
 {
-	struct pin made = { .backend = backend, .seen = now };
+	__u32 class = service->protected;
+	struct room *room = map_lookup(&rooms, &class);
 
-	if (settings->full)
-		return;
-	map_update(&flows, flow, &made, ANY);
-	tell(settings, flow, &made);
+	if (!room)
+		return 0;
+	if (room->left <= 0) {
+		__sync_fetch_and_add(&room->refused, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&room->left, -1);
+	return 1;
+}
+
+/* Whether it was. Of what is no more than an attempt nobody is told: it may be a flood. */
+static __always_inline int pin(const struct settings *settings, const struct service *service,
+			       const struct flow *flow, __u32 backend, __u8 closed, __u64 now)
+{
+	struct pin made = { .backend = backend, .closed = closed, .seen = now };
+
+	if (!take_room(service) || map_update(&flows, flow, &made, ANY))
+		return 0;
+	if (!closed)
+		tell(settings, flow, &made);
+	return 1;
 }
 
 static __always_inline __u32 slot_for(const struct settings *settings, const struct service *service,
@@ -73,21 +92,25 @@ static __always_inline void see(struct pin *known, __u64 now)
 	known->heard_of = 0;
 }
 
-/* Where a new connection goes: `chosen`, unless its ports are those of one that lives. */
-static __always_inline __u32 select_new(const struct settings *settings, const struct flow *flow, struct pin *known,
-					__u32 chosen, int differ, __u64 now)
+/* Where a new connection goes: `chosen`, unless its ports are those of one that lives. One that can't be pinned goes
+ * where its next packets will without a pin. */
+static __always_inline __u32 select_new(const struct settings *settings, const struct service *service,
+					const struct flow *flow, struct pin *known, __u32 chosen, __u32 before,
+					int differ, __u64 now)
 {
 	if (known && known->backend != chosen) {
-		if (!known->closed && now - known->seen < REPLACED_AFTER && usable(known->backend))
+		if (!(known->closed & ~ONLY_ATTEMPTED) && now - known->seen < REPLACED_AFTER && usable(known->backend))
 			return known->backend;
 		known->backend = chosen;
+		known->closed = ONLY_ATTEMPTED;
 	}
 	if (known) {
-		known->closed = 0;
+		if (known->closed)
+			known->closed = ONLY_ATTEMPTED;
 		known->heard_of = 0;
 		known->seen = now;
-	} else if (differ && chosen) {
-		pin(settings, flow, chosen, now);
+	} else if (differ && chosen && !pin(settings, service, flow, chosen, ONLY_ATTEMPTED, now)) {
+		return before;
 	}
 	return chosen;
 }
@@ -106,8 +129,12 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 	if (differ && !usable(before))
 		before = chosen;
 	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return select_new(settings, flow, known, chosen, differ, now);
+		return select_new(settings, service, flow, known, chosen, before, differ, now);
 	if (known) {
+		if (known->closed == ONLY_ATTEMPTED) {
+			known->closed = 0;
+			tell(settings, flow, known);
+		}
 		known->closed |= closed_by(tcp_flags, CLOSED_BY_CLIENT);
 		see(known, now);
 		if (known->backend == before || usable(known->backend))
@@ -116,6 +143,6 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 		return before;
 	}
 	if (differ && before)
-		pin(settings, flow, before, now);
+		pin(settings, service, flow, before, 0, now);
 	return before;
 }

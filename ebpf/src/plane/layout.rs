@@ -23,7 +23,7 @@ pub const SOURCE_OF_FLOWS: u32 = u32::MAX - 1;
 pub const FIRST_SOURCE_PORT: u16 = 16_384;
 
 /// The version of all that follows: a plane of another version does not adopt the maps of this one.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 5;
 /// In place of the version: it is about to take the place of another. The next life removes it.
 pub(crate) const UNFINISHED: u32 = 0;
 /// The maps that outlive the process.
@@ -39,6 +39,9 @@ pub(crate) const MAPS: &[&str] = &[
     "opening_returns",
     "events",
     "settings",
+    "rooms",
+    "limits",
+    "clients",
     "service_counters",
     "backend_counters",
     "reasons",
@@ -95,6 +98,64 @@ pub enum ServiceMode {
     Fullnat = 3,
 }
 
+/// Whose flood leaves whom alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Class {
+    /// All that is not the other.
+    Workload = 0,
+    /// The control plane.
+    Protected = 1,
+}
+
+/// Room for flows that services of one class have noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Room {
+    /// So many more; some processors at once may take one too many each.
+    pub left: i64,
+    /// So many packets of flows found none.
+    pub refused: u64,
+}
+
+/// A rate as the programs count it, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Pace {
+    interval: u64,
+    tolerance: u64,
+}
+
+impl Pace {
+    /// No limit.
+    pub const NONE: Self = Self { interval: 0, tolerance: 0 };
+
+    /// So many a second on average, and `burst` at once; both at least 1. The interval is rounded up: never more than
+    /// asked for.
+    #[must_use]
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let interval = 1_000_000_000_u64.div_ceil(u64::from(per_second.max(1)));
+        Self { interval, tolerance: interval.saturating_mul(u64::from(burst.max(1).saturating_sub(1))) }
+    }
+}
+
+/// How often new connections to a service may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Limit {
+    service: Pace,
+    client: Pace,
+    arrival: u64,
+}
+
+impl Limit {
+    /// In all, and from each client (an IPv4 address, an IPv6 /64).
+    #[must_use]
+    pub const fn new(service: Pace, client: Pace) -> Self {
+        Self { service, client, arrival: 0 }
+    }
+}
+
 /// One service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -102,7 +163,7 @@ pub struct Service {
     mode: u8,
     by_client: u8,
     pinned: u8,
-    reserved: u8,
+    protected: u8,
     interface: u32,
 }
 
@@ -111,7 +172,13 @@ impl Service {
     #[must_use]
     pub const fn new(mode: ServiceMode, by_client: bool, pinned: bool) -> Self {
         let (mode, by_client, pinned) = (mode as u8, by_client as u8, pinned as u8);
-        Self { mode, by_client, pinned, reserved: 0, interface: 0 }
+        Self { mode, by_client, pinned, protected: 0, interface: 0 }
+    }
+
+    /// Of a class: each has room of its own for flows that are noted.
+    #[must_use]
+    pub const fn of_class(self, class: Class) -> Self {
+        Self { protected: class as u8, ..self }
     }
 
     /// Mode fullnat: clients are behind this interface, if the kernel does not say where.
@@ -282,6 +349,8 @@ pub enum Ended {
 
 /// By the client, by the backend, by RST.
 const CLOSED: [u8; 3] = [1, 2, 4];
+/// Not even begun: only SYNs were seen.
+const ONLY_ATTEMPTED: u8 = 8;
 
 impl Pin {
     /// Of a flow that another node told of, and that is no attempt any more. `source` is where it is sent on from in mode
@@ -338,7 +407,7 @@ impl Pin {
     #[must_use]
     pub fn ended(&self) -> Ended {
         let [client, backend, rst] = CLOSED;
-        if self.closed & rst != 0 || self.closed & (client | backend) == client | backend {
+        if self.closed & (rst | ONLY_ATTEMPTED) != 0 || self.closed & (client | backend) == client | backend {
             Ended::Whole
         } else if self.closed != 0 {
             Ended::Half
@@ -421,17 +490,16 @@ pub(crate) struct PortsInUse {
 pub struct Settings {
     seed: [u8; 16],
     replies: u32,
-    full: u32,
+    reserved: u32,
     returns: u32,
     told: u32,
 }
 
 impl Settings {
-    /// `seed` is the key of the hash, the same on every node. `replies`: there is a service in mode nat. `full`: no more
-    /// flows are noted.
+    /// `seed` is the key of the hash, the same on every node. `replies`: there is a service in mode nat.
     #[must_use]
-    pub fn new(seed: [u8; 16], replies: bool, full: bool) -> Self {
-        Self { seed, replies: u32::from(replies), full: u32::from(full), returns: 0, told: 0 }
+    pub fn new(seed: [u8; 16], replies: bool) -> Self {
+        Self { seed, replies: u32::from(replies), reserved: 0, returns: 0, told: 0 }
     }
 
     /// There is a service in mode fullnat.
@@ -463,6 +531,8 @@ pub struct Counters {
     pub opened: u64,
     /// Answered with RST or unreachable for want of a backend.
     pub refused: u64,
+    /// Dropped because new connections came too often.
+    pub limited: u64,
 }
 
 impl Counters {
@@ -474,6 +544,7 @@ impl Counters {
             bytes_out: self.bytes_out.saturating_add(other.bytes_out),
             opened: self.opened.saturating_add(other.opened),
             refused: self.refused.saturating_add(other.refused),
+            limited: self.limited.saturating_add(other.limited),
         }
     }
 }
@@ -490,7 +561,7 @@ impl std::fmt::Debug for Slots {
 }
 
 /// What the plane did not forward and why, in the order of the counters.
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 22] = [
     "group_silent",
     "group_stale",
     "no_backend_rst",
@@ -511,6 +582,8 @@ pub const REASONS: [&str; 20] = [
     "no_source_port",
     "unknown_flow",
     "untold_flow",
+    "service_rate",
+    "client_rate",
 ];
 
 const _: () = assert!(size_of::<Endpoint>() == 20);
@@ -544,5 +617,9 @@ const _: () = assert!(std::mem::offset_of!(Returned, seen) == 48);
 const _: () = assert!(size_of::<Event>() == 72);
 const _: () = assert!(size_of::<PortsInUse>() == 16);
 const _: () = assert!(size_of::<Settings>() == 32);
-const _: () = assert!(size_of::<Counters>() == 48);
+const _: () = assert!(size_of::<Room>() == 16);
+const _: () = assert!(size_of::<Limit>() == 40);
+const _: () = assert!(std::mem::offset_of!(Limit, client) == 16);
+const _: () = assert!(std::mem::offset_of!(Limit, arrival) == 32);
+const _: () = assert!(size_of::<Counters>() == 56);
 const _: () = assert!(size_of::<Slots>() == 2 * SLOTS);

@@ -15,6 +15,7 @@ mod errors;
 mod fragments;
 mod fullnat;
 mod life;
+mod limits;
 mod packets;
 mod passing;
 mod scene;

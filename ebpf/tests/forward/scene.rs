@@ -3,7 +3,7 @@
 use crate::packets::OURS;
 use fulcrum_ebpf::layout::{Group, State};
 use fulcrum_ebpf::plane::layout::{
-    Backend, Endpoint, Hop, NO_SERVICE, Reply, SOURCE_OF_FLOWS, Service, ServiceMode, Settings, Slots,
+    Backend, Class, Endpoint, Hop, NO_SERVICE, Reply, SOURCE_OF_FLOWS, Service, ServiceMode, Settings, Slots,
     Transport,
 };
 use fulcrum_ebpf::plane::{Tried, Verdict};
@@ -114,7 +114,10 @@ impl Scene {
         let mut fence = Fence::load_shared(Mode::Auto).expect("the kernel takes the fence; as root");
         let mut plane = Plane::load(Mode::Auto).expect("the kernel takes the plane");
         plane.attach("eth0", outside).expect("attached");
-        plane.set_settings(Settings::new(SEED, true, false)).expect("set");
+        plane.set_settings(Settings::new(SEED, true)).expect("set");
+        for class in [Class::Workload, Class::Protected] {
+            plane.set_room(class, 100_000).expect("set");
+        }
         for family in families() {
             fence.set_vip(family.vip.ip(), GROUP).expect("room");
         }
@@ -149,7 +152,7 @@ impl Scene {
                 .expect("set");
         }
         let returns = mode == ServiceMode::Fullnat;
-        let settings = Settings::new(SEED, true, false).with_returns(returns).with_told(returns);
+        let settings = Settings::new(SEED, true).with_returns(returns).with_told(returns);
         self.plane.set_settings(settings).expect("set");
         self.set_tables(|slot| in_turn(slot, count), |slot| in_turn(slot, count));
         for transport in [Transport::Tcp, Transport::Udp] {

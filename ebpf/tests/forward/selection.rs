@@ -2,7 +2,7 @@
 
 use crate::packets::{ACK, FIN, Packet, SYN, tcp, udp};
 use crate::scene::{BACKEND_PORT, Family, SEED, Scene, families, in_a_scene, nth};
-use fulcrum_ebpf::plane::layout::{Backend, SLOTS, Service, ServiceMode, Settings};
+use fulcrum_ebpf::plane::layout::{Backend, Class, Ended, SLOTS, Service, ServiceMode};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
@@ -179,15 +179,43 @@ fn a_new_connection_on_the_ports_of_an_old_one() {
 }
 
 #[test]
-fn when_there_is_no_room_the_tables_decide() {
+fn when_there_is_no_room_flows_go_where_the_older_table_says() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        let service = Service::new(ServiceMode::Nat, false, true);
+        scene.plane.set_service(0, service).unwrap();
+        scene.set_tables(|_| 2, |_| 1);
+        scene.plane.set_room(Class::Workload, 0).unwrap();
+        // All packets of one, so that it works, although nothing is noted.
+        assert_eq!((sent(scene, &v4, v4.client, SYN), sent(scene, &v4, v4.client, ACK)), (1, 1));
+        assert_eq!((scene.plane.flows().count(), scene.plane.room(Class::Workload).refused), (0, 2));
+        // Services of the control plane have room of their own.
+        scene.plane.set_service(0, service.of_class(Class::Protected)).unwrap();
+        assert_eq!((sent(scene, &v4, v4.client, SYN), sent(scene, &v4, v4.client, ACK)), (2, 2));
+        assert_eq!((scene.plane.flows().count(), scene.plane.room(Class::Protected).left), (1, 99_999));
+    });
+}
+
+#[test]
+fn a_flood_takes_no_more_room_than_its_class_has() {
     in_a_scene(|scene| {
         let [v4, _] = families();
         scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
         scene.plane.set_service(0, Service::new(ServiceMode::Nat, false, true)).unwrap();
-        scene.plane.set_settings(Settings::new(SEED, true, true)).unwrap();
         scene.set_tables(|_| 2, |_| 1);
-        assert_eq!((sent(scene, &v4, v4.client, SYN), sent(scene, &v4, v4.client, ACK)), (2, 1));
-        assert_eq!(scene.plane.flows().count(), 0);
+        scene.plane.set_room(Class::Workload, 50).unwrap();
+        let clients: Vec<SocketAddr> = clients(&v4, 300).collect();
+        let gone = clients.iter().filter(|client| sent(scene, &v4, **client, SYN) == 2).count();
+        assert_eq!((gone, scene.plane.flows().count()), (50, 50));
+        // What only SYNs were seen of may soon be forgotten, and no more what went on.
+        let phases = |scene: &Scene| scene.plane.flows().filter(|(_, pin)| pin.ended() == Ended::No).count();
+        assert_eq!(phases(scene), 0);
+        assert_eq!(sent(scene, &v4, clients[0], ACK), 2);
+        assert_eq!(phases(scene), 1);
+        // A forged SYN changes nothing about that.
+        assert_eq!(sent(scene, &v4, clients[0], SYN), 2);
+        assert_eq!(phases(scene), 1);
     });
 }
 

@@ -9,10 +9,10 @@ use super::sources::Sources;
 use crate::balance::{Balancer, Seed};
 use crate::table::member;
 use crate::{BackendState, BackendUse, Desired, ServiceDesired};
-use fulcrum_config::{BackendAddress, Forwarding, OnDown, Protocol, Service, ServiceName};
+use fulcrum_config::{BackendAddress, Forwarding, OnDown, Protocol, Rate, Service, ServiceName};
 use fulcrum_ebpf::plane::layout::{
-    self, Endpoint, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Reply, SLOTS, SOURCE_OF_FLOWS, ServiceMode,
-    Slots, Transport,
+    self, Class, Endpoint, Limit, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Pace, Reply, SLOTS,
+    SOURCE_OF_FLOWS, ServiceMode, Slots, Transport,
 };
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -87,6 +87,8 @@ pub(crate) struct WantedBackend {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) services: BTreeMap<u32, layout::Service>,
+    /// Of each service.
+    pub(crate) limits: BTreeMap<u32, Limit>,
     /// Of services in mode fullnat: where packets are sent on from.
     pub(crate) sources: BTreeMap<u32, Sources>,
     pub(crate) backends: BTreeMap<u32, WantedBackend>,
@@ -344,6 +346,15 @@ pub(crate) fn transport(protocol: Protocol) -> Transport {
     }
 }
 
+/// How often new connections may come; the kernel knows those of TCP alone.
+fn limit(service: &Service) -> Limit {
+    let pace = |rate: Option<Rate>| rate.map_or(Pace::NONE, |rate| Pace::new(rate.per_second, rate.burst));
+    match service.protocol {
+        Protocol::Tcp => Limit::new(pace(service.limits.rate), pace(service.limits.rate_per_client)),
+        Protocol::Udp => Limit::default(),
+    }
+}
+
 /// Every address and port of a service.
 fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> {
     service.vips.iter().flat_map(|vip| service.ports.iter().map(|port| SocketAddr::new(*vip, port)))
@@ -373,6 +384,11 @@ impl Entry {
         gone
     }
 
+    /// Whose room its noted flows take.
+    pub(crate) fn class(&self) -> Class {
+        if self.desired.protected { Class::Protected } else { Class::Workload }
+    }
+
     fn forwarding(&self) -> Forwarding {
         self.desired.service.mode.forwarding().unwrap_or(Forwarding::Nat)
     }
@@ -400,7 +416,9 @@ impl Entry {
             Forwarding::Fullnat => ServiceMode::Fullnat,
         };
         let by_client = service.balance == fulcrum_config::Balance::Source;
-        wanted.services.insert(self.index, layout::Service::new(mode, by_client, self.is_pinned()));
+        let kernel_service = layout::Service::new(mode, by_client, self.is_pinned()).of_class(self.class());
+        wanted.services.insert(self.index, kernel_service);
+        wanted.limits.insert(self.index, limit(service));
         if forwarding == Forwarding::Fullnat {
             self.add_sources(wanted);
         }

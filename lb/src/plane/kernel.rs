@@ -1,13 +1,14 @@
 //! What the kernel was told, and telling it what is different now.
 
 use super::book::{Book, Earlier, Wanted, WantedBackend};
+use super::room::{NOTED_MAX, rooms};
 use super::routes::{Routes, Way};
 use super::sources::Sources;
 use crate::PlaneObserved;
 use crate::balance::Seed;
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
 use fulcrum_ebpf::plane::layout::{
-    Backend, Counters, Ended, Endpoint, MAX_FLOWS, MAX_SERVICES, Reply, Service, Settings, Slots,
+    Backend, Class, Counters, Ended, Endpoint, Limit, MAX_SERVICES, Reply, Service, Settings, Slots,
 };
 use fulcrum_ebpf::{Attachment, KernelError, Mode, Plane};
 use rustix::net::netdevice::{index_to_name, name_to_index};
@@ -22,9 +23,7 @@ mod flows;
 
 pub(crate) use flows::Heard;
 
-/// With more flows than this noted, no more are: they go where their slot says.
-const FULL: u32 = MAX_FLOWS / 10 * 9;
-/// A flow that was closed is kept for its last packets.
+/// A flow that was closed is kept for its last packets, and one that only began for its first.
 const CLOSED: Duration = Duration::from_secs(60);
 /// One that only one side has closed, or that is forwarded one way only: the other may go on.
 const HALF_CLOSED: Duration = Duration::from_secs(600);
@@ -47,7 +46,8 @@ pub(crate) struct Kernel {
     adopts: bool,
     told: Told,
     interfaces: BTreeMap<u32, (String, Attachment)>,
-    noted_flows: u64,
+    /// Counted the last time, and how many more might be noted from then on.
+    noted_flows: BTreeMap<Class, (u32, u32)>,
     errors: BTreeMap<ServiceName, Vec<String>>,
     /// Whether what an earlier life left at other interfaces was looked for.
     swept: bool,
@@ -58,6 +58,7 @@ pub(crate) struct Kernel {
 #[derive(Debug, Default)]
 struct Told {
     services: BTreeMap<u32, Service>,
+    limits: BTreeMap<u32, Limit>,
     backends: BTreeMap<u32, Backend>,
     tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
     endpoints: BTreeMap<Endpoint, u32>,
@@ -113,7 +114,7 @@ impl Kernel {
             seed,
             told,
             interfaces: BTreeMap::new(),
-            noted_flows: 0,
+            noted_flows: BTreeMap::new(),
             errors: BTreeMap::new(),
             swept: false,
             heard: false,
@@ -188,8 +189,7 @@ impl Kernel {
 
     /// Says whether all is told.
     fn tell_tables(&mut self, wanted: &Wanted, ways: &BTreeMap<IpAddr, Way>) -> Result<bool, KernelError> {
-        let full = self.noted_flows > u64::from(FULL);
-        let settings = Settings::new(self.seed.0, !wanted.replies.is_empty(), full)
+        let settings = Settings::new(self.seed.0, !wanted.replies.is_empty())
             .with_returns(!wanted.sources.is_empty())
             .with_told(self.heard);
         if self.told.settings != Some(settings) {
@@ -211,6 +211,12 @@ impl Kernel {
                 self.told.services.insert(*index, service);
             }
         }
+        for (index, limit) in &wanted.limits {
+            if self.told.limits.get(index) != Some(limit) {
+                self.plane.set_limit(*index, *limit)?;
+                self.told.limits.insert(*index, *limit);
+            }
+        }
         let begun = monotonic();
         for (index, tables) in &wanted.tables {
             if monotonic().saturating_sub(begun) > TURN {
@@ -228,6 +234,7 @@ impl Kernel {
         self.tell_backends(wanted, ways, |backend| !backend.up)?;
         self.tell_endpoints(wanted)?;
         self.told.services.retain(|index, _| wanted.services.contains_key(index));
+        self.told.limits.retain(|index, _| wanted.limits.contains_key(index));
         self.told.tables.retain(|index, _| wanted.tables.contains_key(index));
         Ok(true)
     }
@@ -305,14 +312,27 @@ impl Kernel {
 
     /// Forgets noted flows that ended or fell silent; gives the services that have others.
     pub(crate) fn sift(&mut self, book: &Book, hold: impl Fn(Protocol) -> Duration) -> BTreeSet<u32> {
-        if !book.entries().any(|(_, entry)| entry.is_pinned()) {
-            self.noted_flows = 0;
-            return BTreeSet::new();
+        let classes: BTreeMap<u32, Class> =
+            book.entries().map(|(_, entry)| (entry.index, entry.class())).collect();
+        let mut kept = BTreeMap::new();
+        if book.entries().any(|(_, entry)| entry.is_pinned()) {
+            kept = self.sift_flows(hold);
         }
+        let mut counted: BTreeMap<Class, u32> = BTreeMap::new();
+        for (service, count) in &kept {
+            let class = classes.get(service).copied().unwrap_or(Class::Workload);
+            let sum = counted.entry(class).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        self.give_room(&counted, classes.values().any(|class| *class == Class::Protected));
+        kept.into_keys().collect()
+    }
+
+    /// How many flows of each service are kept.
+    fn sift_flows(&mut self, hold: impl Fn(Protocol) -> Duration) -> BTreeMap<u32, u32> {
         let now = monotonic();
-        let mut kept = BTreeSet::new();
+        let mut kept: BTreeMap<u32, u32> = BTreeMap::new();
         let mut ended = Vec::new();
-        let mut count: u64 = 0;
         for (flow, pin) in self.plane.flows() {
             let protocol = if flow.is_tcp() { Protocol::Tcp } else { Protocol::Udp };
             let silent = now.saturating_sub(Duration::from_nanos(pin.seen));
@@ -323,8 +343,8 @@ impl Kernel {
             };
             match self.told.endpoints.get(&flow.endpoint()) {
                 Some(service) if silent <= patience => {
-                    kept.insert(*service);
-                    count = count.saturating_add(1);
+                    let count = kept.entry(*service).or_default();
+                    *count = count.saturating_add(1);
                 }
                 Some(_) | None => ended.push((flow, pin)),
             }
@@ -332,8 +352,30 @@ impl Kernel {
         for (flow, pin) in ended {
             self.plane.remove_flow(&flow, &pin);
         }
-        self.noted_flows = count;
         kept
+    }
+
+    /// What is noted while this runs is counted the next time.
+    fn give_room(&mut self, counted: &BTreeMap<Class, u32>, any_protected: bool) {
+        for (class, left) in rooms(counted, any_protected) {
+            // If the kernel refuses that, what it was told before still holds.
+            let _ = self.plane.set_room(class, left);
+            self.noted_flows.insert(class, (counted.get(&class).copied().unwrap_or(0), left));
+        }
+    }
+
+    /// Counted the last time, and noted since.
+    fn noted_flows(&self) -> u64 {
+        let classes = self.noted_flows.iter().map(|(class, (counted, given))| {
+            let left = u32::try_from(self.plane.room(*class).left).unwrap_or(0);
+            u64::from(counted.saturating_add(given.saturating_sub(left)))
+        });
+        classes.sum()
+    }
+
+    /// Whether the room for noted flows should be counted again soon.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.plane.room(Class::Workload).left < i64::from(NOTED_MAX / 4)
     }
 
     /// How many flows began or ended that there was no room to tell of.
@@ -360,7 +402,11 @@ impl Kernel {
         PlaneObserved {
             interfaces: interfaces.map(|(name, attachment)| (name.clone(), attachment.to_string())).collect(),
             not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
-            noted_flows: self.noted_flows,
+            noted_flows: self.noted_flows(),
+            noted_flows_limit: u64::from(NOTED_MAX),
+            not_noted: [Class::Workload, Class::Protected]
+                .into_iter()
+                .fold(0, |sum, class| sum.saturating_add(self.plane.room(class).refused)),
             ..PlaneObserved::default()
         }
     }

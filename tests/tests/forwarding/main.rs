@@ -11,6 +11,7 @@ mod backends;
 mod datagrams;
 mod faults;
 mod life;
+mod limits;
 mod scene;
 mod told;
 mod verdicts;

@@ -96,6 +96,23 @@ fn a_service_gets_its_addresses_backends_and_tables() {
 }
 
 #[test]
+fn limits_and_class_reach_the_kernel() {
+    let web = service("web", "10.0.0.100", &[(1, LIVE)]);
+    let mut book = Book::default();
+    let told = |wanted: &Wanted| (wanted.services[&0], wanted.limits[&0]);
+    let plain = layout::Service::new(ServiceMode::Nat, false, false);
+    assert_eq!(told(&apply(&mut book, std::slice::from_ref(&web), begun())), (plain, Limit::default()));
+    let rate = Rate { per_second: 100, burst: 7 };
+    let mut limited = changed(&web, |service| service.limits.rate_per_client = Some(rate));
+    Arc::make_mut(&mut limited).protected = true;
+    let wanted = apply(&mut book, &[Arc::clone(&limited)], begun());
+    let limit = Limit::new(Pace::NONE, Pace::new(100, 7));
+    assert_eq!(told(&wanted), (plain.of_class(Class::Protected), limit));
+    let udp = changed(&limited, |service| service.protocol = Protocol::Udp);
+    assert_eq!(apply(&mut book, &[udp], begun()).limits[&0], Limit::default());
+}
+
+#[test]
 fn two_books_choose_alike_whatever_came_before() {
     let mut one = Book::default();
     let mut other = Book::default();

@@ -19,9 +19,23 @@ pub(super) const FORWARDING: &[Row] = &[
     ),
     row(
         WEB,
-        "{vip: 10.0.0.100, port: 80, backends: web, mode: nat, «limits: {connections: 5}}",
-        "services.web.limits",
+        "{vip: 10.0.0.100, port: 80, backends: web, mode: nat, limits: {«connections: 5, rate: 9/s}}",
+        "services.web.limits.connections",
+        "counts no connections; it can limit how often new ones come (`rate`, `rate_per_client`)",
+        "write `mode: proxy` in place of `mode: nat`",
+    ),
+    row(
+        WEB,
+        "{vip: 10.0.0.100, port: 80, backends: web, mode: dsr, limits: {«connections_per_client: 5}}",
+        "services.web.limits.connections_per_client",
         "counts no connections",
+        "write `mode: proxy` in place of `mode: dsr`",
+    ),
+    row(
+        "port: 53,",
+        "port: 53, mode: nat, «limits: {rate: 5/s},",
+        "services.dns.limits",
+        "can't tell which of them begin a session",
         "write `mode: proxy` in place of `mode: nat`",
     ),
     row(

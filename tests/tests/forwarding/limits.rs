@@ -1,0 +1,198 @@
+//! Floods, and limits on how often new connections come.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "small counts of a test"
+)]
+
+use crate::backends::cut_web1;
+use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
+use fulcrum_tests::Result;
+use fulcrum_tests::frames::inject;
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Status};
+use fulcrum_tests::probe::{Outcome, Session, request};
+use fulcrum_tests::wait::{now, run_for, wait_until};
+use pnet::packet::ip::IpNextHeaderProtocols;
+use pnet::util::{checksum, ipv4_checksum};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// SYNs of one flood, each from another address.
+const FLOOD: u32 = 100_000;
+const SHORT: Duration = Duration::from_millis(300);
+
+fn octets(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
+/// A SYN to `to`, in a frame to lb1, that says that it comes from somewhere in 198.18.0.0/15 (RFC 2544).
+fn spoofed(number: u32, to: SocketAddr) -> Vec<u8> {
+    let from = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number % 0x2_0000);
+    let port = 1024 + u16::try_from(number % 50_000).unwrap_or_default();
+    let vip = octets(to.ip());
+    let mut tcp =
+        [&port.to_be_bytes()[..], &to.port().to_be_bytes(), &number.to_be_bytes(), &[0; 4]].concat();
+    tcp.extend([0x50, 2, 0x20, 0, 0, 0, 0, 0]);
+    let sum = ipv4_checksum(&tcp, 8, &[], &from, &vip, IpNextHeaderProtocols::Tcp);
+    tcp.splice(16..18, sum.to_be_bytes());
+    let mut header =
+        [&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0][..], &from.octets(), &vip.octets()].concat();
+    let sum = checksum(&header, 5);
+    header.splice(10..12, sum.to_be_bytes());
+    [&[2, 0, 0, 0, 0, 0x11][..], &[2, 0, 0, 0, 0, 0x66], &[8, 0], &header, &tcp].concat()
+}
+
+fn flood(from: &Machine, to: SocketAddr) -> Result<()> {
+    let frames: Vec<_> = (0..FLOOD).map(|number| spoofed(number, to)).collect();
+    frames.chunks(1000).try_for_each(|some| inject(from, some))
+}
+
+/// While a flood lasts: those that live go on, and new ones come through.
+fn work_through(pair: &Pair, rogue: &Machine, sessions: &mut [Session]) -> Result<()> {
+    let (rogue, target) = (rogue.clone(), pair.service());
+    let flood = std::thread::spawn(move || flood(&rogue, target));
+    let mut rounds = 0;
+    while !flood.is_finished() || rounds == 0 {
+        assert_all_live(sessions);
+        for _ in 0..5 {
+            let sample = request(&pair.client, target, LONG)?;
+            assert!(sample.is_answer(), "beside the flood: {sample:?}");
+        }
+        rounds += 1;
+    }
+    flood.join().expect("no panic")?;
+    println!("{rounds} rounds beside the flood");
+    assert_all_live(sessions);
+    Ok(())
+}
+
+fn plane(status: &Status, name: &str) -> u64 {
+    let value = status.0.get("plane").and_then(|plane| plane.get(name));
+    value.and_then(serde_json::Value::as_u64).unwrap_or_default()
+}
+
+fn stat(status: &Status, name: &str) -> u64 {
+    let stats = status.service("web").and_then(|service| service.get("stats"));
+    stats.and_then(|stats| stats.get(name)).and_then(serde_json::Value::as_u64).unwrap_or_default()
+}
+
+fn wait_forwarded(node: &Fulcrum, count: u64) -> Result<()> {
+    wait_until("the flood to be counted", LONG, || {
+        node.status().is_ok_and(|status| stat(&status, "accepted") >= count)
+    })
+}
+
+fn a_flood_beside_live_connections(mode: Mode) {
+    Lab::run(|lab| {
+        let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
+        let rogue = lab.machine("rogue", 66)?;
+        let node = pair.start(&pair.lb1)?;
+        node.wait_leader(GROUP)?;
+        let mut sessions = sessions(&pair)?;
+        work_through(&pair, &rogue, &mut sessions)?;
+        wait_forwarded(&node, u64::from(FLOOD))?;
+        assert_eq!(plane(&node.status()?, "noted_flows"), 0, "a flood leaves nothing behind");
+        // Where a table changed, new flows are noted, and those of a flood too; those that live are not pushed out.
+        cut_web1(lab, &pair)?;
+        wait_until("web1 to be down", LONG, || {
+            node.status().is_ok_and(|status| status.backends("web", "down") == 1)
+        })?;
+        sessions.retain(|session| session.backend() != "web1");
+        for _ in 0..30 {
+            sessions.push(Session::open(&pair.client, pair.service(), LONG)?);
+        }
+        work_through(&pair, &rogue, &mut sessions)?;
+        wait_forwarded(&node, 2 * u64::from(FLOOD))?;
+        let noted = plane(&node.status()?, "noted_flows");
+        assert!((5_000..120_000).contains(&noted), "{noted}");
+        lab.switch().heal()?;
+        wait_until("web1 to be up", LONG, || {
+            node.status().is_ok_and(|status| status.backends("web", "down") == 0)
+        })?;
+        assert_all_live(&mut sessions);
+        Ok(())
+    });
+}
+
+#[test]
+fn in_nat_a_flood_of_syns_harms_no_live_connection_and_no_new_one() {
+    a_flood_beside_live_connections(Mode::Nat);
+}
+
+#[test]
+fn in_dsr_a_flood_of_syns_harms_no_live_connection_and_no_new_one() {
+    a_flood_beside_live_connections(Mode::Dsr);
+}
+
+/// How many of `count` connections came about at once; the others must have heard nothing.
+fn connected(pair: &Pair, count: u32) -> Result<u32> {
+    let mut through = 0;
+    for _ in 0..count {
+        let sample = request(&pair.client, pair.service(), SHORT)?;
+        match sample.outcome {
+            Outcome::Answer { .. } => through += 1,
+            Outcome::Timeout => {}
+            other @ (Outcome::Refused | Outcome::Reset | Outcome::Garbled | Outcome::Failed(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+    Ok(through)
+}
+
+fn rates_are_kept(mode: Mode) {
+    Lab::run(|lab| {
+        let mut pair = forwarding_pair(lab, mode, Family::Ipv4)?;
+        let usual = pair.plan.clone();
+        let node = pair.start(&pair.lb1)?;
+        node.wait_leader(GROUP)?;
+        let mut sessions = sessions(&pair)?;
+        for (limit, reason) in [
+            ("rate_per_client: {per_second: 1, burst: 5}", "client_rate"),
+            ("rate: {per_second: 1, burst: 5}", "service_rate"),
+        ] {
+            pair.plan.service.push(format!("limits: {{{limit}}}"));
+            node.reload(&pair.plan.file(&pair.lb1))?;
+            let before = stat(&node.status()?, "refused_rate");
+            let begun = now();
+            let through = connected(&pair, 15)?;
+            let meanwhile = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX) + 1;
+            assert!((5..=5 + meanwhile).contains(&through), "{limit}: {through} in {:?}", begun.elapsed());
+            assert_all_live(&mut sessions);
+            wait_until("the refusals to be counted", LONG, || {
+                node.status().is_ok_and(|status| {
+                    let dropped = status
+                        .0
+                        .get("plane")
+                        .and_then(|plane| plane.get("not_forwarded")?.get(reason)?.as_u64());
+                    stat(&status, "refused_rate") >= before + u64::from(15 - through) && dropped > Some(0)
+                })
+            })?;
+            pair.plan = usual.clone();
+            node.reload(&pair.plan.file(&pair.lb1))?;
+            run_for(SHORT);
+            assert_eq!(connected(&pair, 15)?, 15);
+        }
+        assert_all_live(&mut sessions);
+        Ok(())
+    });
+}
+
+#[test]
+fn in_nat_new_connections_come_no_faster_than_asked() {
+    rates_are_kept(Mode::Nat);
+}
+
+#[test]
+fn in_fullnat_new_connections_come_no_faster_than_asked() {
+    rates_are_kept(Mode::Fullnat);
+}
+
+#[test]
+fn in_dsr_new_connections_come_no_faster_than_asked() {
+    rates_are_kept(Mode::Dsr);
+}
