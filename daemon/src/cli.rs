@@ -66,6 +66,22 @@ Examples:
   fulcrum check --json /tmp/new.yaml")]
     Check(CheckOptions),
 
+    /// Shows packets of forwarded services as they come in and leave, and what becomes of each. As root.
+    #[command(after_help = "\
+Examples:
+  fulcrum capture
+  fulcrum capture web --count 20
+  fulcrum capture web --seconds 10 --write web.pcapng
+  fulcrum capture --write - | tshark -r - -V
+
+For services in mode nat, dsr and fullnat, whose packets tcpdump does not see; on the node that leads. In a file each packet
+is there as it came in, and once more as it left, with what became of it as its comment. Of what leaves, the link-layer
+addresses are those of before. Without a service also packets that belong to none, such as ICMP errors, are captured.
+
+At most 10,000 packets a second, and one capture at a time; what is too much is counted. A capture that is killed leaves
+nothing switched on: the kernel ends it after two seconds.")]
+    Capture(CaptureOptions),
+
     /// Prints the JSON Schema of the configuration file, for editors.
     #[command(after_help = "\
 Example:
@@ -183,6 +199,31 @@ pub(crate) struct CheckOptions {
     /// Print the mistakes as JSON, for programs.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaptureOptions {
+    /// Only packets of this service.
+    pub(crate) service: Option<String>,
+
+    /// Write a pcapng file in place of lines; - is standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+
+    /// End after so many packets.
+    #[arg(long, short, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// End after so many seconds.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: Option<u64>,
+
+    /// Capture at most so many bytes of each packet.
+    #[arg(long, value_name = "BYTES", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    pub(crate) snaplen: u32,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
 }
 
 #[derive(Debug, Args)]

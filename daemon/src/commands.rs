@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod capture;
 mod check;
 mod init;
 mod run;
@@ -22,6 +23,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Status(options) => status::status(&options),
         Command::Reload(options) => reload(&options),
         Command::Check(options) => check::check(&options),
+        Command::Capture(options) => capture::capture(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),
         Command::PeerKey { file } => peer_key(&file),

@@ -5,6 +5,7 @@
 //! what others measure of it.
 
 mod admin;
+mod capture;
 mod cli;
 mod client;
 mod commands;

@@ -51,6 +51,7 @@ fn every_command_explains_itself() {
         "run",
         "status",
         "reload",
+        "capture",
         "check",
         "schema",
         "handover",

@@ -4,6 +4,7 @@
  * Attached at ingress of each interface that clients or backends are behind. It never leaves a packet of a service
  * of its own to the kernel, which has the VIP as an address and would answer with RST.
  */
+#include "capture.h"
 #include "fragment.h"
 #include "icmp.h"
 #include "inbound.h"
@@ -83,8 +84,7 @@ static __noinline int forward_ipv6(struct __sk_buff *skb)
 	return forward(skb, &packet, FAMILY_IPV6);
 }
 
-SEC("classifier")
-int fulcrum_forward(struct __sk_buff *skb)
+static __always_inline int handle(struct __sk_buff *skb)
 {
 	void *frame;
 
@@ -109,4 +109,15 @@ int fulcrum_forward(struct __sk_buff *skb)
 	default:
 		return NEXT;
 	}
+}
+
+SEC("classifier")
+int fulcrum_forward(struct __sk_buff *skb)
+{
+	int captures = begin_capture(skb);
+	int verdict = handle(skb);
+
+	if (captures && verdict != NEXT)
+		end_capture(skb, verdict);
+	return verdict;
 }

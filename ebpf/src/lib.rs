@@ -6,6 +6,7 @@
 //! packets of connections that this node does not know to the one that led before and finishes them.
 
 mod attach;
+pub mod capture;
 mod error;
 mod fence;
 mod interfaces;

@@ -1,5 +1,6 @@
 //! Where attachments outlive the process: the kernel's file system for BPF objects.
 
+use crate::error::KernelError;
 use crate::sys::has_lost_its_interface;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
@@ -29,15 +30,29 @@ impl Pins {
     pub fn open() -> Result<Self, String> {
         let _held = Self::lock();
         mounted().map_err(|error| format!("{ROOT} could not be mounted: {error}"))?;
-        let namespace = fs::metadata("/proc/thread-self/ns/net")
-            .map_err(|error| format!("this network namespace has no number: {error}"))?
-            .ino();
         let parent = Path::new(ROOT).join("fulcrum");
         sweep(&parent);
-        let directory = parent.join(namespace.to_string());
+        let directory = parent.join(namespace()?);
         fs::create_dir_all(&directory)
             .map_err(|error| format!("{} could not be made: {error}", directory.display()))?;
         Ok(Self { directory })
+    }
+
+    /// The directory, if there is one: of another process.
+    ///
+    /// # Errors
+    /// There is none, or this user may not see it.
+    pub(crate) fn find() -> Result<Self, KernelError> {
+        let missing = |why| KernelError::Failed { what: "there is no forwarding plane here".to_owned(), why };
+        let directory = Path::new(ROOT).join("fulcrum").join(namespace().map_err(missing)?);
+        match fs::metadata(&directory) {
+            Ok(_) => Ok(Self { directory }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(KernelError::Forbidden),
+            Err(_) => Err(missing(
+                "it comes with the first service in mode nat, dsr or fullnat, in the network namespace of the daemon ('ip netns exec' hides it, 'nsenter --net' does not)"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// While it is held, no other thread of this process makes or removes what is pinned.
@@ -99,6 +114,13 @@ impl Pins {
         // One that is not empty stays, and so does the parent that others use.
         let _ = fs::remove_dir(&self.directory);
     }
+}
+
+/// This network namespace's number.
+fn namespace() -> Result<String, String> {
+    let namespace = fs::metadata("/proc/thread-self/ns/net")
+        .map_err(|error| format!("this network namespace has no number: {error}"))?;
+    Ok(namespace.ino().to_string())
 }
 
 /// Removes what network namespaces that are gone have left: attachments without an interface, and the maps that only

@@ -1,6 +1,7 @@
 //! The promises that sharing memory with the kernel's programs takes, and a question that no wrapper offers.
 #![allow(unsafe_code)]
 
+use crate::capture::{Asked, State};
 use crate::layout::{Address, Finisher, Group};
 use crate::plane::layout::{
     Backend, Counters, Endpoint, Flow, Limit, Pin, PortsInUse, Reply, Returned, Room, Service, Settings,
@@ -40,6 +41,10 @@ unsafe impl aya::Pod for Settings {}
 unsafe impl aya::Pod for Room {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Limit {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Asked {}
+// SAFETY: the same.
+unsafe impl aya::Pod for State {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Counters {}
 // SAFETY: the same.

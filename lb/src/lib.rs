@@ -35,7 +35,7 @@ pub use border::{
 };
 pub use engine::{Options, start, start_with_flows};
 pub use error::StartError;
-pub use fulcrum_ebpf::Mode as Attach;
+pub use fulcrum_ebpf::{KernelError, Mode as Attach, capture};
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]

@@ -40,7 +40,7 @@ pub(crate) fn status(options: &StatusOptions) -> Result<ExitCode, Failure> {
     }
 }
 
-fn ask<T: serde::de::DeserializeOwned>(client: &Client) -> Result<T, Failure> {
+pub(crate) fn ask<T: serde::de::DeserializeOwned>(client: &Client) -> Result<T, Failure> {
     match client.ask(Method::GET, "/v1/status")? {
         Reply::Done(status) => Ok(status),
         Reply::Refused(refusal) => Err(refused(&refusal)),

@@ -87,6 +87,7 @@ static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet
 
 	if (!service || !settings)
 		return NEXT;
+	skb->cb[NOTE_SERVICE] = index + 1;
 	int verdict = silenced(&packet->destination, now);
 	if (verdict)
 		return verdict;
@@ -114,6 +115,8 @@ static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet
 		return refuse(skb, packet, index, family);
 	if (!backend->interface)
 		return drop(NO_ROUTE_TO_BACKEND);
+	skb->cb[NOTE_BACKEND] = chosen;
+	skb->cb[NOTE_INTERFACE] = backend->interface;
 	__u32 mtu = too_big_for(skb, backend->interface);
 	if (mtu)
 		return too_big(skb, packet, mtu, family);
@@ -220,6 +223,7 @@ static __always_inline int outbound_fullnat(struct __sk_buff *skb, const struct 
 	count_out(map_lookup(&backend_counters, &backend), skb->len);
 	if (rewrite(skb, packet, &to, family))
 		return drop(NOT_REWRITTEN);
+	skb->cb[NOTE_INTERFACE] = route.interface;
 	return send_back(&route, family);
 }
 
@@ -267,8 +271,12 @@ static __noinline int handle_reply(struct __sk_buff *skb, const struct packet *p
 	struct flow replies = flow_of(packet);
 	struct returned *way = returned_to(&replies);
 
-	if (way)
+	if (way) {
+		skb->cb[NOTE_SERVICE] = way->service + 1;
+		skb->cb[NOTE_BACKEND] = way->backend;
+		skb->cb[NOTE_REPLY] = 1;
 		return outbound_fullnat(skb, packet, way, family);
+	}
 	if (is_the_kernels(skb, packet, family))
 		return NEXT;
 	return drop(UNKNOWN_FLOW);

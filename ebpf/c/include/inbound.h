@@ -5,6 +5,7 @@
 #pragma once
 
 #include "answer.h"
+#include "capture.h"
 #include "limit.h"
 #include "reset.h"
 #include "rewrite.h"
@@ -76,6 +77,7 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 
 	if (!service || !settings || service->mode == OFF)
 		return NEXT;
+	skb->cb[NOTE_SERVICE] = index + 1;
 	int verdict = silenced(&packet->destination, now);
 	if (verdict)
 		return verdict;
@@ -91,6 +93,8 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 		return refuse(skb, packet, index, family);
 	if (!backend->interface)
 		return drop(NO_ROUTE_TO_BACKEND);
+	skb->cb[NOTE_BACKEND] = chosen;
+	skb->cb[NOTE_INTERFACE] = backend->interface;
 	__u32 mtu = too_big_for(skb, backend->interface);
 	if (mtu)
 		return too_big(skb, packet, mtu, family);

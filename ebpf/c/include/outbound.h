@@ -35,6 +35,10 @@ static __noinline int outbound(struct __sk_buff *skb, const struct packet *packe
 
 	if (verdict)
 		return verdict;
+	skb->cb[NOTE_SERVICE] = service + 1;
+	skb->cb[NOTE_BACKEND] = backend;
+	skb->cb[NOTE_INTERFACE] = route.interface;
+	skb->cb[NOTE_REPLY] = 1;
 	verdict = silenced(&reply->vip, ktime_get_ns());
 	if (verdict)
 		return verdict;

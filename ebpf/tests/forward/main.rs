@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod captures;
 mod errors;
 mod fragments;
 mod fullnat;

@@ -8,6 +8,7 @@
 )]
 
 mod backends;
+mod capture;
 mod datagrams;
 mod faults;
 mod life;
