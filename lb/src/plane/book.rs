@@ -398,11 +398,14 @@ impl Entry {
         self.backends.get(&key(&self.desired.service, state.backend.address)).copied()
     }
 
-    /// Whether flows may go to a backend. One that is no longer configured keeps those that it has.
+    /// Whether flows may go to a backend. One that is no longer configured keeps those that it has. So do all if every
+    /// one is down: then it is most likely this node that was cut off, and a RST would end what lives elsewhere.
     fn is_up(&self, state: Option<&BackendState>) -> bool {
-        state.is_none_or(|state| match (state.usage, self.desired.service.on_down) {
-            (BackendUse::Live | BackendUse::Draining, _) | (BackendUse::Down, OnDown::Drain) => true,
-            (BackendUse::Down, OnDown::Reset { .. }) => false,
+        let is_down = |state: &BackendState| state.usage == BackendUse::Down;
+        let all_down = self.desired.backends.iter().all(is_down);
+        state.is_none_or(|state| match self.desired.service.on_down {
+            OnDown::Drain => true,
+            OnDown::Reset { .. } => all_down || !is_down(state),
         })
     }
 

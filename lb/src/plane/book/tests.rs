@@ -246,3 +246,19 @@ fn by_source_only_the_client_counts() {
     let wanted = apply(&mut Book::default(), &[by_source], begun());
     assert_eq!(wanted.services[&0], layout::Service::new(ServiceMode::Nat, true, false));
 }
+
+#[test]
+fn if_every_backend_is_down_flows_stay_and_new_ones_are_refused() {
+    let mut book = Book::default();
+    let start = begun();
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
+    let all = service("web", "10.0.0.100", &[(1, BackendUse::Down), (2, BackendUse::Down)]);
+    let wanted = apply(&mut book, &[all], start);
+    let (current, previous) = &wanted.tables[&0];
+    assert_eq!((used(current), used(previous)), (BTreeSet::from([0]), BTreeSet::from([1, 2])));
+    assert!(wanted.backends.values().all(|backend| backend.up));
+    // One that is back takes over from those that are not.
+    let one = service("web", "10.0.0.100", &[(1, BackendUse::Down), (2, LIVE)]);
+    let wanted = apply(&mut book, &[one], start);
+    assert!(!wanted.backends[&1].up && wanted.backends[&2].up);
+}
