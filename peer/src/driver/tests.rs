@@ -40,7 +40,7 @@ impl Pair {
             |pins: &[KeyPin]| pins.iter().map(|pin| format!("\"{pin}\"")).collect::<Vec<_>>().join(", ");
         let text = format!(
             "node: {}\nnodes:\n  a: {{addresses: [{}], keys: [{}]}}\n  b: {{addresses: [{}], keys: [{}]}}\n\
-             peer: {{port: {}, heartbeat: 30ms, key: {}}}\n",
+             peer: {{port: {}, heartbeat: 200ms, key: {}}}\n",
             self.nodes[side].name,
             "10.88.0.1",
             list(keys[0]),
@@ -416,7 +416,7 @@ fn hundreds_of_services_in_the_midst_of_a_change_cross_the_link_and_it_stays_up(
     let serving = crate::Serving { verdict: Some(Arc::default()), tables: Some(tables) };
     let serving = Arc::new(serving);
     let name = |number: u32| ServiceName::new(&format!("service-{number}"));
-    let services: Services = (0..200).map(|number| (name(number), Arc::clone(&serving))).collect();
+    let services: Services = (0..100).map(|number| (name(number), Arc::clone(&serving))).collect();
     let services = Arc::new(services);
     for node in [&a, &b] {
         node.desired.send_modify(|desired| desired.serving = Arc::clone(&services));
@@ -427,7 +427,7 @@ fn hundreds_of_services_in_the_midst_of_a_change_cross_the_link_and_it_stays_up(
         });
         let peer = peer_of(&seen).unwrap();
         assert_eq!(peer.counters.down, 0, "{:?}", peer.counters);
-        let heard = peer.serving[&name(199)].tables.clone().unwrap();
+        let heard = peer.serving[&name(99)].tables.clone().unwrap();
         assert_eq!((heard.current, heard.previous), (1, 2));
         assert_eq!(heard.older.as_ref().map(|older| older.slots.slots.len()), Some(16_381));
     }
