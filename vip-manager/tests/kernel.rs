@@ -369,11 +369,14 @@ fn five_nodes_settle_on_one_each_time_the_leader_dies() {
     let takes_part = |node: &Engine| node.leads() || node.role() == "standby";
     wait_until("all take part", || nodes.iter().flatten().all(takes_part));
     for alive in (2..=5).rev() {
-        wait_until("one of those alive leads", || leaders(&nodes).len() == 1);
-        let leader = leaders(&nodes)[0];
-        let number = u8::try_from(leader).unwrap() + 1;
-        wait_until("only it has the VIP", || lab.holders(5, VIP) == [number]);
-        assert_eq!(lab.asks(VIP), Some(lab.mac(number)));
+        // A machine that is paused for longer than 30 ms may have another leader at any moment.
+        let mut leader = 0;
+        wait_until("one of those alive leads, alone has the VIP and answers", || {
+            let [one] = leaders(&nodes)[..] else { return false };
+            leader = one;
+            let number = u8::try_from(leader).unwrap() + 1;
+            lab.holders(5, VIP) == [number] && lab.asks(VIP) == Some(lab.mac(number))
+        });
 
         let killed = nodes[leader].as_mut().unwrap().kill();
         nodes[leader] = None;

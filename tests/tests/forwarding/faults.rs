@@ -27,7 +27,7 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         // The old leader comes back and stands by, and then the other one goes.
         first.process().wait(LONG)?;
         let first = pair.start(&pair.lb1)?;
-        first.wait_hears_leader(GROUP)?;
+        wait_settled(&first, &second)?;
         assert_all_live(&mut sessions);
         wait_ready(&first)?;
         second.kill()?;
@@ -35,6 +35,15 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         assert_all_live(&mut sessions);
         Ok(())
     });
+}
+
+/// After a partition the one with the better claim leads, otherwise the one that led, unless the machine was paused.
+fn wait_settled(first: &Fulcrum, second: &Fulcrum) -> Result<()> {
+    wait_until("one leader and one standby", LONG, || {
+        let role = |node: &Fulcrum| node.status().ok()?.role(GROUP).map(str::to_owned);
+        let roles = BTreeSet::from([role(first), role(second)]);
+        roles == BTreeSet::from([Some("leader".into()), Some("standby".into())])
+    })
 }
 
 fn wait_ready(node: &Fulcrum) -> Result<()> {
@@ -88,12 +97,7 @@ fn lives_through(
         let stalled = assert_all_live(&mut sessions);
         println!("{mode:?}: the slowest answered in {stalled:?}");
         heal(lab, &first)?;
-        // After a partition the one with the better claim leads, otherwise the one that led.
-        wait_until("one leader and one standby", LONG, || {
-            let role = |node: &Fulcrum| node.status().ok()?.role(GROUP).map(str::to_owned);
-            let roles = BTreeSet::from([role(&first), role(&second)]);
-            roles == BTreeSet::from([Some("leader".into()), Some("standby".into())])
-        })?;
+        wait_settled(&first, &second)?;
         assert_all_live(&mut sessions);
         Ok(())
     });
