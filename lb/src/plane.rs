@@ -134,6 +134,7 @@ impl Plane {
                     self.untold = kernel.untold();
                     self.number = self.number.wrapping_add(1);
                     self.kernel = Some(kernel);
+                    self.telling.handle_loaded(now);
                 }
                 Err(error) => self.error = Some(error),
             }
@@ -160,6 +161,7 @@ impl Plane {
         }
         self.error = error;
         self.look_at_losses(now);
+        self.telling.handle_timeout(now);
         self.observe();
     }
 

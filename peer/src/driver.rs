@@ -72,8 +72,8 @@ async fn run(
     driver.apply(clock());
     driver.say_changes(clock());
     loop {
-        driver.act();
         driver.tell_flows();
+        driver.act();
         driver.tell(&observed, clock());
         tokio::select! {
             changed = desired.changed() => {
@@ -147,6 +147,8 @@ struct Held {
     connection: Connection,
     /// What may be long, and goes one after the other.
     bulk: mpsc::Sender<Message>,
+    /// Messages of flows that were said on it.
+    flows: u64,
 }
 
 impl Driver {
@@ -372,7 +374,7 @@ impl Driver {
         }
         let (bulk, messages) = mpsc::channel(PORTIONS);
         tokio::spawn(say_all(connection.clone(), messages));
-        self.connections.insert(id, Held { peer, pin, connection, bulk });
+        self.connections.insert(id, Held { peer, pin, connection, bulk, flows: 0 });
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -429,12 +431,13 @@ impl Driver {
     }
 
     /// To every peer; the permit is given back once all have it.
-    fn say_flows(&self, bytes: &Arc<[u8]>, permit: OwnedSemaphorePermit) {
+    fn say_flows(&mut self, bytes: &Arc<[u8]>, permit: OwnedSemaphorePermit) {
         let permit = Arc::new(permit);
         for (id, _) in self.links.values().filter_map(Link::carrier) {
-            let Some(held) = self.connections.get(&id) else { continue };
-            let (said, permit) =
-                (say(held.connection.clone(), Message::Flows(Arc::clone(bytes))), Arc::clone(&permit));
+            let Some(held) = self.connections.get_mut(&id) else { continue };
+            let message = Message::Flows { number: held.flows, bytes: Arc::clone(bytes) };
+            held.flows = held.flows.saturating_add(1);
+            let (said, permit) = (say(held.connection.clone(), message), Arc::clone(&permit));
             tokio::spawn(async move {
                 said.await;
                 drop(permit);

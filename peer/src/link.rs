@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod connection;
+mod in_order;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -445,10 +446,14 @@ impl Link {
                             self.count(Misfit::Malformed);
                         }
                     }
-                    Message::Flows(bytes) if connection.hello.is_some() => {
-                        self.actions.push_back(Action::Hand(bytes));
+                    Message::Flows { number, bytes } => {
+                        if connection.flows.handle(number, bytes) {
+                            self.hand_flows(id);
+                        } else {
+                            self.count(Misfit::Malformed);
+                            self.close(id, Code::Silent);
+                        }
                     }
-                    Message::Flows(_) => self.count(Misfit::Malformed),
                     Message::Redial if self.dial.anew => {}
                     Message::Redial => self.dial_anew(now),
                 }
@@ -484,6 +489,15 @@ impl Link {
         Some((current, self.session))
     }
 
+    /// What came before the hello waits for it.
+    fn hand_flows(&mut self, id: Id) {
+        let greeted = |it: &&mut Connection| it.id == id && it.hello.is_some();
+        let Some(connection) = self.connections.iter_mut().find(greeted) else { return };
+        while let Some(bytes) = connection.flows.poll() {
+            self.actions.push_back(Action::Hand(bytes));
+        }
+    }
+
     fn count(&mut self, misfit: Misfit) {
         let counter = match misfit {
             Misfit::Unknown => &mut self.counters.unknown,
@@ -517,6 +531,7 @@ impl Link {
             }
             None => self.adopt(id, now),
         }
+        self.hand_flows(id);
     }
 
     /// Whether `new` is to carry the link rather than `old`; the peer judges alike.

@@ -61,8 +61,8 @@ pub(crate) enum Message {
     Text(Arc<Text>),
     /// What the sender says of forwarded services.
     Serving(Portion),
-    /// What the sender's data plane tells the other's.
-    Flows(Arc<[u8]>),
+    /// What the sender's data plane tells the other's: numbered from 0 on each connection.
+    Flows { number: u64, bytes: Arc<[u8]> },
 }
 
 /// A word, and when it was said.
@@ -209,7 +209,7 @@ impl Message {
                 (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string() }))
             }
             Self::Serving(portion) => (SERVING, portion.encode()),
-            Self::Flows(bytes) => (FLOWS, Ok(bytes.to_vec())),
+            Self::Flows { number, bytes } => (FLOWS, Ok([&number.to_be_bytes()[..], bytes].concat())),
         };
         let mut bytes = kind.to_be_bytes().to_vec();
         // Plain structs of numbers and text can always be written.
@@ -260,7 +260,10 @@ impl Message {
             }
             SERVING => Portion::decode(body).map(Self::Serving),
             FLOWS if body.len() > FLOWS_LIMIT => Err(Misfit::Malformed),
-            FLOWS => Ok(Self::Flows(body.into())),
+            FLOWS => {
+                let (number, bytes) = body.split_first_chunk().ok_or(Misfit::Malformed)?;
+                Ok(Self::Flows { number: u64::from_be_bytes(*number), bytes: bytes.into() })
+            }
             _ => Err(Misfit::Unknown),
         }
     }

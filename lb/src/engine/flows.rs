@@ -52,12 +52,13 @@ impl Flows {
             let message = plane.poll_message();
             let (due, news) = (self.due, self.news.as_ref());
             tokio::select! {
+                // Who the peers are before what they say; what may come without end is last.
+                biased;
                 changed = link.peers.changed() => {
                     if changed.is_ok() {
                         return FlowEvent::Peers(link.peers.borrow_and_update().clone());
                     }
                 }
-                Some((from, bytes)) = link.from_peers.recv() => return FlowEvent::Message(from, bytes),
                 Ok(permit) = link.to_peers.reserve(), if message.is_some() => {
                     if let Some(message) = message {
                         permit.send(message);
@@ -72,6 +73,7 @@ impl Flows {
                     self.due = Instant::now().checked_add(COLLECT);
                     continue;
                 }
+                Some((from, bytes)) = link.from_peers.recv() => return FlowEvent::Message(from, bytes),
             }
             // The peers' engine has ended: the node works without it.
             self.link = None;

@@ -1,7 +1,8 @@
 //! What the nodes have told each other of their flows: who is to be told of all, and who has all.
 //!
 //! A flow that begins or ends is told of at once. When the link to a peer comes up, when something could not be told,
-//! and now and then, all flows are told of again, so that whatever was lost is made good.
+//! and now and then, all flows are told of again, so that whatever was lost is made good. Who has not heard all of a
+//! peer's asks for it: a message that comes before this node knows of the link is lost, and so is one that finds no room.
 
 use super::told::{FLOWS_IN_MESSAGE, Message, Told};
 use crate::FlowCounters;
@@ -19,6 +20,8 @@ const ALL_AGAIN: Duration = Duration::from_secs(60);
 const WAITING: usize = 64;
 /// Pause before all are told of again after something was lost.
 const AFTER_LOSS: Duration = Duration::from_secs(2);
+/// Who was told of nothing for this long, and does not know all, asks.
+const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// The machine.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Telling {
     newcomer: bool,
     /// Peers of which this node knows all flows.
     known: BTreeSet<NodeName>,
+    /// When to ask those whose flows this node does not know.
+    ask_at: Option<Instant>,
     /// Peers that know all flows of this node.
     held_by: BTreeSet<NodeName>,
     counters: FlowCounters,
@@ -57,6 +62,7 @@ impl Telling {
             all_at: None,
             newcomer: false,
             known: BTreeSet::new(),
+            ask_at: None,
             held_by: BTreeSet::new(),
             counters: FlowCounters::default(),
         }
@@ -68,6 +74,7 @@ impl Telling {
         if peers.keys().any(is_new) {
             self.all_at = Some(now);
             self.newcomer = true;
+            self.ask_at = now.checked_add(ASK_AFTER);
         }
         let stays = |name: &NodeName| peers.contains_key(name) && !is_new(name);
         let known: BTreeSet<_> = self.known.iter().filter(|name| stays(name)).cloned().collect();
@@ -77,6 +84,26 @@ impl Telling {
             self.queue.clear();
             self.all_at = None;
         }
+    }
+
+    /// What was heard so far is not known here: the tables are new.
+    pub(crate) fn handle_loaded(&mut self, now: Instant) {
+        self.known.clear();
+        self.ask_at = Some(now);
+    }
+
+    /// Asks for what was not heard.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.is_in_sync() {
+            self.ask_at = None;
+        } else if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask(now);
+        }
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.ask_at = now.checked_add(AFTER_LOSS.saturating_add(ASK_AFTER));
+        self.queue.push_back(Message::Again.encode());
     }
 
     /// Whether anybody is to be told.
@@ -132,6 +159,10 @@ impl Telling {
     pub(crate) fn handle_loss(&mut self, now: Instant) {
         self.counters.losses = self.counters.losses.saturating_add(1);
         self.held_by.clear();
+        self.all_soon(now);
+    }
+
+    fn all_soon(&mut self, now: Instant) {
         let soon = now.checked_add(AFTER_LOSS).unwrap_or(now);
         self.all_at = self.is_heard().then(|| self.all_at.map_or(soon, |at| at.min(soon)));
     }
@@ -144,11 +175,12 @@ impl Telling {
         if bytes.is_empty() {
             // Something of what it said got lost on this node.
             self.known.remove(from);
-            self.queue.push_back(Message::Again.encode());
+            self.ask(now);
             return Vec::new();
         }
         match Message::decode(bytes) {
             Some(Message::Flows(flows)) => {
+                self.ask_at = self.ask_at.and(now.checked_add(ASK_AFTER));
                 self.counters.heard =
                     self.counters.heard.saturating_add(flows.len().try_into().unwrap_or(u64::MAX));
                 return flows;
@@ -163,7 +195,8 @@ impl Telling {
             Some(Message::Held(_)) => {}
             Some(Message::Again) => {
                 self.newcomer = true;
-                self.handle_loss(now);
+                self.held_by.remove(from);
+                self.all_soon(now);
             }
             None => self.handle_misfit(),
         }

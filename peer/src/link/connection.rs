@@ -1,5 +1,6 @@
 //! One of a link's connections: its heartbeats, and when it ends.
 
+use super::in_order::InOrder;
 use super::{Code, Id, after};
 use crate::message::Hello;
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ pub(super) struct Connection {
     pub(super) beat_at: Instant,
     /// It was replaced, and stays so long.
     pub(super) retire_at: Option<Instant>,
+    /// What the peer's data plane says.
+    pub(super) flows: InOrder,
     next: u64,
     /// Numbers of heartbeats and when they were sent, in order.
     waiting: VecDeque<(u64, Instant)>,
@@ -41,6 +44,7 @@ impl Connection {
             heard_at: now,
             beat_at: now,
             retire_at: None,
+            flows: InOrder::default(),
             next: 0,
             waiting: VecDeque::new(),
             highest: None,

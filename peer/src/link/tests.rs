@@ -47,8 +47,6 @@ struct World {
     random: fastrand::Rng,
     weather: Weather,
     cut: bool,
-    /// What came for which side's data plane.
-    handed: Vec<(usize, Vec<u8>)>,
 }
 
 impl World {
@@ -64,7 +62,6 @@ impl World {
             random: fastrand::Rng::with_seed(seed),
             weather,
             cut: false,
-            handed: Vec::new(),
         }
     }
 
@@ -95,7 +92,7 @@ impl World {
                             self.at(delay, Happening::Sends(side, id, datagram));
                         }
                     }
-                    Action::Hand(bytes) => self.handed.push((side, bytes.to_vec())),
+                    Action::Hand(_) => {}
                     Action::Close(id, code) => {
                         self.at(delay, Happening::Closes(side, id, code));
                     }
@@ -465,6 +462,62 @@ fn echoes_of_nothing_and_doubled_beats_count_as_stale_and_prove_nothing() {
     link.handle_datagram(1, Ok(Datagram::Echo(0)), now);
     assert_eq!((link.observed().counters.stale, link.observed().counters.echoes), (4, 1));
     assert_eq!(link.observed().state, PeerState::Down);
+}
+
+fn hello_of(link: &mut Link) -> Message {
+    let is_hello = |action: &Action| matches!(action, Action::Say(_, Message::Hello(_)));
+    match std::iter::from_fn(|| link.poll_action()).find(is_hello) {
+        Some(Action::Say(_, message)) => message,
+        other => panic!("no hello: {other:?}"),
+    }
+}
+
+fn handed(link: &mut Link) -> Vec<u8> {
+    std::iter::from_fn(|| link.poll_action())
+        .filter_map(|action| if let Action::Hand(bytes) = action { bytes.first().copied() } else { None })
+        .collect()
+}
+
+/// Two links with one connection, and what the second says first.
+fn connected(now: Instant) -> (Link, Message) {
+    let (mut a, mut b) = (link("a", "b", 10, now), link("b", "a", 20, now));
+    let address = "10.0.0.1:4747".parse().unwrap();
+    a.handle_connected(1, true, address, now);
+    b.handle_connected(1, false, address, now);
+    let hello = hello_of(&mut b);
+    (a, hello)
+}
+
+#[test]
+fn what_a_data_plane_says_is_handed_on_in_order_and_after_the_hello() {
+    let now = start_of_time();
+    let (mut a, hello) = connected(now);
+    let said = |number: u8| Ok(Message::Flows { number: number.into(), bytes: vec![number].into() });
+    for number in [2, 0] {
+        a.handle_message(1, said(number), now);
+    }
+    assert_eq!(handed(&mut a), Vec::<u8>::new());
+    a.handle_message(1, Ok(hello), now);
+    assert_eq!(handed(&mut a), [0]);
+    for number in [3, 1, 0, 1] {
+        a.handle_message(1, said(number), now);
+    }
+    assert_eq!(handed(&mut a), [1, 2, 3]);
+}
+
+#[test]
+fn who_leaves_out_a_number_is_not_listened_to_for_ever() {
+    let now = start_of_time();
+    let (mut a, hello) = connected(now);
+    a.handle_message(1, Ok(hello), now);
+    for number in 1..=65 {
+        assert!(a.current().is_some(), "{number}");
+        a.handle_message(1, Ok(Message::Flows { number, bytes: Arc::default() }), now);
+    }
+    assert_eq!(
+        (handed(&mut a), a.current().is_some(), a.observed().counters.malformed),
+        (Vec::new(), false, 1)
+    );
 }
 
 proptest! {

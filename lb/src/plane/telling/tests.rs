@@ -135,3 +135,43 @@ fn who_missed_something_is_told_all_again() {
     exchange(&mut one, &mut other);
     assert!(other.is_in_sync());
 }
+
+#[test]
+fn who_was_told_before_it_knew_of_the_link_asks_for_all() {
+    let now = begun();
+    let (mut one, mut other) = (Telling::new(1), Telling::new(2));
+    one.handle_peers(up(&[("lb2", 1)]), now);
+    one.tell_all(&flows(3), now);
+    assert_eq!(exchange(&mut one, &mut other), 0);
+    other.handle_peers(up(&[("lb1", 1)]), now);
+    other.tell_all(&[], now);
+    exchange(&mut one, &mut other);
+    other.handle_timeout(now);
+    assert_eq!(sent(&mut other), []);
+    other.handle_timeout(now + ASK_AFTER);
+    exchange(&mut one, &mut other);
+    let later = begun() + AFTER_LOSS;
+    assert_eq!((one.poll_all(now), one.poll_all(later)), (None, Some(All::Known)));
+    one.tell_all(&flows(3), later);
+    assert_eq!(exchange(&mut one, &mut other), 3);
+    exchange(&mut one, &mut other);
+    assert!(other.is_in_sync() && one.held_by().len() == 1);
+    other.handle_timeout(later + ALL_AGAIN);
+    assert_eq!((sent(&mut other), one.counters().losses), (Vec::new(), 0));
+}
+
+#[test]
+fn who_is_being_told_does_not_ask() {
+    let now = begun();
+    let mut telling = Telling::new(1);
+    telling.handle_peers(up(&[("lb2", 1)]), now);
+    let nearly = now + ASK_AFTER - Duration::from_millis(1);
+    telling.handle_message(&name("lb2"), &Message::Flows(flows(1)).encode(), nearly);
+    telling.handle_timeout(now + ASK_AFTER);
+    assert_eq!(sent(&mut telling), []);
+    telling.handle_timeout(nearly + ASK_AFTER);
+    assert_eq!(sent(&mut telling), [Message::Again]);
+    // And not at every turn.
+    telling.handle_timeout(nearly + ASK_AFTER + Duration::from_millis(250));
+    assert_eq!(sent(&mut telling), []);
+}
