@@ -23,29 +23,12 @@ step() {
 "
 }
 
-# Runs tests. If some fail, and a node says that its machine was paused for longer than its peers wait, which moves
-# leaders where a test expects none to move, those few are tried once more.
-tests() {
-    log=$(mktemp)
-    { "$@" 2>&1; echo "$?" >"$log.verdict"; } | tee "$log"
-    verdict=$(cat "$log.verdict")
-    names=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p; s/^\([a-z0-9_:]*\) --- FAILED$/\1/p' "$log" | sort -u)
-    paused=$(grep -cE 'did not run for|"stalled"' "$log")
-    rm -f "$log" "$log.verdict"
-    [ "$verdict" != 0 ] || return 0
-    # shellcheck disable=SC2086 # one argument for each name
-    set -- "$@" --exact $names
-    if [ -z "$names" ] || [ "$(($# - 20))" -gt 0 ] || [ "$paused" = 0 ]; then return 1; fi
-    echo "The machine was paused ($paused times, see 'did not run for'). Once more:" $names
-    "$@"
-}
-
 unit_tests() {
-    tests "$cargo" test --quiet --no-fail-fast --workspace --exclude fulcrum-tests --locked --
+    "$cargo" test --quiet --no-fail-fast --workspace --exclude fulcrum-tests --locked
 }
 
 lab_tests() {
-    tests "$cargo" test --locked --no-fail-fast -p fulcrum-tests -- --test-threads="$threads"
+    "$cargo" test --locked --no-fail-fast -p fulcrum-tests -- --test-threads="$threads"
 }
 
 step "packages" scripts/packages.sh test

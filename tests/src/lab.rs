@@ -11,6 +11,7 @@ mod namespace;
 mod nginx;
 mod pair;
 mod partner;
+mod pause;
 mod process;
 mod sweep;
 mod switch;
@@ -27,12 +28,18 @@ pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};
 
 use crate::error::{Context, Result};
+use std::any::Any;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How often a test is tried while the machine stands still.
+const ATTEMPTS: u32 = 3;
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -43,6 +50,13 @@ pub struct Lab {
     prefix: String,
     directory: PathBuf,
     switch: Switch,
+}
+
+/// How a test failed.
+struct Failed {
+    panic: Box<dyn Any + Send>,
+    /// The machine stood still while it ran.
+    pause: Option<String>,
 }
 
 impl Lab {
@@ -60,21 +74,32 @@ impl Lab {
         Ok(Self { prefix, directory, switch })
     }
 
-    /// Builds a lab and runs `test` in it. If the test fails, the end of each process's log is shown.
-    pub fn run(test: impl FnOnce(&Self) -> Result<()>) {
-        let result = Self::new().and_then(|lab| {
-            let result = test(&lab);
-            if result.is_err() {
-                lab.show_logs();
-            }
-            result
-        });
-        if let Err(error) = result {
-            #[allow(clippy::panic, reason = "this is how a test fails")]
-            {
-                panic!("{error}");
+    /// Builds a lab and runs `test` in it. If the test fails, the end of each process's log is shown. If it fails
+    /// and the machine stood still meanwhile, which moves leaders where a test expects none to move, it is run again in
+    /// a new lab, and that is said.
+    pub fn run(test: impl Fn(&Self) -> Result<()>) {
+        for attempt in 1..=ATTEMPTS {
+            match Self::try_once(&test) {
+                Ok(()) => return,
+                Err(Failed { pause: Some(pause), .. }) if attempt < ATTEMPTS => {
+                    // Not by `eprintln`, which is not shown once the test passes.
+                    let test = std::thread::current().name().unwrap_or_default().to_owned();
+                    writeln!(std::io::stderr(), "{test}: the machine stood still: {pause}; once more").ok();
+                }
+                Err(failed) => std::panic::resume_unwind(failed.panic),
             }
         }
+    }
+
+    #[allow(clippy::panic, reason = "this is how a test fails")]
+    fn try_once(test: &impl Fn(&Self) -> Result<()>) -> std::result::Result<(), Failed> {
+        let lab = Self::new().unwrap_or_else(|error| panic!("{error}"));
+        let watch = pause::Watch::start();
+        let run = || test(&lab).unwrap_or_else(|error| panic!("{error}"));
+        std::panic::catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+            lab.show_logs();
+            Failed { panic, pause: watch.longest().or_else(|| pause::told_in(&lab.directory)) }
+        })
     }
 
     /// The switch, to cut and to heal.

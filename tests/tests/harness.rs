@@ -1,10 +1,12 @@
 //! The lab itself, with nothing of ours in it: two real keepalived and what a client sees when one dies.
 
+use fulcrum_tests::LabError;
 use fulcrum_tests::frames::NeighbourProbe;
 use fulcrum_tests::lab::{Keepalived, Lab, Nginx, VirtualRouter, ipv4, ipv6};
 use fulcrum_tests::probe::{Options, Probe, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const SECONDS_10: Duration = Duration::from_secs(10);
@@ -68,6 +70,27 @@ fn nothing_of_a_lab_outlives_it() {
     drop(web);
     assert_eq!(exists(), [false, false]);
     assert!(!directory.exists());
+}
+
+/// How often a test is tried that always fails and whose only node has said this.
+fn attempts(said: &str) -> u32 {
+    let tried = AtomicU32::new(0);
+    let run = || {
+        Lab::run(|lab| {
+            tried.fetch_add(1, Ordering::Relaxed);
+            lab.machine("lb1", 11)?.write("fulcrum.log", said)?;
+            Err(LabError::new("this is to fail".to_owned()))
+        });
+    };
+    assert!(std::panic::catch_unwind(run).is_err());
+    tried.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_test_is_tried_again_only_if_the_machine_stood_still() {
+    assert_eq!(attempts("this process did not run for 0.500 s\n"), 3);
+    // The watch may see a real pause meanwhile, but not every time.
+    assert!((0..5).any(|_| attempts("a node runs") == 1));
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Drop for Backend {
 }
 
 /// A node with a second service, whose only backend has this habit.
-fn with(habit: Habit, more: &str, test: impl FnOnce(&Pair, SocketAddr) -> Result<()>) {
+fn with(habit: Habit, more: &str, test: impl Fn(&Pair, SocketAddr) -> Result<()>) {
     Lab::run(|lab| {
         let mut pair = Pair::new(lab)?;
         let odd = lab.machine("odd", 30)?;

@@ -57,57 +57,60 @@ fn wait_health(machine: &Machine, status: &str, body: &str) -> Result<()> {
 }
 
 #[test]
-fn a_worker_that_hangs_moves_the_group_and_is_named() -> Result<()> {
-    let lab = Lab::new()?;
-    let pair = Pair::new(&lab)?;
-    let (first, second) = pair.start_both()?;
-    let probe = pair.probe()?;
-    wait_served_by(&probe, &pair.lb1)?;
-    wait_health(&pair.lb1, "200 OK", "ok")?;
+fn a_worker_that_hangs_moves_the_group_and_is_named() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let (first, second) = pair.start_both()?;
+        let probe = pair.probe()?;
+        wait_served_by(&probe, &pair.lb1)?;
+        wait_health(&pair.lb1, "200 OK", "ok")?;
 
-    let held = Held::new(&first, "tcp-0")?;
-    second.wait_leader(GROUP)?;
-    wait_served_by(&probe, &pair.lb2)?;
-    wait_health(&pair.lb1, "503", "tcp-0")?;
-    let status = first.command(&["status"])?;
-    assert!(status.contains("threads that move bytes do not run: tcp-0"), "{status}");
+        let held = Held::new(&first, "tcp-0")?;
+        second.wait_leader(GROUP)?;
+        wait_served_by(&probe, &pair.lb2)?;
+        wait_health(&pair.lb1, "503", "tcp-0")?;
+        let status = first.command(&["status"])?;
+        assert!(status.contains("threads that move bytes do not run: tcp-0"), "{status}");
 
-    drop(held);
-    wait_health(&pair.lb1, "200 OK", "ok")?;
-    // It may lead again, and does not take the group back by itself.
-    first.wait_role(GROUP, "standby")?;
-    wait_served_by(&probe, &pair.lb2)?;
-    Ok(())
+        drop(held);
+        wait_health(&pair.lb1, "200 OK", "ok")?;
+        // It may lead again, and does not take the group back by itself.
+        first.wait_role(GROUP, "standby")?;
+        wait_served_by(&probe, &pair.lb2)?;
+        Ok(())
+    });
 }
 
 #[test]
-fn a_vip_manager_that_hangs_is_replaced_and_named() -> Result<()> {
-    let lab = Lab::new()?;
-    let pair = Pair::new(&lab)?;
-    let (first, second) = pair.start_both()?;
-    let probe = pair.probe()?;
-    wait_served_by(&probe, &pair.lb1)?;
+fn a_vip_manager_that_hangs_is_replaced_and_named() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let (first, second) = pair.start_both()?;
+        let probe = pair.probe()?;
+        wait_served_by(&probe, &pair.lb1)?;
 
-    let held = Held::new(&first, "vip-manager")?;
-    second.wait_leader(GROUP)?;
-    wait_served_by(&probe, &pair.lb2)?;
-    wait_health(&pair.lb1, "503", "vip-manager")?;
+        let held = Held::new(&first, "vip-manager")?;
+        second.wait_leader(GROUP)?;
+        wait_served_by(&probe, &pair.lb2)?;
+        wait_health(&pair.lb1, "503", "vip-manager")?;
 
-    drop(held);
-    wait_health(&pair.lb1, "200 OK", "ok")?;
-    first.wait_role(GROUP, "standby")?;
-    wait_served_by(&probe, &pair.lb2)?;
-    Ok(())
+        drop(held);
+        wait_health(&pair.lb1, "200 OK", "ok")?;
+        first.wait_role(GROUP, "standby")?;
+        wait_served_by(&probe, &pair.lb2)?;
+        Ok(())
+    });
 }
 
 #[test]
-fn health_checks_that_hang_are_named() -> Result<()> {
-    let lab = Lab::new()?;
-    let pair = Pair::new(&lab)?;
-    let first = pair.start(&pair.lb1)?;
-    first.wait_leader(GROUP)?;
-    let held = Held::new(&first, "health")?;
-    wait_health(&pair.lb1, "503", "the loop of health has not run")?;
-    drop(held);
-    wait_health(&pair.lb1, "200 OK", "ok")
+fn health_checks_that_hang_are_named() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let first = pair.start(&pair.lb1)?;
+        first.wait_leader(GROUP)?;
+        let held = Held::new(&first, "health")?;
+        wait_health(&pair.lb1, "503", "the loop of health has not run")?;
+        drop(held);
+        wait_health(&pair.lb1, "200 OK", "ok")
+    });
 }

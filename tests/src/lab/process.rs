@@ -11,6 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// The extension of a file beside the log of a process that was frozen by the test.
+pub(super) const FROZEN: &str = "frozen";
+
 /// A running program.
 #[derive(Debug)]
 pub struct Process {
@@ -67,6 +70,7 @@ impl Process {
     /// # Errors
     /// The process is gone.
     pub fn freeze(&self) -> Result<()> {
+        File::create(self.log.with_extension(FROZEN)).context("mark that a process was frozen")?;
         self.signal_all(Signal::STOP)
     }
 

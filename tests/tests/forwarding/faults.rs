@@ -85,8 +85,8 @@ fn connections_of_fullnat_over_ipv6_live_through_the_leaders_death_and_return() 
 /// The first node leads; `harm` takes that from it, and `heal` lets it come back.
 fn lives_through(
     mode: Mode,
-    harm: impl FnOnce(&Lab, &Fulcrum) -> Result<()>,
-    heal: impl FnOnce(&Lab, &Fulcrum) -> Result<()>,
+    harm: impl Fn(&Lab, &Fulcrum) -> Result<()>,
+    heal: impl Fn(&Lab, &Fulcrum) -> Result<()>,
 ) {
     Lab::run(|lab| {
         let pair = forwarding_pair(lab, mode, Family::Ipv4)?;

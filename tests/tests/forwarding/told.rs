@@ -64,6 +64,7 @@ fn wait_held(node: &Fulcrum, other: &Fulcrum, least: u64) -> Result<()> {
         let heard = plane(other)["flow_counters"]["heard"].as_u64().unwrap_or_default();
         held && heard >= least
     })
+    .inspect_err(|_| eprintln!("this one: {:#}\nthe other: {:#}", plane(node), plane(other)))
 }
 
 fn silent_pair(lab: &Lab) -> Result<Pair> {
