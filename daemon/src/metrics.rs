@@ -89,6 +89,16 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         "Flows that are known one by one: of mode fullnat, or because their place in the hash changed hands.",
         &[],
     )?;
+    let live = page.gauge(
+        "fulcrum_plane_live_flows",
+        "Flows that are known one by one and that nobody has ended.",
+        &[],
+    )?;
+    let surviving = page.gauge(
+        "fulcrum_plane_surviving_flows",
+        "Those of them that would go on if another node led now. Flows that go by hash are not among them.",
+        &[],
+    )?;
     let held = page.gauge(
         "fulcrum_plane_flows_held",
         "1 for each peer that knows all of those flows: they outlive this node.",
@@ -113,6 +123,8 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         left.with_label_values(&[reason]).inc_by(number(*count));
     }
     noted.with_label_values::<&str>(&[]).set(number(plane.noted_flows));
+    live.with_label_values::<&str>(&[]).set(number(plane.failover.live));
+    surviving.with_label_values::<&str>(&[]).set(number(plane.failover.held));
     for peer in &plane.flows_held_by {
         held.with_label_values(&[peer]).set(1.0);
     }
@@ -259,7 +271,11 @@ fn groups(page: &mut Page, status: &Status) -> prometheus::Result<()> {
 fn services(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     let of = &["service"];
     let up = page.gauge("fulcrum_service_up", "Whether it takes connections: enough backends are up.", of)?;
-    let connections = page.gauge("fulcrum_service_connections", "Connections (UDP: sessions) now.", of)?;
+    let connections = page.gauge(
+        "fulcrum_service_connections",
+        "Connections (UDP: sessions) now; of forwarded services those that are known one by one.",
+        of,
+    )?;
     let counters = counters(page, "service", &fulcrum_lb::ServiceStats::default(), of)?;
     for service in &status.services {
         let name = &[service.name.as_str()];
@@ -274,7 +290,11 @@ fn backends(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     let of = &["service", "backend"];
     let up = page.gauge("fulcrum_backend_up", "Whether its check says that it can take traffic.", of)?;
     let weight = page.gauge("fulcrum_backend_weight", "Its weight, lowered by slow start.", of)?;
-    let connections = page.gauge("fulcrum_backend_connections", "Connections now.", of)?;
+    let connections = page.gauge(
+        "fulcrum_backend_connections",
+        "Connections now; of forwarded services those that are known one by one.",
+        of,
+    )?;
     let counters = counters(page, "backend", &fulcrum_lb::BackendStats::default(), of)?;
     for service in &status.services {
         for backend in &service.backends {
@@ -330,6 +350,8 @@ fn help(counter: &str) -> &'static str {
         "log_dropped" => "Connection log lines left out because there were too many.",
         "bytes_in" => "Bytes from clients to backends.",
         "bytes_out" => "Bytes from backends to clients.",
+        "packets_in" => "Packets from clients that the kernel forwarded; 0 of what is proxied.",
+        "packets_out" => "Packets to clients that the kernel forwarded; in mode dsr none passes this node.",
         "datagrams_in" => "Datagrams from clients.",
         "datagrams_out" => "Datagrams to clients.",
         "datagrams_dropped" => "Datagrams that were refused, too long or found no room in a buffer.",

@@ -403,7 +403,7 @@ impl Node {
         let config = self.handle.config();
         let services = config.services.values().filter(|service| service.group == *group);
         let connections = services
-            .filter(|service| service.protocol == Protocol::Tcp)
+            .filter(|service| service.protocol == Protocol::Tcp && service.mode.forwarding().is_none())
             .filter_map(|service| Some(lb.services.get(&service.name)?.stats.connections))
             .fold(0_u64, u64::saturating_add);
         let what = crate::show::counted(usize::try_from(connections).ok()?, "connection");

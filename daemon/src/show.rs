@@ -2,7 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
-use fulcrum_lifecycle::{ConfigState, Group, Service, Severity, Status};
+use fulcrum_lifecycle::{ConfigState, Failover, Group, Plane, Service, Severity, Status};
 use std::fmt::Write;
 
 #[cfg(test)]
@@ -34,14 +34,8 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     for (interface, how) in status.plane.iter().flat_map(|plane| &plane.interfaces) {
         writeln!(page, "forwarding plane at {interface}: {how}")?;
     }
-    if let Some(plane) = status.plane.as_ref().filter(|plane| plane.noted_flows > 0) {
-        let held = match plane.flows_held_by.as_slice() {
-            [] => {
-                "no other node: they end with this one, unless their hash says the same elsewhere".to_owned()
-            }
-            peers => peers.join(", "),
-        };
-        writeln!(page, "connections known one by one: {}, known also to {held}", plane.noted_flows)?;
+    if let Some(plane) = &status.plane {
+        page.push_str(&failover(plane));
     }
     for waits in &status.not_ready {
         writeln!(page, "not ready: {waits}")?;
@@ -51,6 +45,44 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     writeln!(page, "\nGROUPS\n{}", groups(status, colour))?;
     writeln!(page, "\nSERVICES\n{}", services(status, colour))?;
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
+}
+
+/// What would become of forwarded flows if another node led now: a line for those of each kind.
+fn failover(plane: &Plane) -> String {
+    let Failover { live, held, by_hash, by_unproven_hash } = &plane.failover;
+    let mut lines = String::new();
+    if *live > 0 {
+        let known = match plane.flows_held_by.as_slice() {
+            [] => {
+                "no other node knows them: if this one failed now, they would go on only by luck".to_owned()
+            }
+            peers => format!("if this node failed now, {held} would go on: {} knows them", peers.join(", ")),
+        };
+        lines.push_str(&format!("flows known one by one: {live}; {known}\n"));
+    }
+    let (proven, unproven): (Vec<_>, Vec<_>) =
+        by_hash.iter().map(String::as_str).partition(|name| !by_unproven_hash.iter().any(|one| one == name));
+    if !proven.is_empty() {
+        let names = proven.join(", ");
+        lines.push_str(&format!("flows of {names}: by hash; if this node failed now, all would go on\n"));
+    }
+    if !unproven.is_empty() {
+        let names = unproven.join(", ");
+        lines.push_str(&format!(
+            "flows of {names}: by hash; they would go on if the other node's tables are the same, which it has not said\n"
+        ));
+    }
+    lines
+}
+
+/// Live connections of a service, or of one of its backends: most of those that go by hash are not counted.
+fn connections(service: &Service, count: u64) -> String {
+    let counted = service.forwarded.as_ref().is_none_or(|forwarded| forwarded.each_flow_known);
+    match count {
+        _ if counted => count.to_string(),
+        0 => "by hash".to_owned(),
+        _ => format!("by hash, {count} noted"),
+    }
 }
 
 /// A line for each peer, or why there is no link.
@@ -241,7 +273,7 @@ fn services(status: &Status, colour: bool) -> String {
             Cell::new(&service.mode),
             painted(state, &["up"], &["refuses", "not listening"]),
             Cell::new(format!("{usable}/{}", service.backends.len())),
-            Cell::new(service.connections),
+            Cell::new(connections(service, service.connections)),
             Cell::new(stat("accepted")),
             Cell::new(refused),
         ]);
@@ -263,7 +295,7 @@ fn backends(status: &Status, colour: bool) -> String {
                 painted(&backend.state, &["up"], &["down"]),
                 Cell::new(time(backend.since_seconds)),
                 Cell::new(backend.weight),
-                Cell::new(backend.connections),
+                Cell::new(connections(service, backend.connections)),
                 Cell::new(&backend.reason),
             ]);
         }

@@ -16,6 +16,7 @@ mod pins;
 pub mod plane;
 mod second_chance;
 mod sys;
+mod walk;
 
 pub use attach::{Attachment, Mode};
 pub use error::KernelError;
@@ -23,3 +24,4 @@ pub use fence::{Direction, Fence, Verdict};
 pub use pins::Pins;
 pub use plane::Plane;
 pub use second_chance::SecondChance;
+pub use walk::entries;

@@ -9,7 +9,7 @@ use crate::plane::layout::{
 };
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -62,6 +62,7 @@ pub(crate) fn return_free_memory() {
 /// Commands of bpf(2), and the type of links by tcx, as in linux/bpf.h.
 const OBJ_GET: i32 = 7;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
+const MAP_LOOKUP_BATCH: i32 = 24;
 const LINK_TYPE_TCX: u32 = 11;
 
 /// The attributes of OBJ_GET.
@@ -107,10 +108,61 @@ pub(crate) fn has_lost_its_interface(path: &Path) -> io::Result<bool> {
     Ok(info.kind == LINK_TYPE_TCX && info.interface == 0)
 }
 
+/// The attributes of MAP_LOOKUP_BATCH.
+#[repr(C)]
+struct Batch {
+    from: u64,
+    next: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    entry_flags: u64,
+    flags: u64,
+}
+
+/// Fills both lists with entries of a hash table, as far as they have room. `from` is what the call before gave. Gives
+/// where to go on, or nothing if these were the last.
+pub(crate) fn lookup_batch<K: aya::Pod, V: aya::Pod>(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    keys: &mut Vec<K>,
+    values: &mut Vec<V>,
+) -> io::Result<Option<u32>> {
+    keys.clear();
+    values.clear();
+    let room = keys.capacity().min(values.capacity());
+    let mut next = 0_u32;
+    let mut batch = Batch {
+        from: from.as_ref().map_or(0, |from| std::ptr::from_ref(from) as u64),
+        next: (&raw mut next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(room).unwrap_or(u32::MAX),
+        map: u32::try_from(map.as_raw_fd()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        entry_flags: 0,
+        flags: 0,
+    };
+    let result = bpf(MAP_LOOKUP_BATCH, &mut batch);
+    let is_last = match result {
+        Ok(_) => false,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(error) => return Err(error),
+    };
+    let count = usize::try_from(batch.count).unwrap_or(0).min(room);
+    // SAFETY: the kernel has written so many keys and values, of the sizes that the map was made with, which are those of
+    // `K` and `V` (aya checks that when it opens the map); any bytes are valid for them.
+    unsafe {
+        keys.set_len(count);
+        values.set_len(count);
+    }
+    Ok((!is_last).then_some(next))
+}
+
 /// One call of bpf(2) with the attributes of `command`.
 fn bpf<A>(command: i32, attributes: &mut A) -> io::Result<i32> {
     // SAFETY: the pointer and the length describe `attributes`, in which only pointers to live memory of the callers
-    // stand; both commands write no more than what is described there.
+    // stand; the commands write no more than what is described there.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
     if result < 0 {

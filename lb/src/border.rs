@@ -149,7 +149,8 @@ pub struct ServiceObserved {
     pub backends: BTreeMap<BackendName, BackendStats>,
 }
 
-/// Counters of a service since the process started; `connections` is a gauge.
+/// Counters of a service since the process started; `connections` is a gauge. Of a forwarded service it is the flows that are
+/// known one by one and that nobody has ended: all of them in mode fullnat, otherwise those that no hash tells the backend of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceStats {
     /// Connections (UDP: sessions) now.
@@ -185,6 +186,10 @@ pub struct ServiceStats {
     pub bytes_in: u64,
     /// From backends to clients.
     pub bytes_out: u64,
+    /// Forwarded by the kernel, from clients; none of a service that is proxied.
+    pub packets_in: u64,
+    /// The same to clients; those of mode dsr do not pass this node.
+    pub packets_out: u64,
     /// UDP: datagrams from clients.
     pub datagrams_in: u64,
     /// UDP: datagrams to clients.
@@ -208,4 +213,8 @@ pub struct BackendStats {
     pub bytes_in: u64,
     /// To clients.
     pub bytes_out: u64,
+    /// Forwarded by the kernel, from clients.
+    pub packets_in: u64,
+    /// The same to clients.
+    pub packets_out: u64,
 }

@@ -29,10 +29,10 @@ use telling::Telling;
 
 /// How often routes and interfaces are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often noted flows are.
-const SIFT_EVERY: Duration = Duration::from_secs(30);
-/// How often they are while there is little room for more.
-const SIFT_SOON: Duration = Duration::from_secs(5);
+/// How often noted flows are, at most.
+const SIFT_EVERY: Duration = Duration::from_secs(1);
+/// The part of the time that this may take: one in so many.
+const SIFT_SHARE: u32 = 50;
 /// How often the kernel is asked again, if it refused.
 const TRY_EVERY: Duration = Duration::from_secs(10);
 
@@ -63,6 +63,8 @@ pub(crate) struct Plane {
     observed: BTreeMap<ServiceName, ServiceObserved>,
     telling: Telling,
     places: Places,
+    /// Flows that each backend has, of those that are known one by one and that nobody has ended.
+    live: BTreeMap<u32, u64>,
     /// How often it was loaded.
     number: u64,
     /// News that the kernel had no room to tell of.
@@ -90,6 +92,7 @@ impl Plane {
             observed: BTreeMap::new(),
             telling: Telling::new(fastrand::u64(..)),
             places: Places::default(),
+            live: BTreeMap::new(),
             number: 0,
             untold: 0,
             history: Arc::default(),
@@ -144,11 +147,12 @@ impl Plane {
             self.no_room = self.book.apply(&self.desired, kernel, now);
         }
         self.changed |= self.book.handle_timeout(now);
-        let soon = self.next_sift.checked_sub(SIFT_EVERY.saturating_sub(SIFT_SOON)).unwrap_or(now);
-        if now >= self.next_sift || (now >= soon && kernel.is_short_of_room()) {
-            self.next_sift = now.checked_add(SIFT_EVERY).unwrap_or(now);
-            let kept = kernel.sift(&self.book, hold);
-            self.changed |= self.book.handle_flows(&kept);
+        if now >= self.next_sift {
+            let (sifted, took) = kernel.sift(&self.book, hold);
+            let pause = took.saturating_mul(SIFT_SHARE).max(SIFT_EVERY);
+            self.next_sift = now.checked_add(pause).unwrap_or(now);
+            self.changed |= self.book.handle_flows(&sifted.services);
+            self.live = sifted.live;
         }
         if std::mem::take(&mut self.changed) {
             self.wanted = self.book.wanted();
@@ -237,7 +241,8 @@ impl Plane {
             .keys()
             .map(|name| {
                 let entry = self.book.entries().find(|(known, _)| *known == name).map(|(_, entry)| entry);
-                let observed = entry.map_or_else(ServiceObserved::default, |entry| observe(kernel, entry));
+                let observed =
+                    entry.map_or_else(ServiceObserved::default, |entry| observe(kernel, entry, &self.live));
                 (name.clone(), ServiceObserved { errors: self.errors_of(name), ..observed })
             })
             .collect();
@@ -291,36 +296,46 @@ impl Plane {
         self.book = Book::new(self.seed);
         self.error = None;
         self.observed.clear();
+        self.live.clear();
         self.history = Arc::default();
         self.no_room.clear();
     }
 }
 
-fn observe(kernel: &Kernel, entry: &Entry) -> ServiceObserved {
+fn observe(kernel: &Kernel, entry: &Entry, live: &BTreeMap<u32, u64>) -> ServiceObserved {
     let counters = kernel.service_counters(entry.index);
     let udp = entry.desired.service.protocol == Protocol::Udp;
+    let of = |index: &u32| live.get(index).copied().unwrap_or(0);
     let stats = ServiceStats {
+        // Also those of backends that are no longer configured.
+        connections: entry.backends.values().map(of).fold(0, u64::saturating_add),
         accepted: counters.opened,
         refused_no_backend: counters.refused,
         refused_rate: counters.limited,
         bytes_in: counters.bytes_in,
         bytes_out: counters.bytes_out,
+        packets_in: counters.packets_in,
+        packets_out: counters.packets_out,
         datagrams_in: if udp { counters.packets_in } else { 0 },
         datagrams_out: if udp { counters.packets_out } else { 0 },
         ..ServiceStats::default()
     };
     let backends = entry.desired.backends.iter().map(|state| {
-        let counters = entry.index_of(state).map(|index| kernel.backend_counters(index));
-        (state.backend.name.clone(), backend_stats(counters.unwrap_or_default()))
+        let index = entry.index_of(state);
+        let counters = index.map(|index| kernel.backend_counters(index)).unwrap_or_default();
+        (state.backend.name.clone(), backend_stats(counters, index.as_ref().map_or(0, of)))
     });
     ServiceObserved { errors: Vec::new(), stats, backends: backends.collect() }
 }
 
-fn backend_stats(counters: Counters) -> BackendStats {
+fn backend_stats(counters: Counters, connections: u64) -> BackendStats {
     BackendStats {
+        connections,
         connected: counters.opened,
         bytes_in: counters.bytes_in,
         bytes_out: counters.bytes_out,
+        packets_in: counters.packets_in,
+        packets_out: counters.packets_out,
         ..BackendStats::default()
     }
 }

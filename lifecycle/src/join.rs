@@ -2,8 +2,8 @@
 
 use crate::alarms::alarms;
 use crate::status::{
-    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Fence, Group, Leader, Limit, Link, Plane,
-    Service, Setting, Status, Track,
+    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader, Limit,
+    Link, Plane, Service, Setting, Status, Track,
 };
 use crate::sync;
 use crate::verdicts::View;
@@ -77,6 +77,8 @@ pub struct Snapshots {
 pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
     let config = &snapshots.config;
     let not_ready = not_ready(snapshots);
+    let services: Vec<_> =
+        config.services.values().map(|service| service_status(service, snapshots, now)).collect();
     Status {
         node: config.node.to_string(),
         version: facts.version.clone(),
@@ -92,11 +94,11 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
             refused: facts.refused.clone(),
         },
         groups: config.groups.values().map(|group| group_status(group, snapshots, now)).collect(),
-        services: config.services.values().map(|service| service_status(service, snapshots, now)).collect(),
         peer_link: crate::peers::status(snapshots, now),
         guard: snapshots.vip.guard,
         fence: fence(&snapshots.vip),
-        plane: snapshots.lb.plane.as_ref().map(plane),
+        plane: snapshots.lb.plane.as_ref().map(|observed| plane(observed, &services)),
+        services,
         ready: not_ready.is_empty(),
         not_ready,
         alarms: alarms(facts, snapshots),
@@ -241,7 +243,7 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
                 Backend { served_as, ..backend_status(backend, health, stats, now) }
             })
             .collect(),
-        forwarded: sync::forwarded(&service.name, snapshots, now),
+        forwarded: sync::forwarded(service, snapshots, now),
     }
 }
 
@@ -306,7 +308,7 @@ fn fence(vip: &fulcrum_vip_manager::Observed) -> Vec<Fence> {
     fences.collect()
 }
 
-fn plane(plane: &fulcrum_lb::PlaneObserved) -> Plane {
+fn plane(plane: &fulcrum_lb::PlaneObserved, services: &[Service]) -> Plane {
     let not_forwarded = plane.not_forwarded.iter().map(|(reason, count)| ((*reason).to_owned(), *count));
     Plane {
         interfaces: plane.interfaces.clone(),
@@ -315,7 +317,25 @@ fn plane(plane: &fulcrum_lb::PlaneObserved) -> Plane {
         flows_held_by: plane.flows.held_by.iter().map(ToString::to_string).collect(),
         flows_in_sync: plane.flows.in_sync,
         flow_counters: counters(&plane.flows.counters),
+        failover: failover(!plane.flows.held_by.is_empty(), services),
     }
+}
+
+/// `held`: a peer knows what is known here.
+fn failover(held: bool, services: &[Service]) -> Failover {
+    let mut failover = Failover::default();
+    for (service, forwarded) in services.iter().filter_map(|one| Some((one, one.forwarded.as_ref()?))) {
+        failover.live = failover.live.saturating_add(service.connections);
+        if forwarded.each_flow_known {
+            continue;
+        }
+        failover.by_hash.push(service.name.clone());
+        if !forwarded.tables.iter().any(|tables| tables.in_sync) {
+            failover.by_unproven_hash.push(service.name.clone());
+        }
+    }
+    failover.held = if held { failover.live } else { 0 };
+    failover
 }
 
 pub(crate) fn settings(vip: &fulcrum_vip_manager::Observed) -> Vec<Setting> {

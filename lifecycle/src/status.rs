@@ -63,6 +63,22 @@ pub struct Plane {
     /// What was told and heard of them.
     #[serde(default)]
     pub flow_counters: BTreeMap<String, u64>,
+    /// What would become of flows if another node led now.
+    #[serde(default)]
+    pub failover: Failover,
+}
+
+/// What would become of forwarded flows if another node led now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failover {
+    /// Flows that are known one by one and that nobody has ended.
+    pub live: u64,
+    /// Those of them that a peer knows too, and so would go on.
+    pub held: u64,
+    /// Services whose flows are found again by hash, but for those that are noted; nobody counts them.
+    pub by_hash: Vec<String>,
+    /// Those of them that no peer is known to have the same tables of: their flows may go to other backends there.
+    pub by_unproven_hash: Vec<String>,
 }
 
 /// What silences this node at an interface.
@@ -268,7 +284,7 @@ pub struct Service {
     pub mode_reason: String,
     /// Whether it takes connections: enough backends are up.
     pub up: bool,
-    /// Connections (UDP: sessions) now.
+    /// Connections (UDP: sessions) now; of a forwarded service the flows that are known one by one.
     pub connections: u64,
     /// Its counters.
     pub stats: BTreeMap<String, u64>,
@@ -292,6 +308,9 @@ pub struct Forwarded {
     pub disputed: Vec<String>,
     /// How its tables compare with those of each other node, where this one or the other leads.
     pub tables: Vec<TablesOf>,
+    /// Whether each of its flows is known; if not, most have their backend by hash and are not among its `connections`.
+    #[serde(default)]
+    pub each_flow_known: bool,
 }
 
 /// How the tables of a service compare with another node's.

@@ -4,7 +4,7 @@
 use crate::join::{Snapshots, seconds};
 use crate::status::{Alarm, Forwarded, Severity, TablesOf};
 use crate::verdicts::{Agreement, By, Comparison, ServiceView, WAITS};
-use fulcrum_config::{BackendAddress, GroupName, NodeName, ServiceName};
+use fulcrum_config::{BackendAddress, Forwarding, GroupName, NodeName, Service, ServiceName};
 use fulcrum_peer::Usage;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ mod tests;
 /// How long nodes may differ before that is an alarm: a change takes its time on both.
 const DIFFERS: Duration = Duration::from_secs(10);
 
-pub(crate) fn forwarded(service: &ServiceName, snapshots: &Snapshots, now: Instant) -> Option<Forwarded> {
-    let view = snapshots.verdicts.services.get(service)?;
+pub(crate) fn forwarded(service: &Service, snapshots: &Snapshots, now: Instant) -> Option<Forwarded> {
+    let view = snapshots.verdicts.services.get(&service.name)?;
     let (verdicts_of, kept_seconds) = match &view.by {
         By::Own => ("own".to_owned(), None),
         By::Leader(node) => (node.to_string(), None),
@@ -28,7 +28,13 @@ pub(crate) fn forwarded(service: &ServiceName, snapshots: &Snapshots, now: Insta
         what: said(agreement.comparison).to_owned(),
         since_seconds: seconds(agreement.since, now),
     });
-    Some(Forwarded { verdicts_of, kept_seconds, disputed: disputed.collect(), tables: tables.collect() })
+    Some(Forwarded {
+        verdicts_of,
+        kept_seconds,
+        disputed: disputed.collect(),
+        tables: tables.collect(),
+        each_flow_known: service.mode.forwarding() == Some(Forwarding::Fullnat),
+    })
 }
 
 fn said(comparison: Comparison) -> &'static str {

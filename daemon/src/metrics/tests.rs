@@ -36,7 +36,8 @@ fn status() -> Status {
         }],
         "fence": [{"interface": "eth0", "kernel": true, "what": "kernel (tcx)"}],
         "plane": {"interfaces": {"eth0": "tcx"}, "not_forwarded": {"group_silent": 5}, "noted_flows": 8, "flows_held_by": ["lb2"],
-            "flows_in_sync": true, "flow_counters": {"told": 21}},
+            "flows_in_sync": true, "flow_counters": {"told": 21},
+            "failover": {"live": 7, "held": 6, "by_hash": [], "by_unproven_hash": []}},
         "peer_link": {
             "state": "on", "key": null, "config_digest": "d1",
             "peers": [{
@@ -72,6 +73,10 @@ fn values_are_those_of_the_status() {
         "fulcrum_plane_attached{by=\"tcx\",interface=\"eth0\"} 1",
         "fulcrum_plane_not_forwarded_total{reason=\"group_silent\"} 5",
         "fulcrum_plane_noted_flows 8",
+        "fulcrum_plane_live_flows 7",
+        "fulcrum_plane_surviving_flows 6",
+        "fulcrum_service_packets_in_total{service=\"http\"} 0",
+        "fulcrum_backend_packets_out_total{backend=\"a\",service=\"http\"} 0",
         "fulcrum_plane_flows_held{peer=\"lb2\"} 1",
         "fulcrum_plane_flows_in_sync 1",
         "fulcrum_plane_flow_news_total{what=\"told\"} 21",

@@ -59,3 +59,34 @@ fn what_two_nodes_disagree_about_is_said() {
     assert_eq!(verdicts(&differ.services[1]), None);
     assert_eq!(verdicts(&of("own", &[], tables(true, "")).services[0]), None);
 }
+
+#[test]
+fn what_would_become_of_flows_is_said() {
+    let plane = |held_by: &[&str], live: u64, held: u64, by_hash: &[&str], by_unproven_hash: &[&str]| {
+        let plane = serde_json::json!({
+            "interfaces": {}, "not_forwarded": {}, "noted_flows": 0, "flows_held_by": held_by,
+            "failover": {"live": live, "held": held, "by_hash": by_hash, "by_unproven_hash": by_unproven_hash},
+        });
+        failover(&serde_json::from_value(plane).expect("a plane"))
+    };
+    assert_eq!(plane(&[], 0, 0, &[], &[]), "");
+    assert_eq!(
+        plane(&["lb2"], 7, 7, &["web"], &[]),
+        "flows known one by one: 7; if this node failed now, 7 would go on: lb2 knows them\n\
+         flows of web: by hash; if this node failed now, all would go on\n"
+    );
+    assert_eq!(
+        plane(&[], 7, 0, &["web", "dns"], &["web", "dns"]),
+        "flows known one by one: 7; no other node knows them: if this one failed now, they would go on only by luck\n\
+         flows of web, dns: by hash; they would go on if the other node's tables are the same, which it has not said\n"
+    );
+    let mut forwarded = two_services(serde_json::json!({
+        "verdicts_of": "own", "kept_seconds": null, "disputed": [], "tables": [],
+    }))
+    .services;
+    let [web, api] = forwarded.as_mut_slice() else { panic!("two services") };
+    assert_eq!((connections(web, 0), connections(web, 3)), ("by hash".into(), "by hash, 3 noted".into()));
+    assert_eq!(connections(api, 3), "3");
+    web.forwarded.as_mut().expect("one").each_flow_known = true;
+    assert_eq!(connections(web, 3), "3");
+}

@@ -3,6 +3,7 @@
 use super::layout::{Backend, Event, Flow, Pin, Returned};
 use crate::error::KernelError;
 use crate::loader::{Hash, take_map};
+use crate::walk::entries;
 use aya::Ebpf;
 use aya::maps::{MapData, MapError, RingBuf};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,11 +29,11 @@ impl Flows {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
-        self.flows.iter().flatten()
+        entries(&self.flows)
     }
 
     pub(super) fn opening(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
-        self.opening.iter().flatten()
+        entries(&self.opening)
     }
 
     pub(super) fn get(&self, flow: &Flow) -> Option<Pin> {

@@ -2,8 +2,9 @@
 
 use crate::packets::{ACK, FIN, Packet, SYN, tcp, udp};
 use crate::scene::{BACKEND_PORT, Family, SEED, Scene, families, in_a_scene, nth};
-use fulcrum_ebpf::plane::layout::{Backend, Class, Ended, SLOTS, Service, ServiceMode};
+use fulcrum_ebpf::plane::layout::{Backend, Class, Ended, Flow, Pin, SLOTS, Service, ServiceMode, Transport};
 use siphasher::sip::SipHasher13;
+use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 
@@ -239,6 +240,27 @@ fn packets_and_bytes_are_counted_where_they_went() {
                 assert_eq!(after.bytes_out - before.bytes_out, u64::try_from(back.len()).unwrap());
                 assert_eq!((after.opened - before.opened, after.refused), (1, 0));
             }
+        }
+    });
+}
+
+#[test]
+fn every_flow_is_found_whatever_their_number() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        let mut known = BTreeSet::new();
+        for count in [1_u16, 4_095, 4_097, 20_000] {
+            for number in 0..count {
+                let client = SocketAddr::new(v4.client.ip(), number);
+                let flow = Flow::new(client, v4.vip, Transport::Tcp);
+                let pin = Pin::heard_of(1, None, Ended::No, u64::from(number));
+                scene.plane.set_flow(&flow, &pin, 0).unwrap();
+                known.insert((flow, u64::from(number)));
+            }
+            let found: Vec<_> = scene.plane.flows().map(|(flow, pin)| (flow, pin.seen)).collect();
+            assert_eq!(found.len(), known.len(), "none comes twice");
+            assert_eq!(BTreeSet::from_iter(found), known);
         }
     });
 }

@@ -294,10 +294,10 @@ impl Book {
 
     /// The services that have flows that were noted one by one; those of the others need not be looked for. Says
     /// whether that changes anything.
-    pub(crate) fn handle_flows(&mut self, services: &BTreeSet<u32>) -> bool {
+    pub(crate) fn handle_flows(&mut self, services: &BTreeMap<u32, u32>) -> bool {
         let mut changed = false;
         for entry in self.entries.values_mut() {
-            let pinned = services.contains(&entry.index) || !entry.generations.is_settled();
+            let pinned = services.contains_key(&entry.index) || !entry.generations.is_settled();
             changed |= entry.pinned != pinned;
             entry.pinned = pinned;
         }

@@ -8,7 +8,7 @@ use crate::PlaneObserved;
 use crate::balance::Seed;
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
 use fulcrum_ebpf::plane::layout::{
-    Backend, Class, Counters, Ended, Endpoint, Limit, MAX_SERVICES, Reply, Service, Settings, Slots,
+    Backend, Class, Counters, Ended, Endpoint, Limit, MAX_SERVICES, Pin, Reply, Service, Settings, Slots,
 };
 use fulcrum_ebpf::{Attachment, KernelError, Mode, Plane};
 use rustix::net::netdevice::{index_to_name, name_to_index};
@@ -27,6 +27,9 @@ pub(crate) use flows::Heard;
 const CLOSED: Duration = Duration::from_secs(60);
 /// One that only one side has closed, or that is forwarded one way only: the other may go on.
 const HALF_CLOSED: Duration = Duration::from_secs(600);
+
+/// The same while there is little room for more: a flood is forgotten as fast as it comes.
+const CLOSED_AND_SHORT: Duration = Duration::from_secs(5);
 
 /// Each new table takes the kernel 20 ms and more, and the loop has other things to do.
 const TURN: Duration = Duration::from_secs(1);
@@ -64,6 +67,26 @@ struct Told {
     endpoints: BTreeMap<Endpoint, u32>,
     replies: BTreeMap<Endpoint, Reply>,
     settings: Option<Settings>,
+}
+
+/// What was found of the flows that are noted.
+#[derive(Debug, Default)]
+pub(crate) struct Sifted {
+    /// How many each service has.
+    pub(crate) services: BTreeMap<u32, u32>,
+    /// How many each backend has that nobody has ended.
+    pub(crate) live: BTreeMap<u32, u64>,
+}
+
+impl Sifted {
+    fn keep(&mut self, service: u32, pin: &Pin) {
+        let count = self.services.entry(service).or_default();
+        *count = count.saturating_add(1);
+        if pin.ended() == Ended::No {
+            let live = self.live.entry(pin.backend()).or_default();
+            *live = live.saturating_add(1);
+        }
+    }
 }
 
 impl Earlier for Kernel {
@@ -310,49 +333,47 @@ impl Kernel {
         Ok(())
     }
 
-    /// Forgets noted flows that ended or fell silent; gives the services that have others.
-    pub(crate) fn sift(&mut self, book: &Book, hold: impl Fn(Protocol) -> Duration) -> BTreeSet<u32> {
+    /// Forgets noted flows that ended or fell silent, and counts the others. Says how long that took.
+    pub(crate) fn sift(&mut self, book: &Book, hold: impl Fn(Protocol) -> Duration) -> (Sifted, Duration) {
+        let begun = monotonic();
         let classes: BTreeMap<u32, Class> =
             book.entries().map(|(_, entry)| (entry.index, entry.class())).collect();
-        let mut kept = BTreeMap::new();
+        let mut sifted = Sifted::default();
         if book.entries().any(|(_, entry)| entry.is_pinned()) {
-            kept = self.sift_flows(hold);
+            sifted = self.sift_flows(hold);
         }
         let mut counted: BTreeMap<Class, u32> = BTreeMap::new();
-        for (service, count) in &kept {
+        for (service, count) in &sifted.services {
             let class = classes.get(service).copied().unwrap_or(Class::Workload);
             let sum = counted.entry(class).or_default();
             *sum = sum.saturating_add(*count);
         }
         self.give_room(&counted, classes.values().any(|class| *class == Class::Protected));
-        kept.into_keys().collect()
+        (sifted, monotonic().saturating_sub(begun))
     }
 
-    /// How many flows of each service are kept.
-    fn sift_flows(&mut self, hold: impl Fn(Protocol) -> Duration) -> BTreeMap<u32, u32> {
+    fn sift_flows(&mut self, hold: impl Fn(Protocol) -> Duration) -> Sifted {
         let now = monotonic();
-        let mut kept: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut sifted = Sifted::default();
         let mut ended = Vec::new();
+        let closed = if self.is_short_of_room() { CLOSED_AND_SHORT } else { CLOSED };
         for (flow, pin) in self.plane.flows() {
             let protocol = if flow.is_tcp() { Protocol::Tcp } else { Protocol::Udp };
             let silent = now.saturating_sub(Duration::from_nanos(pin.seen));
             let patience = match pin.ended() {
                 Ended::No => hold(protocol),
                 Ended::Half => HALF_CLOSED,
-                Ended::Whole => CLOSED,
+                Ended::Whole => closed,
             };
             match self.told.endpoints.get(&flow.endpoint()) {
-                Some(service) if silent <= patience => {
-                    let count = kept.entry(*service).or_default();
-                    *count = count.saturating_add(1);
-                }
+                Some(service) if silent <= patience => sifted.keep(*service, &pin),
                 Some(_) | None => ended.push((flow, pin)),
             }
         }
         for (flow, pin) in ended {
             self.plane.remove_flow(&flow, &pin);
         }
-        kept
+        sifted
     }
 
     /// What is noted while this runs is counted the next time.
@@ -373,8 +394,8 @@ impl Kernel {
         classes.sum()
     }
 
-    /// Whether the room for noted flows should be counted again soon.
-    pub(crate) fn is_short_of_room(&self) -> bool {
+    /// Whether little is left for workloads.
+    fn is_short_of_room(&self) -> bool {
         self.plane.room(Class::Workload).left < i64::from(NOTED_MAX / 4)
     }
 

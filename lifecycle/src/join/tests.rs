@@ -86,3 +86,33 @@ fn states_of_backends_come_from_file_and_health() {
         .collect();
     assert_eq!(states, ["draining", "disabled", "unchecked"]);
 }
+
+#[test]
+fn what_would_go_on_through_a_failover_is_counted_or_named() {
+    let service = |name: &str, connections: u64, each_flow_known: bool, in_sync: Option<bool>| {
+        let tables =
+            in_sync.map(|in_sync| json!({"peer": "lb2", "in_sync": in_sync, "what": "", "since_seconds": 1}));
+        let forwarded = json!({
+            "verdicts_of": "own", "kept_seconds": null, "disputed": [], "tables": tables.as_slice(),
+            "each_flow_known": each_flow_known,
+        });
+        let service = json!({
+            "name": name, "group": "g", "vips": [], "protocol": "tcp", "ports": "80", "mode": "nat", "mode_reason": "",
+            "up": true, "connections": connections, "stats": {}, "errors": [], "backends": [], "forwarded": forwarded,
+        });
+        serde_json::from_value::<Service>(service).expect("a service")
+    };
+    let mut services = vec![service("full", 40, true, Some(true)), service("web", 3, false, Some(true))];
+    services.extend([service("dns", 0, false, Some(false)), service("api", 0, false, None)]);
+    let mut proxied = service("ssh", 9, true, None);
+    proxied.forwarded = None;
+    services.push(proxied);
+    let expected = |held| Failover {
+        live: 43,
+        held,
+        by_hash: ["web", "dns", "api"].map(str::to_owned).to_vec(),
+        by_unproven_hash: ["dns", "api"].map(str::to_owned).to_vec(),
+    };
+    assert_eq!(failover(true, &services), expected(43));
+    assert_eq!(failover(false, &services), expected(0));
+}

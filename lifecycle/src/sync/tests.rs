@@ -44,12 +44,13 @@ fn agreement_is_shown_and_no_alarm() {
     assert_eq!(alarms(&snapshots, now), []);
     assert_eq!(crate::alarms::alarms(&facts(), &snapshots), []);
     let web = ServiceName::new("web");
-    let shown = forwarded(&web, &snapshots, now).unwrap();
+    let service = crate::fixture::service("web", []);
+    let shown = forwarded(&service, &snapshots, now).unwrap();
     assert_eq!((shown.verdicts_of.as_str(), shown.kept_seconds), ("lb2", None));
     assert!(shown.tables[0].in_sync && shown.tables[0].what == "in sync");
     assert_eq!(served_as(&web, address(), &snapshots).as_deref(), Some("live"));
     let kept = with(|view| view.by = By::Kept(NodeName::new("lb2"), now + Duration::from_secs(7)));
-    assert_eq!(forwarded(&web, &kept, now).unwrap().kept_seconds, Some(7));
+    assert_eq!(forwarded(&service, &kept, now).unwrap().kept_seconds, Some(7));
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn other_verdicts_than_the_leaders_are_an_alarm() {
         said[0].what.contains("this node's checks of a say something else than those of lb2"),
         "{said:?}"
     );
-    let shown = forwarded(&ServiceName::new("web"), &snapshots, since).unwrap();
+    let shown = forwarded(&crate::fixture::service("web", []), &snapshots, since).unwrap();
     assert_eq!(shown.disputed, ["a"]);
 }
 

@@ -3,6 +3,7 @@
 use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair};
+use fulcrum_tests::probe::Session;
 use fulcrum_tests::wait::{wait_for, wait_until};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -118,6 +119,50 @@ fn both_nodes_know_the_same_connections() {
         second.kill()?;
         wait_until("nobody to hold them", LONG, || {
             plane(&first)["flows_held_by"].as_array().is_some_and(Vec::is_empty)
+        })?;
+        assert_all_live(&mut sessions);
+        Ok(())
+    });
+}
+
+/// What the status says of the service and its backends.
+fn live(node: &Fulcrum, service: &str) -> (u64, Vec<u64>) {
+    let status = node.status().map(|status| status.0).unwrap_or_default();
+    let services = status["services"].as_array().cloned().unwrap_or_default();
+    let found = services.into_iter().find(|found| found["name"] == service).unwrap_or_default();
+    let of = |found: &serde_json::Value| found["connections"].as_u64().unwrap_or_default();
+    let backends = found["backends"].as_array().map(|backends| backends.iter().map(of).collect());
+    (of(&found), backends.unwrap_or_default())
+}
+
+/// Each connection is counted where it is, as long as it lives, by both nodes; and so is what would outlive the leader.
+#[test]
+fn live_connections_are_counted_and_those_that_would_outlive_the_leader() {
+    Lab::run(|lab| {
+        let pair = silent_pair(lab)?;
+        let (first, second) = pair.start_both()?;
+        let mut sessions = sessions(&pair)?;
+        let count = sessions.len() as u64;
+        let expected = |sessions: &[Session]| {
+            let of = |name: &str| sessions.iter().filter(|session| session.backend() == name).count() as u64;
+            (sessions.len() as u64, pair.web.iter().map(|web| of(web.machine.name())).collect::<Vec<_>>())
+        };
+        for node in [&first, &second] {
+            wait_until("every connection to be counted", LONG, || live(node, "web") == expected(&sessions))
+                .inspect_err(|_| eprintln!("{:?} is not {:?}", live(node, "web"), expected(&sessions)))?;
+        }
+        wait_until("all to be held", LONG, || plane(&first)["failover"]["held"] == count)?;
+        let page = first.command(&["status"])?;
+        assert!(page.contains(&format!("{count} would go on: lb2 knows them")), "{page}");
+        drop(sessions.split_off(20));
+        for node in [&first, &second] {
+            wait_until("those that ended to be counted no more", LONG, || {
+                live(node, "web") == expected(&sessions)
+            })?;
+        }
+        second.kill()?;
+        wait_until("nobody to hold them", LONG, || {
+            plane(&first)["failover"]["held"] == 0 && plane(&first)["failover"]["live"] == 20
         })?;
         assert_all_live(&mut sessions);
         Ok(())

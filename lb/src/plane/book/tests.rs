@@ -185,12 +185,12 @@ fn flows_are_looked_for_while_there_may_be_some() {
     let mut book = Book::default();
     let start = begun();
     apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE)])], start);
-    assert!(!book.handle_flows(&BTreeSet::new()));
+    assert!(!book.handle_flows(&BTreeMap::new()));
     apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
-    assert!(!book.handle_flows(&BTreeSet::new()), "the tables differ");
+    assert!(!book.handle_flows(&BTreeMap::new()), "the tables differ");
     book.handle_timeout(start + TCP_HOLD);
-    assert!(!book.handle_flows(&BTreeSet::from([0])), "there are some");
-    assert!(book.handle_flows(&BTreeSet::new()));
+    assert!(!book.handle_flows(&BTreeMap::from([(0, 1)])), "there are some");
+    assert!(book.handle_flows(&BTreeMap::new()));
     assert_eq!(book.wanted().services[&0], layout::Service::new(ServiceMode::Nat, false, false));
 }
 
