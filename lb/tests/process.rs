@@ -23,9 +23,10 @@ fn main() {
         None => {
             a_killed_process_leaves_resets();
             new_connections_are_refused_and_old_ones_kept_without_descriptors();
+            new_connections_are_refused_though_every_descriptor_that_is_given_up_is_taken();
             a_flood_of_a_workload_leaves_the_control_plane_its_connections();
             peers_that_never_read_cost_little_memory();
-            println!("4 cases passed");
+            println!("5 cases passed");
         }
     }
 }
@@ -44,14 +45,29 @@ fn serve(arguments: &[String]) {
     let mut control = desired("control", vip, port + 1, to);
     control.protected = true;
     let proxy = Proxy::start(vec![desired("workload", vip, port, to), control]);
-    let stolen: Vec<_> =
-        (0..thief.parse::<u64>().unwrap()).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
+    let stolen: Vec<_> = match thief.parse::<u64>().unwrap() {
+        GREEDY => {
+            std::thread::spawn(steal_for_ever);
+            Vec::new()
+        }
+        thief => (0..thief).map_while(|_| std::fs::File::open("/dev/null").ok()).collect(),
+    };
     for line in std::io::stdin().lines() {
         line.unwrap();
         let Observed { connections, connections_limit, refused_at_limit, .. } = *proxy.observed.borrow();
         println!("{connections} {connections_limit} {refused_at_limit}");
     }
     drop(stolen);
+}
+
+/// A thief that takes every descriptor as soon as there is one.
+const GREEDY: u64 = u64::MAX;
+
+fn steal_for_ever() {
+    let mut stolen = Vec::new();
+    loop {
+        stolen.extend(std::fs::File::open("/dev/null").ok());
+    }
 }
 
 fn desired(name: &str, vip: IpAddr, port: u16, to: SocketAddr) -> ServiceDesired {
@@ -189,6 +205,28 @@ fn new_connections_are_refused_and_old_ones_kept_without_descriptors() {
     );
 }
 
+fn new_connections_are_refused_though_every_descriptor_that_is_given_up_is_taken() {
+    let server = Server::echo();
+    let process = Process::start(server.address, 160, GREEDY);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", process.child.id())).unwrap().count();
+    let start = Instant::now();
+    while descriptors() < 160 {
+        assert!(start.elapsed() < PATIENCE, "{} descriptors", descriptors());
+    }
+    let (start, mut attempts) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(3) {
+        attempts += 1;
+        let connected = TcpStream::connect_timeout(&process.vip, PATIENCE).ok();
+        let error = connected.and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let read = stream.read(&mut [0]);
+            read.err()
+        });
+        let hung = error.is_some_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(!hung, "client {attempts} waits for nothing");
+    }
+}
+
 fn a_flood_of_a_workload_leaves_the_control_plane_its_connections() {
     let server = Server::echo();
     let mut process = Process::start(server.address, 160, 0);
@@ -247,6 +285,9 @@ fn flood(to: SocketAddr) -> (Vec<TcpStream>, usize) {
     for _ in 0..120 {
         // The refusal may come before `connect` has returned, or after.
         let connected = TcpStream::connect_timeout(&to, PATIENCE).ok();
+        if let Some(stream) = &connected {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
         kept.extend(connected.and_then(|mut stream| ping(&mut stream).then_some(stream)));
     }
     let refused = 120 - kept.len();

@@ -171,7 +171,8 @@ impl Worker {
         Some(other)
     }
 
-    /// There is no descriptor to accept with: gives up the spare one to refuse a client, or rests.
+    /// There is no descriptor to accept with: gives up the spare one to refuse a client. If another thread was quicker to
+    /// take it, refuses all who wait, and rests.
     fn handle_exhausted(&mut self, id: usize, listener: &Listener, error: Errno) {
         self.warn_exhausted(&error.to_string());
         self.shared.descriptors.count_refused();
@@ -179,6 +180,12 @@ impl Worker {
         let refused = had_spare && accept(listener).is_ok();
         self.spare = rustix::io::dup(&self.epoll).ok();
         if refused && self.spare.is_some() {
+            return;
+        }
+        // Takes no descriptor: they are reset as the socket stops to listen.
+        listener.refuse();
+        if let Err(error) = listener.listen() {
+            self.handle_broken(id, listener, error);
             return;
         }
         self.rest(id);
