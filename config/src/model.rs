@@ -10,7 +10,7 @@ mod tables;
 mod units;
 
 pub use admin::{Admin, LogFormat, TcpAdmin};
-pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions};
+pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
 pub use group::{
     Adverts, Class, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track, TrackEffect, Vip,
 };

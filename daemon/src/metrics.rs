@@ -84,6 +84,11 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         "Packets of its services that the forwarding plane did not forward, by the reason.",
         &["reason"],
     )?;
+    let checks = page.counter(
+        "fulcrum_plane_checks_total",
+        "Packets of checks that go to a VIP at the backend's MAC, and of the answers, by what became of them.",
+        &["what"],
+    )?;
     let noted = page.gauge(
         "fulcrum_plane_noted_flows",
         "Flows that are known one by one: of mode fullnat, or because their place in the hash changed hands.",
@@ -121,6 +126,9 @@ fn plane(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     }
     for (reason, count) in &plane.not_forwarded {
         left.with_label_values(&[reason]).inc_by(number(*count));
+    }
+    for (what, count) in &plane.checks {
+        checks.with_label_values(&[what]).inc_by(number(*count));
     }
     noted.with_label_values::<&str>(&[]).set(number(plane.noted_flows));
     live.with_label_values::<&str>(&[]).set(number(plane.failover.live));

@@ -27,6 +27,7 @@ impl Place {
     pub(crate) const FENCE: Self = Self { priority: 1, handle: TcHandle::new(0, 0xf01c), last: false };
     pub(crate) const PLANE: Self = Self { priority: 2, handle: TcHandle::new(0, 0xf01d), last: false };
     pub(crate) const SECOND_CHANCE: Self = Self { priority: 3, handle: TcHandle::new(0, 0xf01e), last: true };
+    pub(crate) const CHECKS: Self = Self { priority: 4, handle: TcHandle::new(0, 0xf01f), last: false };
 }
 
 /// One end of an interface.

@@ -106,6 +106,30 @@ impl Finisher {
 /// What the second chance counts, in the order of the counters.
 pub const SECOND: [&str; 2] = ["second_chance_passed_on", "second_chance_hops_exceeded"];
 
+/// The most backends that are checked at a VIP, each counted for each VIP.
+pub const MAX_CHECKED: u32 = 16_384;
+
+/// A check of a backend, with the priority of its socket, which says for which VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Checked {
+    backend: Address,
+    priority: u32,
+}
+
+impl Checked {
+    /// `priority` must not be 0, which is that of sockets that say nothing.
+    #[must_use]
+    pub fn new(backend: IpAddr, priority: u32) -> Self {
+        Self { backend: backend.into(), priority }
+    }
+}
+
+/// What becomes of checks that go to a VIP, in the order of the counters.
+pub const CHECKS: [&str; 3] = ["asked", "answered", "not_rewritten"];
+
+const _: () = assert!(size_of::<Checked>() == 20);
+const _: () = assert!(std::mem::offset_of!(Checked, priority) == 16);
 const _: () = assert!(size_of::<Finisher>() == 28);
 const _: () = assert!(std::mem::offset_of!(Finisher, family) == 4);
 const _: () = assert!(std::mem::offset_of!(Finisher, address) == 8);

@@ -3,10 +3,12 @@
 //! The [`Fence`] silences this node for the VIPs of each group that it does not lead, or whose daemon has not said for
 //! a while that it does, whatever state that process is in. The [`Plane`] forwards packets of services from one
 //! interface to another, and asks the fence's tables whether it may. The [`SecondChance`] passes
-//! packets of connections that this node does not know to the one that led before and finishes them.
+//! packets of connections that this node does not know to the one that led before and finishes them. The [`Checks`] send
+//! checks of backends to the VIP that these answer for.
 
 mod attach;
 pub mod capture;
+mod checks;
 mod error;
 mod fence;
 mod interfaces;
@@ -19,6 +21,7 @@ mod sys;
 mod walk;
 
 pub use attach::{Attachment, Mode};
+pub use checks::Checks;
 pub use error::KernelError;
 pub use fence::{Direction, Fence, Verdict};
 pub use pins::Pins;

@@ -378,7 +378,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// TC_ACT_SHOT and TC_ACT_REDIRECT.
-    fn of(value: u32) -> Self {
+    pub(crate) fn of(value: u32) -> Self {
         match value {
             2 => Self::Drop,
             7 => Self::Redirect,

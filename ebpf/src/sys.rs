@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::capture::{Asked, State};
-use crate::layout::{Address, Finisher, Group};
+use crate::layout::{Address, Checked, Finisher, Group};
 use crate::plane::layout::{
     Backend, Counters, Endpoint, Flow, Limit, Pin, PortsInUse, Reply, Returned, Room, Service, Settings,
     Slots,
@@ -19,6 +19,8 @@ unsafe impl aya::Pod for Address {}
 unsafe impl aya::Pod for Group {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Finisher {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Checked {}
 // SAFETY: the same, for all that follow (asserted in plane/layout.rs).
 unsafe impl aya::Pod for Endpoint {}
 // SAFETY: the same.

@@ -29,7 +29,7 @@ pub(crate) fn fast_check(kind: CheckKind) -> Check {
 }
 
 pub(crate) fn target(address: SocketAddr, kind: CheckKind) -> Target {
-    Target { address, check: Arc::new(check(kind)), proxy_protocol: None }
+    Target { address, vip: None, check: Arc::new(check(kind)), proxy_protocol: None }
 }
 
 pub(crate) fn http_check() -> HttpCheck {

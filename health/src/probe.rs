@@ -18,6 +18,7 @@ mod verifier;
 use fulcrum_config::{CheckKind, Target};
 use stage::Stage;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tls::Protocol;
 
@@ -106,22 +107,37 @@ pub(crate) fn files_needed(kind: &CheckKind) -> u32 {
 pub(crate) async fn probe(target: &Target, tools: &Tools) -> Outcome {
     let stage = Stage::default();
     let timeout = target.check.timeout;
-    match tokio::time::timeout(timeout, ask(target, tools, &stage)).await {
+    let outcome = match tokio::time::timeout(timeout, ask(target, tools, &stage)).await {
         Ok(Ok(())) => Outcome::Passed,
         Ok(Err(failure)) => failure.conclude(&stage),
         Err(_) => Outcome::TimedOut(timed_out(timeout, &stage)),
+    };
+    outcome.asked_for(target.vip)
+}
+
+impl Outcome {
+    /// Says so if it is not the backend's own address that does not answer as it should.
+    fn asked_for(self, vip: Option<IpAddr>) -> Self {
+        let Some(vip) = vip else { return self };
+        let said = |reason: String| bounded(&format!("{reason}, asked for the VIP {vip}"));
+        match self {
+            Self::Failed(reason) => Self::Failed(said(reason)),
+            Self::TimedOut(reason) => Self::TimedOut(said(reason)),
+            Self::Passed | Self::NotMade(_) => self,
+        }
     }
 }
 
 async fn ask(target: &Target, tools: &Tools, stage: &Stage) -> Result<(), Failure> {
-    let address = target.address;
-    let connect = || connect::with_header(address, target.proxy_protocol, stage);
+    // By what is said in the connection it is asked as clients ask.
+    let address = target.seen_at();
+    let connect = || connect::with_header(target, stage);
     let handshake = async |options, protocol| {
         tls::handshake(connect().await?, address, options, protocol, &tools.tls, stage).await
     };
     match &target.check.kind {
         // It ends before anything is said, so it needs no header either.
-        CheckKind::Tcp => connect::tcp(address, stage).await.map(drop),
+        CheckKind::Tcp => connect::tcp(target, stage).await.map(drop),
         CheckKind::Tls(options) => tls::ask(handshake(options, Protocol::Any).await?, stage).await,
         CheckKind::Http(check) => http::ask(connect().await?, address, check, stage).await,
         CheckKind::Https(check, options) => {
@@ -142,10 +158,10 @@ async fn ask(target: &Target, tools: &Tools, stage: &Stage) -> Result<(), Failur
                 None => grpc::ask(connect().await?, &question, stage).await,
             }
         }
-        CheckKind::Udp { send, expect } => udp::ask(address, send, expect, stage).await,
-        CheckKind::Dns { name, record } => dns::ask(address, name, record, stage).await,
-        CheckKind::Icmp => icmp::ask(address, &tools.icmp, stage).await,
-        CheckKind::Script { command } => script::ask(address, command, stage).await,
+        CheckKind::Udp { send, expect } => udp::ask(target, send, expect, stage).await,
+        CheckKind::Dns { name, record } => dns::ask(target, name, record, stage).await,
+        CheckKind::Icmp => icmp::ask(target.address, &tools.icmp, stage).await,
+        CheckKind::Script { command } => script::ask(target.address, command, stage).await,
     }
 }
 

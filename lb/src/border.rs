@@ -89,6 +89,8 @@ pub struct PlaneObserved {
     pub interfaces: BTreeMap<String, String>,
     /// Packets of its services that it did not forward, by the reason.
     pub not_forwarded: BTreeMap<&'static str, u64>,
+    /// Packets of checks that go to a VIP, and of the answers.
+    pub checks: BTreeMap<&'static str, u64>,
     /// Flows that are known one by one: those of mode fullnat, and those whose slot changed hands.
     pub noted_flows: u64,
     /// No more are noted.
@@ -138,6 +140,16 @@ pub struct FlowLink {
     pub from_peers: mpsc::Receiver<(NodeName, Arc<[u8]>)>,
 }
 
+/// How the checks of backends travel that answer for the VIP themselves (mode dsr).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChecksObserved {
+    /// As clients' packets do: to the VIP, at the backend's MAC.
+    AtVip,
+    /// Some go to the backend's own address: why. What they find says nothing of the VIP.
+    AtBackend(String),
+}
+
 /// One service as served.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ServiceObserved {
@@ -147,6 +159,8 @@ pub struct ServiceObserved {
     pub stats: ServiceStats,
     /// Counters of each backend.
     pub backends: BTreeMap<BackendName, BackendStats>,
+    /// How checks of its backends travel, if they are for the VIP.
+    pub checks: Option<ChecksObserved>,
 }
 
 /// Counters of a service since the process started; `connections` is a gauge. Of a forwarded service it is the flows that are

@@ -30,8 +30,8 @@ mod worker;
 
 pub use balance::Seed;
 pub use border::{
-    BackendState, BackendStats, BackendUse, Desired, FlowCounters, FlowLink, FlowsObserved, Observed,
-    PlaneObserved, ServiceDesired, ServiceObserved, ServiceStats,
+    BackendState, BackendStats, BackendUse, ChecksObserved, Desired, FlowCounters, FlowLink, FlowsObserved,
+    Observed, PlaneObserved, ServiceDesired, ServiceObserved, ServiceStats,
 };
 pub use engine::{Options, start, start_with_flows};
 pub use error::StartError;

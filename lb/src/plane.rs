@@ -4,6 +4,7 @@
 //! is for the fence to say.
 
 pub(crate) mod book;
+mod checks;
 mod generations;
 mod history;
 mod kernel;
@@ -14,9 +15,12 @@ mod telling;
 pub(crate) mod told;
 
 use crate::balance::Seed;
-use crate::{BackendStats, Desired, FlowsObserved, PlaneObserved, ServiceObserved, ServiceStats};
+use crate::{
+    BackendStats, ChecksObserved, Desired, FlowsObserved, PlaneObserved, ServiceObserved, ServiceStats,
+};
 use book::{Book, Entry, Places, Wanted, hold};
-use fulcrum_config::{NodeName, Protocol, ServiceName};
+use checks::Checks;
+use fulcrum_config::{Backend, NodeName, Protocol, ServiceName};
 use fulcrum_ebpf::Mode;
 use fulcrum_ebpf::plane::layout::Counters;
 use history::History;
@@ -233,6 +237,22 @@ impl Plane {
         }
     }
 
+    /// How backends of a service in mode dsr are checked.
+    fn checks_of(&self, name: &ServiceName) -> Option<ChecksObserved> {
+        let service = &self.desired.services.get(name)?.service;
+        let asked = |backend: &Arc<Backend>| Some((backend.address.ip, service.target(backend)?.vip?));
+        let asked: Vec<_> = service.backends.iter().filter_map(asked).collect();
+        let checks = self.kernel.as_ref().map(Kernel::checks);
+        if asked.is_empty()
+            || checks.is_some_and(|checks| asked.iter().all(|asked| checks.is_rewritten(asked)))
+        {
+            return (!asked.is_empty()).then_some(ChecksObserved::AtVip);
+        }
+        let why = checks.map_or(self.error.as_deref(), Checks::error);
+        let why = why.unwrap_or("not every backend is on a link of this node");
+        Some(ChecksObserved::AtBackend(why.to_owned()))
+    }
+
     fn observe(&mut self) {
         let Some(kernel) = &self.kernel else { return };
         self.observed = self
@@ -243,7 +263,8 @@ impl Plane {
                 let entry = self.book.entries().find(|(known, _)| *known == name).map(|(_, entry)| entry);
                 let observed =
                     entry.map_or_else(ServiceObserved::default, |entry| observe(kernel, entry, &self.live));
-                (name.clone(), ServiceObserved { errors: self.errors_of(name), ..observed })
+                let checks = self.checks_of(name);
+                (name.clone(), ServiceObserved { errors: self.errors_of(name), checks, ..observed })
             })
             .collect();
     }
@@ -257,7 +278,7 @@ impl Plane {
     pub(crate) fn services(&self) -> impl Iterator<Item = (&ServiceName, ServiceObserved)> {
         self.desired.services.keys().map(|name| {
             let observed = self.observed.get(name).cloned().unwrap_or_default();
-            (name, ServiceObserved { errors: self.errors_of(name), ..observed })
+            (name, ServiceObserved { errors: self.errors_of(name), checks: self.checks_of(name), ..observed })
         })
     }
 
@@ -325,7 +346,7 @@ fn observe(kernel: &Kernel, entry: &Entry, live: &BTreeMap<u32, u64>) -> Service
         let counters = index.map(|index| kernel.backend_counters(index)).unwrap_or_default();
         (state.backend.name.clone(), backend_stats(counters, index.as_ref().map_or(0, of)))
     });
-    ServiceObserved { errors: Vec::new(), stats, backends: backends.collect() }
+    ServiceObserved { stats, backends: backends.collect(), ..ServiceObserved::default() }
 }
 
 fn backend_stats(counters: Counters, connections: u64) -> BackendStats {

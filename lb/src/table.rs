@@ -130,7 +130,7 @@ impl ServiceCell {
         });
         let client_table_full = table.limiter.as_ref().map_or(0, |limiter| limiter.table_full());
         let stats = ServiceStats { client_table_full, ..ServiceCounters::sum(&self.counters) };
-        ServiceObserved { errors, stats, backends: backends.collect() }
+        ServiceObserved { errors, stats, backends: backends.collect(), checks: None }
     }
 }
 

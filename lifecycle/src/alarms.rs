@@ -4,6 +4,7 @@ use crate::join::{Facts, Snapshots};
 use crate::plan::not_made;
 use crate::status::{Alarm, ConfigState, Severity};
 use fulcrum_config::Class;
+use fulcrum_lb::ChecksObserved;
 use fulcrum_vip_manager::{AddressState, Advice, GroupObserved, KernelSetting, Role, Unclaimed};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     alarms.extend(stuck(snapshots));
     alarms.extend(bounded(groups(snapshots)));
     alarms.extend(bounded(listeners(snapshots)));
+    alarms.extend(bounded(checks_at_backends(snapshots)));
     alarms.extend(bounded(services_down(snapshots)));
     alarms.extend(bounded(checks_not_made(snapshots)));
     alarms.extend(limit(snapshots));
@@ -205,6 +207,22 @@ fn listeners(snapshots: &Snapshots) -> Vec<Alarm> {
         })
     });
     errors.collect()
+}
+
+fn checks_at_backends(snapshots: &Snapshots) -> Vec<Alarm> {
+    let services = snapshots.lb.services.iter().filter(|(_, observed)| observed.errors.is_empty());
+    let found = services.filter_map(|(name, observed)| match observed.checks.as_ref()? {
+        ChecksObserved::AtVip => None,
+        ChecksObserved::AtBackend(why) => Some(Alarm {
+            severity: Severity::Warning,
+            what: format!(
+                "backends of service {name} are checked at their own addresses, not at its VIP: {why}"
+            ),
+            affected: format!("service {name}: a backend that has not the VIP counts as up"),
+            remedy: "remove the cause that is named; it is tried again by itself".to_owned(),
+        }),
+    });
+    found.collect()
 }
 
 fn services_down(snapshots: &Snapshots) -> Vec<Alarm> {

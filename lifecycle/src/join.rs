@@ -2,13 +2,14 @@
 
 use crate::alarms::alarms;
 use crate::status::{
-    Address, Alarm, Backend, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader, Limit,
-    Link, Plane, Service, Setting, Status, Track,
+    Address, Alarm, Backend, Checks, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader,
+    Limit, Link, Plane, Service, Setting, Status, Track,
 };
 use crate::sync;
 use crate::verdicts::View;
 use fulcrum_config::{Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
+use fulcrum_lb::ChecksObserved;
 use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,6 +245,14 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
             })
             .collect(),
         forwarded: sync::forwarded(service, snapshots, now),
+        checks: served.and_then(|served| served.checks.as_ref()).map(checks),
+    }
+}
+
+fn checks(observed: &ChecksObserved) -> Checks {
+    match observed {
+        ChecksObserved::AtVip => Checks { at_vip: true, why: None },
+        ChecksObserved::AtBackend(why) => Checks { at_vip: false, why: Some(why.clone()) },
     }
 }
 
@@ -313,6 +322,7 @@ fn plane(plane: &fulcrum_lb::PlaneObserved, services: &[Service]) -> Plane {
     Plane {
         interfaces: plane.interfaces.clone(),
         not_forwarded: not_forwarded.collect(),
+        checks: plane.checks.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect(),
         noted_flows: plane.noted_flows,
         flows_held_by: plane.flows.held_by.iter().map(ToString::to_string).collect(),
         flows_in_sync: plane.flows.in_sync,

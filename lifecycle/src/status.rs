@@ -52,6 +52,9 @@ pub struct Plane {
     pub interfaces: BTreeMap<String, String>,
     /// Packets of its services that it did not forward, by the reason.
     pub not_forwarded: BTreeMap<String, u64>,
+    /// Packets of checks that go to a VIP at the backend's MAC, and of the answers, by what became of them.
+    #[serde(default)]
+    pub checks: BTreeMap<String, u64>,
     /// Flows that are known one by one: those of mode fullnat, and those whose place in the hash changed hands.
     pub noted_flows: u64,
     /// The peers that know all of those: with such a one they outlive this node.
@@ -295,6 +298,19 @@ pub struct Service {
     /// How it stands with the other nodes, if the kernel forwards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarded: Option<Forwarded>,
+    /// How its backends are checked, if they answer for the VIP themselves (mode dsr).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checks>,
+}
+
+/// How checks of backends travel that answer for a VIP themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// As clients' packets do: to the VIP, at the backend's MAC. If not, some go to the backend's own address.
+    pub at_vip: bool,
+    /// Why they don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How a forwarded service stands with the other nodes.

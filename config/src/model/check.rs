@@ -1,7 +1,7 @@
 //! Health checks and their targets.
 
 use super::ProxyProtocolVersion;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +88,22 @@ pub struct HttpCheck {
     pub body: Option<String>,
 }
 
+impl CheckKind {
+    /// Whether what it asks is a socket of this node alone: neither the machine as such nor a program of the operator's.
+    pub(crate) fn is_by_socket(&self) -> bool {
+        match self {
+            Self::Tcp
+            | Self::Tls(_)
+            | Self::Http(_)
+            | Self::Https(..)
+            | Self::Grpc { .. }
+            | Self::Udp { .. }
+            | Self::Dns { .. } => true,
+            Self::Icmp | Self::Script { .. } => false,
+        }
+    }
+}
+
 /// A range of HTTP status codes, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ExpectStatus {
@@ -116,8 +132,36 @@ pub struct TlsOptions {
 pub struct Target {
     /// Where.
     pub address: SocketAddr,
+    /// The VIP that its packets are to bear in place of that address, if the backend answers for it itself (mode dsr).
+    pub vip: Option<IpAddr>,
     /// How.
     pub check: Arc<Check>,
     /// The PROXY header that the target expects first; it says that there is no client.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
+}
+
+impl Target {
+    /// Where it is, as the target sees it.
+    #[must_use]
+    pub fn seen_at(&self) -> SocketAddr {
+        SocketAddr::new(self.vip.unwrap_or(self.address.ip()), self.address.port())
+    }
+}
+
+/// The priority of a socket whose packets are to bear `vip` in place of the address that it connects to. By that the
+/// data plane knows them. It is a hash (FNV-1a), which is not 0 (what other sockets have), and ends in a 0 (what has
+/// no priority before others).
+#[must_use]
+pub fn priority_of_checks(vip: IpAddr) -> u32 {
+    let octets = match vip {
+        IpAddr::V4(vip) => vip.octets().to_vec(),
+        IpAddr::V6(vip) => vip.octets().to_vec(),
+    };
+    let hash = octets
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193));
+    match hash & !0xf {
+        0 => 0x10,
+        priority => priority,
+    }
 }

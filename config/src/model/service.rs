@@ -7,6 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// What clients connect to: addresses, a protocol and ports, and who serves them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -223,10 +226,19 @@ impl Service {
         let port = check.port.unwrap_or(own_port);
         Some(Target {
             address: SocketAddr::new(backend.address.ip, port),
+            vip: self.vip_of_checks(check, backend),
             check: Arc::clone(check),
             // Who expects a PROXY header before traffic expects it before a probe of the same port too.
             proxy_protocol: self.proxy_protocol.send.filter(|_| port == own_port),
         })
+    }
+
+    /// Backends that answer for the VIP themselves are asked there, along the path of the traffic.
+    fn vip_of_checks(&self, check: &Check, backend: &Backend) -> Option<IpAddr> {
+        if self.mode.forwarding() != Some(Forwarding::Dsr) || !check.kind.is_by_socket() {
+            return None;
+        }
+        self.vips.iter().copied().find(|vip| vip.is_ipv4() == backend.address.ip.is_ipv4())
     }
 }
 

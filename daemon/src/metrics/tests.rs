@@ -35,7 +35,7 @@ fn status() -> Status {
             },
         }],
         "fence": [{"interface": "eth0", "kernel": true, "what": "kernel (tcx)"}],
-        "plane": {"interfaces": {"eth0": "tcx"}, "not_forwarded": {"group_silent": 5}, "noted_flows": 8, "flows_held_by": ["lb2"],
+        "plane": {"interfaces": {"eth0": "tcx"}, "not_forwarded": {"group_silent": 5}, "checks": {"asked": 7}, "noted_flows": 8, "flows_held_by": ["lb2"],
             "flows_in_sync": true, "flow_counters": {"told": 21},
             "failover": {"live": 7, "held": 6, "by_hash": [], "by_unproven_hash": []}},
         "peer_link": {
@@ -72,6 +72,7 @@ fn values_are_those_of_the_status() {
         "fulcrum_fence_kernel{interface=\"eth0\"} 1",
         "fulcrum_plane_attached{by=\"tcx\",interface=\"eth0\"} 1",
         "fulcrum_plane_not_forwarded_total{reason=\"group_silent\"} 5",
+        "fulcrum_plane_checks_total{what=\"asked\"} 7",
         "fulcrum_plane_noted_flows 8",
         "fulcrum_plane_live_flows 7",
         "fulcrum_plane_surviving_flows 6",

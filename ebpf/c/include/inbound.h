@@ -6,6 +6,7 @@
 
 #include "answer.h"
 #include "capture.h"
+#include "hops.h"
 #include "limit.h"
 #include "reset.h"
 #include "rewrite.h"
@@ -98,6 +99,8 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 	__u32 mtu = too_big_for(skb, backend->interface);
 	if (mtu)
 		return too_big(skb, packet, mtu, family);
+	if (packet->time_to_live < (service->mode == NAT ? 2 : HOPS_OF_A_CHECK))
+		return too_long_travelled(skb, packet, family);
 	int opens = (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	count_in(map_lookup(&service_counters, &index), skb->len, opens);
 	count_in(map_lookup(&backend_counters, &chosen), skb->len, opens);
@@ -107,8 +110,6 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 		to.destination = backend->address;
 		if (backend->port)
 			to.destination_port = backend->port;
-		if (packet->time_to_live <= 1)
-			return too_long_travelled(skb, packet, family);
 		if (rewrite(skb, packet, &to, family))
 			return drop(NOT_REWRITTEN);
 	}

@@ -113,6 +113,19 @@ fn the_last_hop_says_that_time_is_exceeded() {
     });
 }
 
+/// What is left of a check that a backend without the VIP has sent back: another one must not answer it.
+#[test]
+fn in_dsr_the_last_hops_of_a_check_are_not_passed_on() {
+    in_a_scene(|scene| {
+        for family in families() {
+            scene.serve(ServiceMode::Dsr, family.vip, family.backend, 1);
+            let packet = tcp(family.client, family.vip, SYN, &[]);
+            scene.outside(&packet.clone().with_ttl(7).frame()).answered("time_exceeded");
+            scene.outside(&packet.with_ttl(8).frame()).forwarded();
+        }
+    });
+}
+
 #[test]
 fn what_does_not_fit_is_said_with_the_size_that_does() {
     in_a_scene(|scene| {

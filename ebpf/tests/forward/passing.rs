@@ -78,7 +78,7 @@ fn dsr_leaves_the_packet_as_it_is() {
                 tcp(family.client, family.vip, SYN, &[]),
                 tcp(family.client, family.vip, ACK, &[1; 999]),
                 udp(family.client, family.vip, &[1; 99]),
-                tcp(family.client, family.vip, SYN, &[]).with_ttl(1),
+                tcp(family.client, family.vip, SYN, &[]).with_ttl(8),
             ] {
                 assert_eq!(scene.outside(&packet.frame()).forwarded(), packet.frame());
             }

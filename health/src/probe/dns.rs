@@ -1,16 +1,16 @@
 //! A DNS query over UDP (RFC 1035).
 
 use super::{Failure, Stage, udp};
+use fulcrum_config::Target;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 /// Asks for `record` of `name`; any answer without an error will do, also an empty or a truncated one.
-pub(super) async fn ask(address: SocketAddr, name: &str, record: &str, stage: &Stage) -> Result<(), Failure> {
+pub(super) async fn ask(target: &Target, name: &str, record: &str, stage: &Stage) -> Result<(), Failure> {
     let query = query(name, record, fastrand::u16(..))?;
     let bytes = query.to_vec().map_err(|error| cannot_ask(name, record, &error.to_string()))?;
-    let socket = udp::connect(address, stage).await?;
+    let socket = udp::connect(target, stage).await?;
     socket.send(&bytes).await?;
     stage.set("waiting for the DNS answer");
     loop {

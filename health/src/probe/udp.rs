@@ -1,20 +1,16 @@
 //! A datagram and its answer.
 
+use super::connect::{any_port, mark};
 use super::{Failure, Stage};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use fulcrum_config::Target;
 use tokio::net::UdpSocket;
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
 
 /// Sends `send`, and expects an answer that contains `expect`.
-pub(super) async fn ask(
-    address: SocketAddr,
-    send: &[u8],
-    expect: &[u8],
-    stage: &Stage,
-) -> Result<(), Failure> {
-    let socket = connect(address, stage).await?;
+pub(super) async fn ask(target: &Target, send: &[u8], expect: &[u8], stage: &Stage) -> Result<(), Failure> {
+    let socket = connect(target, stage).await?;
     socket.send(send).await?;
     stage.set("waiting for a UDP answer");
     let answer = receive(&socket).await?;
@@ -25,15 +21,12 @@ pub(super) async fn ask(
     Err(Failure::Answer(format!("the UDP answer ({} bytes) does not contain \"{expect}\"", answer.len())))
 }
 
-/// A socket that hears only `address`, and its ICMP errors.
-pub(super) async fn connect(address: SocketAddr, stage: &Stage) -> Result<UdpSocket, Failure> {
+/// A socket that hears only the target, and its ICMP errors.
+pub(super) async fn connect(target: &Target, stage: &Stage) -> Result<UdpSocket, Failure> {
     stage.set("sending a datagram");
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(address).await?;
+    let socket = UdpSocket::bind(any_port(target.address)).await?;
+    mark(&socket, target);
+    socket.connect(target.address).await?;
     Ok(socket)
 }
 

@@ -3,6 +3,7 @@
 //! Services and backends have an index in the kernel for as long as flows may point there. After a restart the
 //! indexes are found again in the tables of the earlier life.
 
+use super::checks::Asked;
 use super::generations::Generations;
 use super::history::Shown;
 use super::sources::Sources;
@@ -96,6 +97,8 @@ pub(crate) struct Wanted {
     pub(crate) tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
     pub(crate) endpoints: BTreeMap<Endpoint, u32>,
     pub(crate) replies: BTreeMap<Endpoint, Reply>,
+    /// Backends that are checked for a VIP.
+    pub(crate) checked: BTreeSet<Asked>,
 }
 
 /// The index of each backend of a service, and where its packets may be sent on from.
@@ -439,6 +442,13 @@ impl Entry {
                 self.add_replies(wanted, *address, *index);
             }
         }
+        let target = |state: &BackendState| service.target(&state.backend);
+        let checked = self
+            .desired
+            .backends
+            .iter()
+            .filter_map(|state| Some((state.backend.address.ip, target(state)?.vip?)));
+        wanted.checked.extend(checked);
         for address in addresses(service) {
             wanted.endpoints.insert(Endpoint::new(address, transport), self.index);
             let mark = Endpoint::new(SocketAddr::new(address.ip(), 0), transport);

@@ -1,6 +1,7 @@
 //! What the kernel was told, and telling it what is different now.
 
 use super::book::{Book, Earlier, Wanted, WantedBackend};
+use super::checks::Checks;
 use super::room::{NOTED_MAX, rooms};
 use super::routes::{Routes, Way};
 use super::sources::Sources;
@@ -56,6 +57,7 @@ pub(crate) struct Kernel {
     swept: bool,
     /// Whether anybody is to be told of flows.
     heard: bool,
+    checks: Checks,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +143,7 @@ impl Kernel {
             errors: BTreeMap::new(),
             swept: false,
             heard: false,
+            checks: Checks::new(mode),
         })
     }
 
@@ -156,6 +159,7 @@ impl Kernel {
     ) -> Result<(), String> {
         let ways = self.ways(wanted);
         self.errors = errors(book, &ways);
+        self.checks.tell(&wanted.checked, &ways, name_of, monotonic());
         self.attach(wanted, &ways, clients)?;
         if !self.tell_tables(wanted, &ways).map_err(|error| error.to_string())? {
             return Err("the forwarding plane is still being told its tables; wait".to_owned());
@@ -423,6 +427,7 @@ impl Kernel {
         PlaneObserved {
             interfaces: interfaces.map(|(name, attachment)| (name.clone(), attachment.to_string())).collect(),
             not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
+            checks: self.checks.counters().into_iter().collect(),
             noted_flows: self.noted_flows(),
             noted_flows_limit: u64::from(NOTED_MAX),
             not_noted: [Class::Workload, Class::Protected]
@@ -432,7 +437,13 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn stop(self) {
+    /// How backends are checked that answer for a VIP themselves.
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    pub(crate) fn stop(mut self) {
+        self.checks.stop();
         self.plane.stop();
     }
 }
@@ -490,7 +501,7 @@ fn name_of(index: u32) -> Option<String> {
 }
 
 /// All but these, by name: an earlier life may have used them.
-fn other_interfaces(but: &BTreeSet<u32>) -> Vec<String> {
+pub(crate) fn other_interfaces(but: &BTreeSet<u32>) -> Vec<String> {
     let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     let names = text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned());
     names.filter(|name| index_of(name).is_some_and(|index| !but.contains(&index))).collect()
@@ -499,4 +510,5 @@ fn other_interfaces(but: &BTreeSet<u32>) -> Vec<String> {
 /// Removes what an earlier life has left.
 pub(crate) fn remove_left() {
     Plane::remove_left(&other_interfaces(&BTreeSet::new()));
+    super::checks::remove_left();
 }

@@ -203,3 +203,17 @@ fn a_check_that_can_not_be_made_is_an_alarm_whatever_the_verdict() {
         assert!(alarm.what.contains(word), "{}", alarm.what);
     }
 }
+
+#[test]
+fn checks_that_do_not_go_to_the_vip_are_an_alarm() {
+    let mut snapshots = good();
+    let mut served = ServiceObserved { checks: Some(ChecksObserved::AtVip), ..ServiceObserved::default() };
+    let name = fulcrum_config::ServiceName::new("web");
+    snapshots.lb.services.insert(name.clone(), served.clone());
+    assert!(alarms(&facts(), &snapshots).is_empty());
+    served.checks = Some(ChecksObserved::AtBackend("the kernel refuses".to_owned()));
+    snapshots.lb.services.insert(name, served);
+    let [alarm] = &alarms(&facts(), &snapshots)[..] else { panic!("one alarm") };
+    assert!(alarm.what.contains("service web are checked at their own addresses"), "{}", alarm.what);
+    assert!(alarm.what.ends_with("the kernel refuses"), "{}", alarm.what);
+}

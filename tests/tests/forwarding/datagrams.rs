@@ -15,14 +15,14 @@ const PORT: u16 = 5353;
 const CLIENTS: usize = 30;
 
 /// Answers each datagram with its machine's name, until it is dropped.
-struct Echo {
+pub struct Echo {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Echo {
     /// In mode dsr the answer comes from the VIP itself.
-    fn start(machine: &Machine, at: SocketAddr) -> Result<Self> {
+    pub fn start(machine: &Machine, at: SocketAddr) -> Result<Self> {
         let socket = machine.namespace().enter(|| UdpSocket::bind(at))??;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         let stop = Arc::new(AtomicBool::new(false));

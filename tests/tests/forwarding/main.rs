@@ -9,6 +9,7 @@
 
 mod backends;
 mod capture;
+mod checks;
 mod datagrams;
 mod faults;
 mod life;

@@ -115,7 +115,7 @@ fn prepare_dsr(pair: &mut Pair, addresses: &Addresses) -> Result<()> {
 }
 
 /// At once: no duplicate is looked for there.
-fn add_to_loopback(machine: &Machine, address: &str, whole: &str) -> Result<()> {
+pub fn add_to_loopback(machine: &Machine, address: &str, whole: &str) -> Result<()> {
     let address = format!("{address}/{whole}");
     let arguments = ["address", "add", &address, "dev", "lo", "nodad"];
     // IPv4 looks for none anyway.

@@ -50,3 +50,30 @@ async fn ipv6_works_alike() {
     drop(listener);
     assert_eq!(run(address, CheckKind::Tcp).await, failed("connection refused"));
 }
+
+fn for_a_vip(address: SocketAddr, kind: CheckKind) -> Target {
+    Target { vip: Some([192, 0, 2, 1].into()), ..target(address, kind) }
+}
+
+/// Nothing rewrites packets here, so the target itself is asked.
+#[tokio::test]
+async fn a_check_for_a_vip_has_its_priority_and_a_port_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = for_a_vip(listener.local_addr().unwrap(), CheckKind::Tcp);
+    let stage = Stage::default();
+    let stream = connect::tcp(&target, &stage).await.unwrap();
+    let priority = socket2::SockRef::from(&stream).priority();
+    // Only who may administer the network can set it.
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(priority.unwrap(), fulcrum_config::priority_of_checks([192, 0, 2, 1].into()));
+    }
+    let own = stream.local_addr().unwrap().port();
+    assert!(std::net::TcpListener::bind(("0.0.0.0", own)).is_err(), "nobody else gets its port");
+}
+
+#[tokio::test]
+async fn whoever_fails_is_told_to_be_asked_for_a_vip() {
+    let tools = Tools::default();
+    let outcome = probe(&for_a_vip(nobody().await, CheckKind::Tcp), &tools).await;
+    assert_eq!(outcome, failed("connection refused, asked for the VIP 192.0.2.1"));
+}

@@ -1,5 +1,5 @@
 use super::*;
-use fulcrum_config::{Backend, BackendName, Balance, GroupName, Mode, PortRange};
+use fulcrum_config::{Backend, BackendName, Balance, Check, CheckKind, GroupName, Mode, PortRange};
 
 /// Nothing, or what another book had the kernel hold.
 #[derive(Default)]
@@ -93,6 +93,30 @@ fn a_service_gets_its_addresses_backends_and_tables() {
     let wanted = apply(&mut Book::default(), &[dsr], begun());
     assert!(wanted.replies.is_empty() && wanted.backends.values().all(|backend| backend.port == 0));
     assert_eq!(apply(&mut book, &[], begun()), Wanted::default());
+}
+
+#[test]
+fn backends_that_have_a_check_and_the_vip_are_asked_for_it() {
+    let web = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let check = Check {
+        kind: CheckKind::Tcp,
+        port: None,
+        interval: Duration::from_secs(1),
+        fast_interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: 1,
+        fall: 1,
+        jitter_percent: 0,
+    };
+    let checked = changed(&web, |service| service.check = Some(Arc::new(check)));
+    let dsr = changed(&checked, |service| service.mode = Mode::Dsr);
+    let unchecked = changed(&web, |service| service.mode = Mode::Dsr);
+    for other in [&web, &checked, &unchecked] {
+        assert!(apply(&mut Book::default(), std::slice::from_ref(other), begun()).checked.is_empty());
+    }
+    let wanted = apply(&mut Book::default(), &[dsr], begun());
+    let vip: IpAddr = [10, 0, 0, 100].into();
+    assert_eq!(wanted.checked, BTreeSet::from([(address(1).ip, vip), (address(2).ip, vip)]));
 }
 
 #[test]
