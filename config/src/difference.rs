@@ -37,6 +37,8 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     "node".clone_into(&mut changes.what);
     changes.value("this one", &old.node, &new.node);
     changes.timing(&old.timing, &new.timing);
+    "forwarding plane".clone_into(&mut changes.what);
+    changes.value("xdp", &old.xdp, &new.xdp);
     changes.things("node", &old.nodes, &new.nodes, Changes::node);
     changes.things("interface", &old.interfaces, &new.interfaces, Changes::interface);
     changes.things("group", &old.groups, &new.groups, |changes, old, new| changes.group(old, new));

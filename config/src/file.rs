@@ -16,6 +16,7 @@ pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
 };
 
+use crate::model::Xdp;
 use crate::scalar::{LinkName, Name, Profile};
 use crate::table::{Named, Or, section};
 
@@ -47,5 +48,8 @@ section! {
         admin: optional AdminSection,
         /// The link between the nodes; it needs `keys` in `nodes`.
         peer: optional PeerSection,
+        /// Where the forwarding plane works in the network driver itself, by native XDP: `auto` (drivers that are known to do
+        /// it well, if they pass a test at the start), `any` (any driver that passes it) or `off`. Default: auto.
+        xdp: optional Xdp,
     }
 }

@@ -18,7 +18,7 @@ pub use names::{BackendName, GroupName, InterfaceName, NodeName, ServiceName};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub use service::{
     Backend, BackendAddress, Balance, ConnectionLog, Forwarding, Limits, Mode, OnDown, PortRange, Protocol,
-    ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions,
+    ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions, Xdp,
 };
 pub use tables::{AddressSlots, OlderTable, ServiceTables};
 pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};
@@ -47,6 +47,8 @@ pub struct Config {
     pub admin: Admin,
     /// The link between the nodes.
     pub peer: PeerLink,
+    /// Where the forwarding plane works in the driver itself.
+    pub xdp: Xdp,
     /// What stands for all that the nodes share: equal where their files say the same.
     pub shared: SharedDigest,
 }

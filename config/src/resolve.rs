@@ -42,6 +42,7 @@ pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> 
         timing,
         admin,
         peer,
+        xdp: file.xdp.get().copied().unwrap_or_default(),
         shared: SharedDigest::default(),
     })
 }

@@ -36,7 +36,7 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
         .unwrap_or(nothing);
     let (lb_desired, seen) = watch::channel(table);
     let (lb_flows, peer_flows) = flow_links();
-    let observed = fulcrum_lb::start_with_flows(seen, lb_options(), lb_flows).map_err(refused)?;
+    let observed = fulcrum_lb::start_with_flows(seen, lb_options(config), lb_flows).map_err(refused)?;
     wait_for_listeners(&observed);
     let lb = Engine { desired: lb_desired, observed };
 
@@ -74,12 +74,12 @@ fn flow_links() -> (fulcrum_lb::FlowLink, fulcrum_peer::FlowLink) {
 }
 
 /// The forwarding plane is attached in the way that the fence is asked to be.
-fn lb_options() -> fulcrum_lb::Options {
+fn lb_options(config: &Config) -> fulcrum_lb::Options {
     let attach = match fencing() {
         Fencing::Clsact => fulcrum_lb::Attach::Clsact,
         Fencing::Auto | Fencing::Off => fulcrum_lb::Attach::Auto,
     };
-    fulcrum_lb::Options { attach, ..fulcrum_lb::Options::default() }
+    fulcrum_lb::Options { attach, xdp: config.xdp, ..fulcrum_lb::Options::default() }
 }
 
 /// `FULCRUM_FENCE` may ask for another fence than the best: `clsact`, or `off`.

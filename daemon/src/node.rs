@@ -3,7 +3,7 @@
 use crate::last_good;
 use crate::systemd;
 use crate::wire::{HandedOver, Refusal, Reloaded};
-use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, difference};
+use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, Xdp, difference};
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub(crate) struct Node {
     state_dir: PathBuf,
     /// As it was at start: it stays in force until the next one.
     admin: Admin,
+    /// As at the start.
+    xdp: Xdp,
     loaded: Mutex<Loaded>,
     /// Listeners of `admin` that do not stand, and why.
     closed: Mutex<BTreeMap<&'static str, String>>,
@@ -90,6 +92,7 @@ impl Node {
             behind: Mutex::new(None),
             file,
             admin: boot.config.admin.clone(),
+            xdp: boot.config.xdp,
             state_dir: boot.config.admin.state_dir.clone(),
             loaded: Mutex::new(loaded),
             unproven: Mutex::new(boot.text.clone()),
@@ -252,7 +255,7 @@ impl Node {
         peers.extend(self.applied_by(&agreement).await);
         Ok(Reloaded {
             changes: difference(&old, &new),
-            needs_restart: self.admin != new.admin,
+            needs_restart: self.admin != new.admin || self.xdp != new.xdp,
             peers,
             warnings,
             read_ms: milliseconds(read),

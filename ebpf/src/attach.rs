@@ -7,7 +7,8 @@ use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
     qdisc_detach_program,
 };
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -72,7 +73,7 @@ impl fmt::Display for Attachment {
 /// One program at one interface. Dropped, it goes, unless it is pinned.
 #[derive(Debug)]
 pub(crate) enum Attached {
-    Tcx(#[allow(dead_code, reason = "the descriptor keeps the link")] FdLink),
+    Link(#[allow(dead_code, reason = "the descriptor keeps the link")] FdLink),
     Pinned(PinnedLink),
     Clsact(SchedClassifierLink),
 }
@@ -80,7 +81,7 @@ pub(crate) enum Attached {
 impl Attached {
     pub(crate) fn attachment(&self) -> Attachment {
         match self {
-            Self::Tcx(_) => Attachment::TcxUnpinned,
+            Self::Link(_) => Attachment::TcxUnpinned,
             Self::Pinned(_) => Attachment::Tcx,
             Self::Clsact(_) => Attachment::Clsact,
         }
@@ -89,7 +90,7 @@ impl Attached {
     /// Takes the program off the interface.
     pub(crate) fn detach(self) {
         match self {
-            Self::Tcx(link) => drop(link),
+            Self::Link(link) => drop(link),
             // One that went with its interface is gone already.
             Self::Clsact(link) => drop(link),
             Self::Pinned(link) => drop(link.unpin()),
@@ -99,7 +100,7 @@ impl Attached {
     /// Leaves the program where it is when this process ends.
     pub(crate) fn leave(self) {
         match self {
-            Self::Tcx(link) => drop(link),
+            Self::Link(link) => drop(link),
             Self::Pinned(link) => drop(link),
             Self::Clsact(link) => std::mem::forget(link),
         }
@@ -149,7 +150,7 @@ fn tcx(program: &mut SchedClassifier, at: At<'_>, pin: Option<&Path>) -> Result<
     let order = if at.place.last { LinkOrder::last() } else { LinkOrder::first() };
     let id = program.attach_with_options(at.interface, at.direction, TcAttachOptions::TcxOrder(order))?;
     let link = FdLink::try_from(program.take_link(id)?)?;
-    let Some(pin) = pin else { return Ok(Attached::Tcx(link)) };
+    let Some(pin) = pin else { return Ok(Attached::Link(link)) };
     // Of an interface that is gone, or not a link at all.
     remove(pin);
     // Another process may have swept the directory: the kernel gives a namespace the number of one that is gone.
@@ -163,6 +164,36 @@ fn replace(program: &mut SchedClassifier, pin: &Path) -> Result<Attached, Failur
     let id = program.attach_to_link(SchedClassifierLink::try_from(earlier)?)?;
     drop(program.take_link(id)?);
     Ok(Attached::Pinned(PinnedLink::from_pin(pin)?))
+}
+
+/// Attaches `program` to `interface` in the driver itself, never in the kernel's place of the driver. What an earlier life
+/// attached there is replaced in one step.
+pub(crate) fn attach_xdp(
+    program: &mut Xdp,
+    name: &str,
+    interface: &str,
+    pin: Option<&Path>,
+) -> Result<Attached, KernelError> {
+    let attached = native(program, interface, pin);
+    attached
+        .map_err(|error| KernelError::of(format!("{name} can't be attached to {interface}"), error.as_ref()))
+}
+
+fn native(program: &mut Xdp, interface: &str, pin: Option<&Path>) -> Result<Attached, Failure> {
+    let left = pin.map(|pin| PinnedLink::from_pin(pin).map(|link| (pin, link)));
+    if let Some(Ok((pin, left))) = left
+        && let Ok(link) = XdpLink::try_from(FdLink::from(left))
+        && let Ok(id) = program.attach_to_link(link)
+    {
+        drop(program.take_link(id)?);
+        return Ok(Attached::Pinned(PinnedLink::from_pin(pin)?));
+    }
+    let id = program.attach(interface, XdpMode::Driver)?;
+    let link = FdLink::try_from(program.take_link(id)?)?;
+    let Some(pin) = pin else { return Ok(Attached::Link(link)) };
+    remove(pin);
+    pin.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    Ok(Attached::Pinned(link.pin(pin)?))
 }
 
 fn clsact(program: &mut SchedClassifier, at: At<'_>) -> Result<Attached, Failure> {

@@ -4,7 +4,7 @@ use crate::error::KernelError;
 use crate::pins::Pins;
 use crate::sys;
 use aya::maps::{Map, MapData, MapError};
-use aya::programs::{ProgramError, SchedClassifier};
+use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use std::io;
 
@@ -50,8 +50,11 @@ where
 const ATTEMPTS: u32 = 10;
 
 /// Loads one program: here the verifier has its say.
-pub(crate) fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError> {
-    let program = classifier(ebpf, name)?;
+pub(crate) fn load<P: Load>(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError>
+where
+    for<'a> &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = program::<P>(ebpf, name)?;
     let mut result = program.load();
     for _ in 1..ATTEMPTS {
         if !result.as_ref().is_err_and(is_interrupted) {
@@ -62,12 +65,43 @@ pub(crate) fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelE
     result.map_err(|error| KernelError::of(format!("the kernel does not take the program {name}"), &error))
 }
 
+/// The same for one of tcx or clsact.
+pub(crate) fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError> {
+    load::<SchedClassifier>(ebpf, name)
+}
+
+/// One of tcx or clsact by its name.
+pub(crate) fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, KernelError> {
+    program(ebpf, name)
+}
+
 fn is_interrupted(error: &ProgramError) -> bool {
     matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// A kind of program that is loaded.
+pub(crate) trait Load {
+    /// The verifier's word.
+    fn load(&mut self) -> Result<(), ProgramError>;
+}
+
+impl Load for SchedClassifier {
+    fn load(&mut self) -> Result<(), ProgramError> {
+        Self::load(self)
+    }
+}
+
+impl Load for Xdp {
+    fn load(&mut self) -> Result<(), ProgramError> {
+        Self::load(self)
+    }
+}
+
 /// A program by its name.
-pub(crate) fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, KernelError> {
+pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
     let program = ebpf.program_mut(name).ok_or_else(|| missing("program", name))?;
     program
         .try_into()

@@ -5,6 +5,7 @@
 mod flows;
 pub mod layout;
 mod ports;
+pub(crate) mod xdp;
 
 use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
@@ -27,12 +28,19 @@ use ports::{Ports, Whose};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use std::{fs, io};
+use xdp::Xdp;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/forward.o"));
 const PROGRAM: &str = "fulcrum_forward";
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
 const HOOKS: [Hook; 1] = [Hook { program: PROGRAM, direction: TcAttachType::Ingress }];
+
+/// What outlives the process: the fence's tables, and its own.
+const PINNED: [(&[&str], u32); 2] = {
+    let [shared] = SHARED;
+    [shared, (MAPS, VERSION)]
+};
 
 /// The plane, loaded into the kernel.
 ///
@@ -54,6 +62,8 @@ pub struct Plane {
     current: Tables<Slots>,
     previous: Tables<Slots>,
     interfaces: Interfaces,
+    /// Once it is wanted.
+    xdp: Option<Xdp>,
     pins: Option<Pins>,
 }
 
@@ -71,9 +81,7 @@ impl Plane {
     }
 
     fn load_with(mode: Mode, pins: Option<Pins>) -> Result<Self, KernelError> {
-        let [shared] = SHARED;
-        let maps = [shared, (MAPS, VERSION)];
-        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &maps });
+        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &PINNED });
         let mut ebpf = open("forwarding plane", OBJECT, pinned)?;
         load_classifier(&mut ebpf, PROGRAM)?;
         let endpoints: Hash<Endpoint, u32> = take_map(&mut ebpf, "endpoints")?;
@@ -97,6 +105,7 @@ impl Plane {
             current: take_map(&mut ebpf, "current")?,
             previous: take_map(&mut ebpf, "previous")?,
             interfaces: Interfaces::new(&HOOKS, Place::PLANE, mode, pins.clone()),
+            xdp: None,
             pins,
             ebpf,
         })
@@ -113,7 +122,57 @@ impl Plane {
     /// Takes it off all interfaces but these, also off those of an earlier life. `others` are the names of those that
     /// an earlier life may have used.
     pub fn retain(&mut self, keep: impl Fn(u32) -> bool, others: &[String]) {
+        self.retain_xdp(&keep);
         self.interfaces.retain(keep, others);
+    }
+
+    /// Puts it, by XDP, in front of itself at an interface, natively, unless it is. There it passes everything on until
+    /// [`Plane::open_xdp`].
+    ///
+    /// # Errors
+    /// The kernel or the driver refuses.
+    pub fn attach_xdp(&mut self, interface: &str, index: u32) -> Result<(), KernelError> {
+        if self.xdp.is_none() {
+            self.xdp = Some(Xdp::load(&PINNED, self.pins.clone())?);
+        }
+        self.xdp.as_mut().map_or(Ok(()), |xdp| xdp.attach(interface, index))
+    }
+
+    /// Whether an earlier life left it at an interface by XDP: then its driver has been found good.
+    #[must_use]
+    pub fn is_left_by_xdp(&self, index: u32) -> bool {
+        Xdp::is_left(self.pins.as_ref(), index)
+    }
+
+    /// From now on it forwards by XDP what comes to an interface at its address `mac`, or at that of a virtual router.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn open_xdp(&mut self, index: u32, mac: [u8; 6]) -> Result<(), KernelError> {
+        self.xdp.as_mut().map_or(Ok(()), |xdp| xdp.open(index, mac))
+    }
+
+    /// Takes it, by XDP, off all interfaces but these, also off those of an earlier life.
+    pub fn retain_xdp(&mut self, keep: impl Fn(u32) -> bool) {
+        if let Some(xdp) = &mut self.xdp {
+            xdp.retain(&keep);
+        }
+        if let Some(pins) = &self.pins {
+            pins.retain(xdp::PROGRAM, keep);
+        }
+    }
+
+    /// Takes it, by XDP, off one.
+    pub fn detach_xdp(&mut self, index: u32) {
+        self.retain_xdp(|other| other != index);
+    }
+
+    /// Sends a frame out of an interface where it stands by XDP, in the way that it sends those it forwards.
+    ///
+    /// # Errors
+    /// The kernel or the driver refuses.
+    pub fn send_by_xdp(&mut self, index: u32, frame: &[u8]) -> Result<(), KernelError> {
+        self.xdp.as_mut().map_or(Ok(()), |xdp| xdp.send(index, frame))
     }
 
     /// Which service is at an address and port.
@@ -330,6 +389,18 @@ impl Plane {
         try_frame(&mut self.ebpf, PROGRAM, index, frame, repeat)
     }
 
+    /// The same for where it stands by XDP.
+    ///
+    /// # Errors
+    /// The same, or it is not there.
+    pub fn try_frame_by_xdp(&mut self, index: u32, frame: &[u8], repeat: u32) -> Result<Tried, KernelError> {
+        let missing = || KernelError::Failed {
+            what: "the frame can't be tried".to_owned(),
+            why: "the plane stands nowhere by XDP".to_owned(),
+        };
+        self.xdp.as_mut().ok_or_else(missing)?.try_frame(index, frame, repeat)
+    }
+
     /// Removes what an earlier life has left, if it is not wanted any more. `interfaces` are the names of those that it
     /// may have used.
     pub fn remove_left(interfaces: &[String]) {
@@ -337,6 +408,7 @@ impl Plane {
         let pins = Pins::open().ok();
         Interfaces::new(&HOOKS, Place::PLANE, Mode::Auto, pins.clone()).retain(|_| false, interfaces);
         if let Some(pins) = pins {
+            pins.retain(xdp::PROGRAM, |_| false);
             pins.remove_maps(MAPS, None);
         }
     }

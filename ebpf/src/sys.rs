@@ -7,6 +7,7 @@ use crate::plane::layout::{
     Backend, Counters, Endpoint, Flow, Limit, Pin, PortsInUse, Reply, Returned, Room, Service, Settings,
     Slots,
 };
+use crate::plane::xdp::Link;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -51,6 +52,8 @@ unsafe impl aya::Pod for State {}
 unsafe impl aya::Pod for Counters {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Slots {}
+// SAFETY: the same (asserted in plane/xdp.rs).
+unsafe impl aya::Pod for Link {}
 
 /// Gives memory that was freed back to the system, where the allocator does not by itself.
 pub(crate) fn return_free_memory() {
@@ -65,6 +68,7 @@ pub(crate) fn return_free_memory() {
 const OBJ_GET: i32 = 7;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
 const MAP_LOOKUP_BATCH: i32 = 24;
+const LINK_TYPE_XDP: u32 = 6;
 const LINK_TYPE_TCX: u32 = 11;
 
 /// The attributes of OBJ_GET.
@@ -83,7 +87,7 @@ struct GetInfo {
     info: u64,
 }
 
-/// The beginning of struct bpf_link_info, as it is for links by tcx.
+/// The beginning of struct bpf_link_info, as it is for links by tcx, and, but for the last field, by XDP.
 #[repr(C)]
 #[derive(Default)]
 struct LinkInfo {
@@ -95,7 +99,7 @@ struct LinkInfo {
     attach_type: u32,
 }
 
-/// Whether the link that is pinned at `path` is by tcx, and its interface is gone.
+/// Whether the link that is pinned at `path` is at an interface that is gone.
 pub(crate) fn has_lost_its_interface(path: &Path) -> io::Result<bool> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let mut get = Get { path: name.as_ptr() as u64, descriptor: 0, flags: 0 };
@@ -107,7 +111,7 @@ pub(crate) fn has_lost_its_interface(path: &Path) -> io::Result<bool> {
     let length = u32::try_from(size_of::<LinkInfo>()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut get_info = GetInfo { descriptor, length, info: (&raw mut info) as u64 };
     bpf(OBJ_GET_INFO_BY_FD, &mut get_info)?;
-    Ok(info.kind == LINK_TYPE_TCX && info.interface == 0)
+    Ok(matches!(info.kind, LINK_TYPE_TCX | LINK_TYPE_XDP) && info.interface == 0)
 }
 
 /// The attributes of MAP_LOOKUP_BATCH.

@@ -87,6 +87,8 @@ pub struct Observed {
 pub struct PlaneObserved {
     /// Each interface that it works at, with how it is attached there.
     pub interfaces: BTreeMap<String, String>,
+    /// Of those where it does not work in the driver: why not.
+    pub without_xdp: BTreeMap<String, String>,
     /// Packets of its services that it did not forward, by the reason.
     pub not_forwarded: BTreeMap<&'static str, u64>,
     /// Packets of checks that go to a VIP, and of the answers.

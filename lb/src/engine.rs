@@ -44,6 +44,8 @@ pub struct Options {
     pub seed: Seed,
     /// How the forwarding plane is attached to interfaces.
     pub attach: crate::Attach,
+    /// Where it works by XDP. That is decided once, when it is loaded: attaching in a driver stops some for a moment.
+    pub xdp: fulcrum_config::Xdp,
 }
 
 /// Starts the engine. It ends when the sender of `desired` is dropped, or when one of its workers cannot go on;
@@ -92,7 +94,7 @@ fn begin(
     let (observed_sender, observed) = watch::channel(Observed::default());
     let engine = Engine {
         tables: Tables::new(options.seed, count, epoch),
-        plane: Plane::new(options.seed, options.attach, epoch),
+        plane: Plane::new(options.seed, options.attach, options.xdp, epoch),
         flows: Flows::new(flows),
         tcp: TcpListeners::new(Arc::clone(&shared), files),
         udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log)),

@@ -13,6 +13,7 @@ mod routes;
 mod sources;
 mod telling;
 pub(crate) mod told;
+mod xdp;
 
 use crate::balance::Seed;
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 use book::{Book, Entry, Places, Wanted, hold};
 use checks::Checks;
-use fulcrum_config::{Backend, NodeName, Protocol, ServiceName};
+use fulcrum_config::{Backend, NodeName, Protocol, ServiceName, Xdp};
 use fulcrum_ebpf::Mode;
 use fulcrum_ebpf::plane::layout::Counters;
 use history::History;
@@ -30,6 +31,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use telling::Telling;
+use xdp::Drivers;
 
 /// How often routes and interfaces are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +50,7 @@ const NEWS: usize = 8000;
 pub(crate) struct Plane {
     book: Book,
     mode: Mode,
+    drivers: Drivers,
     seed: Seed,
     desired: Desired,
     /// `wanted` is no longer what it should be.
@@ -78,10 +81,11 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(seed: Seed, mode: Mode, now: Instant) -> Self {
+    pub(crate) fn new(seed: Seed, mode: Mode, xdp: Xdp, now: Instant) -> Self {
         Self {
             book: Book::new(seed),
             mode,
+            drivers: Drivers::new(xdp),
             seed,
             desired: Desired::default(),
             changed: false,
@@ -105,6 +109,11 @@ impl Plane {
 
     /// Takes over what is asked: only the services of the plane.
     pub(crate) fn apply(&mut self, desired: Desired, now: Instant) {
+        self.apply_desired(desired, now);
+        self.drivers.handle_started();
+    }
+
+    fn apply_desired(&mut self, desired: Desired, now: Instant) {
         self.desired = desired;
         self.changed = true;
         if self.desired.services.is_empty() {
@@ -163,7 +172,7 @@ impl Plane {
             self.places = self.wanted.places();
             self.history = Arc::new(self.book.history());
         }
-        let error = kernel.tell(&mut self.book, &self.wanted, &self.desired.interfaces).err();
+        let error = kernel.tell(&mut self.book, &self.wanted, &self.desired.interfaces, &self.drivers).err();
         if let Some(error) = error.as_ref().filter(|error| self.error.as_ref() != Some(error)) {
             tracing::error!("{error}");
         }

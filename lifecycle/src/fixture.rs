@@ -73,6 +73,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         timing: Timing::default(),
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
+        xdp: fulcrum_config::Xdp::Auto,
         shared: fulcrum_config::SharedDigest::default(),
     }
 }

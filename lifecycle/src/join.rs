@@ -321,6 +321,7 @@ fn plane(plane: &fulcrum_lb::PlaneObserved, services: &[Service]) -> Plane {
     let not_forwarded = plane.not_forwarded.iter().map(|(reason, count)| ((*reason).to_owned(), *count));
     Plane {
         interfaces: plane.interfaces.clone(),
+        without_xdp: plane.without_xdp.clone(),
         not_forwarded: not_forwarded.collect(),
         checks: plane.checks.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect(),
         noted_flows: plane.noted_flows,

@@ -48,8 +48,11 @@ pub struct Status {
 /// The forwarding plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plane {
-    /// Each interface that it works at, with how it is attached there: `tcx` or `clsact`.
+    /// Each interface that it works at, with how it is attached there: `tcx`, `clsact`, or `xdp (DRIVER), tcx`.
     pub interfaces: BTreeMap<String, String>,
+    /// Of those where it does not work in the driver: why not.
+    #[serde(default)]
+    pub without_xdp: BTreeMap<String, String>,
     /// Packets of its services that it did not forward, by the reason.
     pub not_forwarded: BTreeMap<String, u64>,
     /// Packets of checks that go to a VIP at the backend's MAC, and of the answers, by what became of them.

@@ -226,6 +226,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         timing: Timing { advert_interval: interval, ..Timing::default() },
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
+        xdp: fulcrum_config::Xdp::Auto,
         shared: fulcrum_config::SharedDigest::default(),
     })
 }

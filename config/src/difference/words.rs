@@ -3,7 +3,7 @@
 use crate::model::{
     AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, GroupName,
     KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority, Protocol,
-    ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Vrid, Weight,
+    ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Vrid, Weight, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -82,6 +82,17 @@ impl Words for Weight {
 impl Words for PathBuf {
     fn words(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl Words for Xdp {
+    fn words(&self) -> String {
+        let word = match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Any => "any",
+        };
+        word.to_owned()
     }
 }
 

@@ -148,6 +148,18 @@ pub enum Forwarding {
     Fullnat,
 }
 
+/// Where the forwarding plane works in the driver itself, before the kernel makes a packet of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Xdp {
+    /// With drivers that are known to do it well, once each has passed a test.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// With any driver that passes the test.
+    Any,
+}
+
 impl Mode {
     /// How the forwarding plane moves the packets, if the proxy does not.
     #[must_use]

@@ -1,6 +1,6 @@
 //! Words of which one is written.
 
-use crate::model::{Adverts, Balance, Class, LogFormat, Mode, Protocol, ProxyProtocolVersion};
+use crate::model::{Adverts, Balance, Class, LogFormat, Mode, Protocol, ProxyProtocolVersion, Xdp};
 use crate::reader::{Problem, meant};
 use crate::table::Scalar;
 use serde_json::{Value as Json, json};
@@ -48,6 +48,7 @@ words! { Adverts, "a way to send adverts", "multicast" => Self::Multicast, "unic
 words! { Protocol, "a protocol", "tcp" => Self::Tcp, "udp" => Self::Udp, }
 words! { LogFormat, "a format of log lines", "text" => Self::Text, "json" => Self::Json, }
 words! { ProxyProtocolVersion, "a version of the PROXY protocol", "v1" => Self::V1, "v2" => Self::V2, }
+words! { Xdp, "a use of XDP", "auto" => Self::Auto, "off" => Self::Off, "any" => Self::Any, }
 words! { Balance, "a way to choose a backend",
     "maglev" => Self::Maglev,
     "round-robin" => Self::RoundRobin,

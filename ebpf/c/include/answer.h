@@ -46,7 +46,7 @@ static __noinline int answer_ipv4(struct __sk_buff *skb, __u32 type, __u32 code,
 	if (skb_store_bytes(skb, at, &answer, sizeof(answer), RECOMPUTE_CSUM))
 		return drop(NOT_ANSWERED);
 	count(then);
-	return redirect(skb->ifindex, 0);
+	return redirect(interface_of(skb), 0);
 }
 
 static __noinline int answer_ipv6(struct __sk_buff *skb, __u32 type, __u32 code, __u32 rest, __u32 then)
@@ -83,5 +83,5 @@ static __noinline int answer_ipv6(struct __sk_buff *skb, __u32 type, __u32 code,
 	if (skb_store_bytes(skb, at, &answer, sizeof(answer), RECOMPUTE_CSUM))
 		return drop(NOT_ANSWERED);
 	count(then);
-	return redirect(skb->ifindex, 0);
+	return redirect(interface_of(skb), 0);
 }

@@ -40,6 +40,14 @@ enum {
 	REDIRECTED = 7,
 };
 
+/* Those of XDP. */
+enum {
+	XDP_DROP = 1,
+	XDP_PASS = 2,
+	XDP_TX = 3,
+	XDP_REDIRECT = 4,
+};
+
 /* skb->pkt_type: to this machine's own MAC address. */
 enum {
 	PACKET_HOST = 0,
@@ -70,6 +78,26 @@ _Static_assert(offset_of(struct __sk_buff, protocol) == 16, "__sk_buff.protocol"
 _Static_assert(offset_of(struct __sk_buff, vlan_present) == 20, "__sk_buff.vlan_present");
 _Static_assert(offset_of(struct __sk_buff, data) == 76, "__sk_buff.data");
 _Static_assert(offset_of(struct __sk_buff, data_end) == 80, "__sk_buff.data_end");
+
+struct xdp_md {
+	__u32 data;
+	__u32 data_end;
+	__u32 data_meta;
+	__u32 ingress_ifindex;
+	__u32 rx_queue_index;
+	__u32 egress_ifindex;
+};
+
+_Static_assert(sizeof(struct xdp_md) == 24, "struct xdp_md");
+
+/* What a program is given with a packet, by how it is attached. */
+#ifdef XDP
+#define CONTEXT xdp_md
+#define IS_XDP 1
+#else
+#define CONTEXT __sk_buff
+#define IS_XDP 0
+#endif
 
 /* Flags of map_update. */
 enum {
@@ -148,6 +176,7 @@ static void *(*const map_lookup)(const void *map, const void *key) = (void *)1;
 static long (*const map_update)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*const map_delete)(void *map, const void *key) = (void *)3;
 static __u64 (*const ktime_get_ns)(void) = (void *)5; /* CLOCK_MONOTONIC */
+static __u32 (*const random_u32)(void) = (void *)7;
 static long (*const skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
 				     __u64 flags) = (void *)9;
 static long (*const l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to,
@@ -162,9 +191,9 @@ static __s64 (*const csum_diff)(const __u32 *from, __u32 from_size, const __u32 
 static long (*const skb_change_tail)(struct __sk_buff *skb, __u32 length, __u64 flags) = (void *)38;
 static long (*const skb_pull_data)(struct __sk_buff *skb, __u32 length) = (void *)39;
 static long (*const fib_lookup)(void *context, struct route *route, int size, __u32 flags) = (void *)69;
-static struct socket *(*const skc_lookup_tcp)(struct __sk_buff *skb, void *tuple, __u32 length, __u64 namespace,
+static struct socket *(*const skc_lookup_tcp)(void *context, void *tuple, __u32 length, __u64 namespace,
 					      __u64 flags) = (void *)99;
-static struct socket *(*const sk_lookup_udp)(struct __sk_buff *skb, void *tuple, __u32 length, __u64 namespace,
+static struct socket *(*const sk_lookup_udp)(void *context, void *tuple, __u32 length, __u64 namespace,
 					     __u64 flags) = (void *)85;
 static long (*const sk_release)(struct socket *socket) = (void *)86;
 static long (*const tcp_check_syncookie)(struct socket *socket, void *ip, __u32 ip_length, void *tcp,
@@ -172,6 +201,7 @@ static long (*const tcp_check_syncookie)(struct socket *socket, void *ip, __u32 
 static long (*const ringbuf_output)(void *ring, const void *from, __u64 size, __u64 flags) = (void *)130;
 static long (*const redirect_neigh)(__u32 interface, const struct next_hop *hop, int size, __u64 flags) =
 	(void *)152;
+static long (*const xdp_load_bytes)(struct xdp_md *xdp, __u32 offset, void *to, __u32 length) = (void *)189;
 static long (*const check_mtu)(void *context, __u32 interface, __u32 *mtu, __s32 difference, __u64 flags) =
 	(void *)163;
 

@@ -70,7 +70,7 @@ struct {
 	__uint(max_entries, RING_BYTES);
 } captured SEC(".maps");
 
-/* What is known of a packet on its way is kept in it: nobody else uses that before the program ends. */
+/* What is remarked of a packet on its way. */
 enum {
 	NOTE_SERVICE = 0,
 	NOTE_BACKEND = 1,
@@ -78,9 +78,9 @@ enum {
 	NOTE_REPLY = 3,
 };
 
-static __always_inline void copy_bytes(struct __sk_buff *skb, struct copy *copy, __u32 most)
+static __always_inline void copy_bytes(struct CONTEXT *skb, struct copy *copy, __u32 most)
 {
-	__u32 bytes = skb->len;
+	__u32 bytes = length_of(skb);
 
 	copy->captured.length = bytes;
 	copy->captured.bytes = 0;
@@ -90,7 +90,7 @@ static __always_inline void copy_bytes(struct __sk_buff *skb, struct copy *copy,
 		bytes = MAX_CAPTURED;
 	/* Else the compiler proves by the order of the conditions what the verifier can't. */
 	asm volatile("" : "+r"(bytes));
-	if (bytes > 0 && bytes <= MAX_CAPTURED && !skb_load_bytes(skb, 0, copy->bytes, bytes))
+	if (bytes > 0 && bytes <= MAX_CAPTURED && !load(skb, 0, copy->bytes, bytes))
 		copy->captured.bytes = bytes;
 }
 
@@ -98,7 +98,7 @@ static __always_inline void copy_bytes(struct __sk_buff *skb, struct copy *copy,
  *
  * This and the next are no static functions, so that the verifier looks at each once, and not at all that is between
  * for each of their results. */
-__noinline int begin_capture(struct __sk_buff *skb)
+__noinline int begin_capture(struct CONTEXT *skb)
 {
 	__u32 zero = 0;
 	struct capture *asked = map_lookup(&capture, &zero);
@@ -113,20 +113,22 @@ __noinline int begin_capture(struct __sk_buff *skb)
 		asked->until = 0;
 		return 0;
 	}
-	for (__u32 reason = 0; reason < REASONS; reason++) {
+	for (__u32 next = 0; next < REASONS; next++) {
+		/* Of its own: what a helper was shown is nothing that the verifier counts by. */
+		__u32 reason = next;
 		const __u64 *counter = map_lookup(&reasons, &reason);
 
 		if (counter)
-			copy->reasons[reason] = *counter;
+			copy->reasons[next] = *counter;
 	}
 	copy->captured.time = now;
-	copy->captured.interface = skb->ifindex;
+	copy->captured.interface = interface_of(skb);
 	copy->captured.leaves = 0;
 	copy_bytes(skb, copy, asked->length);
-	skb->cb[NOTE_SERVICE] = 0;
-	skb->cb[NOTE_BACKEND] = 0;
-	skb->cb[NOTE_INTERFACE] = 0;
-	skb->cb[NOTE_REPLY] = 0;
+	remark(skb, NOTE_SERVICE, 0);
+	remark(skb, NOTE_BACKEND, 0);
+	remark(skb, NOTE_INTERFACE, 0);
+	remark(skb, NOTE_REPLY, 0);
 	return 1;
 }
 
@@ -142,37 +144,39 @@ static __always_inline void hand_out(struct copy *copy, struct capture_state *st
 }
 
 /* After it was. */
-__noinline int end_capture(struct __sk_buff *skb, int verdict)
+__noinline int end_capture(struct CONTEXT *skb, int verdict)
 {
 	__u32 zero = 0;
 	const struct capture *asked = map_lookup(&capture, &zero);
 	struct capture_state *state = map_lookup(&capture_state, &zero);
 	struct copy *copy = map_lookup(&copies, &zero);
 
-	if (!asked || !state || !copy || (asked->service && asked->service != skb->cb[NOTE_SERVICE]))
+	if (!asked || !state || !copy || (asked->service && asked->service != remarked(skb, NOTE_SERVICE)))
 		return 0;
 	if (!conforms(&state->arrival, &asked->pace, copy->captured.time)) {
 		__sync_fetch_and_add(&state->missed, 1);
 		return 0;
 	}
-	copy->captured.service = skb->cb[NOTE_SERVICE];
-	copy->captured.backend = skb->cb[NOTE_BACKEND];
-	copy->captured.is_reply = skb->cb[NOTE_REPLY];
+	copy->captured.service = remarked(skb, NOTE_SERVICE);
+	copy->captured.backend = remarked(skb, NOTE_BACKEND);
+	copy->captured.is_reply = remarked(skb, NOTE_REPLY);
 	copy->captured.verdict = verdict;
 	copy->captured.reason = REASONS;
-	for (__u32 reason = 0; reason < REASONS; reason++) {
+	for (__u32 next = 0; next < REASONS; next++) {
+		/* Of its own: what a helper was shown is nothing that the verifier counts by. */
+		__u32 reason = next;
 		const __u64 *counter = map_lookup(&reasons, &reason);
 
 		/* That is about the other nodes, and not about the packet. */
-		if (counter && reason != UNTOLD_FLOW && copy->reasons[reason] != *counter)
-			copy->captured.reason = reason;
+		if (counter && next != UNTOLD_FLOW && copy->reasons[next] != *counter)
+			copy->captured.reason = next;
 	}
 	hand_out(copy, state);
 	if (verdict != REDIRECTED)
 		return 0;
 	copy->captured.leaves = 1;
 	/* What is answered leaves where it came in. */
-	__u32 interface = skb->cb[NOTE_INTERFACE];
+	__u32 interface = remarked(skb, NOTE_INTERFACE);
 	/* Read before it is known whether it is wanted: the verifier takes no pointer that was chosen from two. */
 	asm volatile("" : "+r"(interface));
 	if (copy->captured.reason == REASONS)

@@ -56,29 +56,3 @@ static __always_inline __s64 sum_of_pseudo_ipv6(const struct ipv6 *ip, __u16 len
 	__builtin_memcpy(pseudo.destination, ip->destination, sizeof(pseudo.destination));
 	return sum_of(&pseudo, sizeof(pseudo), 0);
 }
-
-/* Whether the sender left the checksum of the transport to its hardware, which will still fill it in, at the same
- * place: then the kernel changes nothing there on behalf of what is no part of the pseudo header. Scribbles at `at`. */
-static __always_inline int is_offloaded(struct __sk_buff *skb, __u32 at)
-{
-	__u16 checksum = 0;
-
-	if (skb_store_bytes(skb, at, &checksum, sizeof(checksum), 0))
-		return 0;
-	if (l4_csum_replace(skb, at, 0, 1, sizeof(checksum)))
-		return 0;
-	return skb_load_bytes(skb, at, &checksum, sizeof(checksum)) == 0 && checksum == 0;
-}
-
-/* The frame goes back to where it came from. */
-static __always_inline long swap_macs(struct __sk_buff *skb)
-{
-	struct ethernet *ethernet = first(skb, sizeof(struct ethernet));
-	__u8 macs[12];
-
-	if (!ethernet)
-		return -1;
-	__builtin_memcpy(macs, ethernet->source, 6);
-	__builtin_memcpy(macs + 6, ethernet->destination, 6);
-	return skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
-}

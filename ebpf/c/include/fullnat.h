@@ -78,7 +78,7 @@ static __always_inline struct pin *find(const struct settings *settings, const s
 	return known;
 }
 
-static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet *packet, __u32 index, __u32 family)
+static __noinline int inbound_fullnat(struct CONTEXT *skb, const struct packet *packet, __u32 index, __u32 family)
 {
 	const struct service *service = map_lookup(&services, &index);
 	const struct settings *settings = the_settings();
@@ -87,7 +87,7 @@ static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet
 
 	if (!service || !settings)
 		return NEXT;
-	skb->cb[NOTE_SERVICE] = index + 1;
+	remark(skb, NOTE_SERVICE, index + 1);
 	int verdict = silenced(&packet->destination, now);
 	if (verdict)
 		return verdict;
@@ -115,16 +115,20 @@ static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet
 		return refuse(skb, packet, index, family);
 	if (!backend->interface)
 		return drop(NO_ROUTE_TO_BACKEND);
-	skb->cb[NOTE_BACKEND] = chosen;
-	skb->cb[NOTE_INTERFACE] = backend->interface;
+	remark(skb, NOTE_BACKEND, chosen);
+	remark(skb, NOTE_INTERFACE, backend->interface);
 	__u32 mtu = too_big_for(skb, backend->interface);
 	if (mtu)
 		return too_big(skb, packet, mtu, family);
 	if (packet->time_to_live <= 1)
 		return too_long_travelled(skb, packet, family);
+	struct way by;
+	verdict = find_way(skb, packet, backend, family, &by);
+	if (verdict)
+		return verdict;
 	note(settings, &way.flow, known, closed_by(packet->tcp_flags, CLOSED_BY_CLIENT), now);
-	count_in(map_lookup(&service_counters, &index), skb->len, is_opening(packet));
-	count_in(map_lookup(&backend_counters, &chosen), skb->len, is_opening(packet));
+	count_in(map_lookup(&service_counters, &index), length_of(skb), is_opening(packet));
+	count_in(map_lookup(&backend_counters, &chosen), length_of(skb), is_opening(packet));
 	struct ends to = {
 		.source = known->source,
 		.destination = backend->address,
@@ -133,7 +137,7 @@ static __noinline int inbound_fullnat(struct __sk_buff *skb, const struct packet
 	};
 	if (rewrite(skb, packet, &to, family))
 		return drop(NOT_REWRITTEN);
-	return send_to(backend->interface, &backend->next_hop, family);
+	return send_to(skb, backend, family, &by);
 }
 
 /* Whose flow a packet from a backend is of. */
@@ -165,16 +169,19 @@ static __always_inline void note_reply(const struct settings *settings, struct r
 }
 
 /* 0 if there is a way to the client; else the verdict. */
-static __always_inline int find_way_back(struct __sk_buff *skb, const struct address *from, const struct address *to,
+static __always_inline int find_way_back(struct CONTEXT *skb, const struct address *from, const struct address *to,
 					 __u32 interface, __u32 family, struct route *route)
 {
-	switch (route_to(skb, from, to, family, route)) {
+	int found = route_to(skb, from, to, family, route);
+
+	if (found != ROUTE_FOUND && IS_XDP)
+		return NEXT;
+	switch (found) {
 	case ROUTE_FOUND:
 		return 0;
 	case ROUTE_FORWARDING_DISABLED:
 		if (!interface)
 			return drop(NO_ROUTE_TO_CLIENT);
-		/* The kernel finds the next hop by itself, as for packets of its own. */
 		route->interface = interface;
 		route->family = 0;
 		return 0;
@@ -183,12 +190,7 @@ static __always_inline int find_way_back(struct __sk_buff *skb, const struct add
 	}
 }
 
-static __always_inline int send_back(const struct route *route, __u32 family)
-{
-	return route->family ? send_by(route, family) : redirect_neigh(route->interface, 0, 0, 0);
-}
-
-static __always_inline int outbound_fullnat(struct __sk_buff *skb, const struct packet *packet, struct returned *way,
+static __always_inline int outbound_fullnat(struct CONTEXT *skb, const struct packet *packet, struct returned *way,
 				       __u32 family)
 {
 	const struct settings *settings = the_settings();
@@ -219,12 +221,12 @@ static __always_inline int outbound_fullnat(struct __sk_buff *skb, const struct 
 	if (packet->time_to_live <= 1)
 		return too_long_travelled(skb, packet, family);
 	note_reply(settings, way, packet, now);
-	count_out(map_lookup(&service_counters, &index), skb->len);
-	count_out(map_lookup(&backend_counters, &backend), skb->len);
+	count_out(map_lookup(&service_counters, &index), length_of(skb));
+	count_out(map_lookup(&backend_counters, &backend), length_of(skb));
 	if (rewrite(skb, packet, &to, family))
 		return drop(NOT_REWRITTEN);
-	skb->cb[NOTE_INTERFACE] = route.interface;
-	return send_back(&route, family);
+	remark(skb, NOTE_INTERFACE, route.interface);
+	return send_by(skb, &route, family);
 }
 
 /* Whether flows of mode fullnat are sent on from `address`. */
@@ -237,7 +239,7 @@ static __always_inline int is_source(const struct address *address, __u8 protoco
 }
 
 /* Whether a socket of this node has, or would take, what comes to one of the sources and is no reply. */
-static __always_inline int is_the_kernels(struct __sk_buff *skb, const struct packet *packet, __u32 family)
+static __always_inline int is_the_kernels(struct CONTEXT *skb, const struct packet *packet, __u32 family)
 {
 	struct tuple tuple;
 	__u32 length;
@@ -266,18 +268,18 @@ static __always_inline int is_the_kernels(struct __sk_buff *skb, const struct pa
 
 /* A packet to one of the sources: a reply, or the kernel's. A reply that nobody is known for may be of a flow that
  * another node knows: the kernel would answer it with RST, and end the flow. */
-static __noinline int handle_reply(struct __sk_buff *skb, const struct packet *packet, __u32 family)
+static __noinline int handle_reply(struct CONTEXT *skb, const struct packet *packet, __u32 family)
 {
 	struct flow replies = flow_of(packet);
 	struct returned *way = returned_to(&replies);
 
 	if (way) {
-		skb->cb[NOTE_SERVICE] = way->service + 1;
-		skb->cb[NOTE_BACKEND] = way->backend;
-		skb->cb[NOTE_REPLY] = 1;
+		remark(skb, NOTE_SERVICE, way->service + 1);
+		remark(skb, NOTE_BACKEND, way->backend);
+		remark(skb, NOTE_REPLY, 1);
 		return outbound_fullnat(skb, packet, way, family);
 	}
-	if (is_the_kernels(skb, packet, family))
+	if (IS_XDP || is_the_kernels(skb, packet, family))
 		return NEXT;
 	return drop(UNKNOWN_FLOW);
 }

@@ -207,7 +207,8 @@ static __always_inline int relay_to_backend(struct __sk_buff *skb, const struct 
 		if (send_error(skb, outer, quoted, &about, &to, family))
 			return drop(NOT_REWRITTEN);
 	}
-	return send_to(backend->interface, &backend->next_hop, family);
+	struct way way;
+	return send_to(skb, backend, family, &way);
 }
 
 /* About a packet that a backend was sent: to the client that sent it. */
@@ -232,7 +233,7 @@ static __always_inline int relay_to_client(struct __sk_buff *skb, const struct p
 		to.source = reply->vip;
 	if (send_error(skb, outer, quoted, &about, &to, family))
 		return drop(NOT_REWRITTEN);
-	return send_by(&route, family);
+	return send_by(skb, &route, family);
 }
 
 /* The same of a flow of mode fullnat. */
@@ -264,7 +265,7 @@ static __always_inline int return_to_client(struct __sk_buff *skb, const struct 
 		to.source = about.destination;
 	if (send_error(skb, outer, quoted, &about, &to, family))
 		return drop(NOT_REWRITTEN);
-	return send_back(&route, family);
+	return send_by(skb, &route, family);
 }
 
 static __always_inline int relay(struct __sk_buff *skb, const struct packet *outer, const struct quoted *quoted,

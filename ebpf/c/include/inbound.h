@@ -4,11 +4,9 @@
  */
 #pragma once
 
-#include "answer.h"
 #include "capture.h"
 #include "hops.h"
 #include "limit.h"
-#include "reset.h"
 #include "rewrite.h"
 #include "route.h"
 #include "select.h"
@@ -32,45 +30,13 @@ static __always_inline struct flow flow_of(const struct packet *packet)
 	};
 }
 
-/* There is no backend: the client learns it at once. */
-static __always_inline int refuse(struct __sk_buff *skb, const struct packet *packet, __u32 index, __u32 family)
-{
-	struct counters *counters = map_lookup(&service_counters, &index);
+#ifdef XDP
+#include "xdp/refuse.h"
+#else
+#include "tcx/refuse.h"
+#endif
 
-	if (packet->fragment == LATER_PIECE)
-		return drop(NO_BACKEND_DROPPED);
-	if (counters)
-		counters->refused += 1;
-	if (packet->protocol == IP_TCP)
-		return family == FAMILY_IPV4 ? reset_ipv4(skb) : reset_ipv6(skb);
-	if (family == FAMILY_IPV4)
-		return answer_ipv4(skb, ICMP_UNREACHABLE, ICMP_UNREACHABLE_PORT, 0, NO_BACKEND_UNREACHABLE);
-	return answer_ipv6(skb, ICMPV6_UNREACHABLE, ICMPV6_UNREACHABLE_PORT, 0, NO_BACKEND_UNREACHABLE);
-}
-
-static __always_inline int too_long_travelled(struct __sk_buff *skb, const struct packet *packet, __u32 family)
-{
-	if (packet->fragment == LATER_PIECE)
-		return drop(TIME_EXCEEDED);
-	if (family == FAMILY_IPV4)
-		return answer_ipv4(skb, ICMP_TIME_EXCEEDED, 0, 0, TIME_EXCEEDED);
-	return answer_ipv6(skb, ICMPV6_TIME_EXCEEDED, 0, 0, TIME_EXCEEDED);
-}
-
-/* The sender must send less at once; nobody on the way cuts IPv6 packets, nor those of IPv4 that forbid it. */
-static __always_inline int too_big(struct __sk_buff *skb, const struct packet *packet, __u32 mtu, __u32 family)
-{
-	if (packet->fragment == LATER_PIECE)
-		return drop(TOO_BIG_DROPPED);
-	if (family == FAMILY_IPV6)
-		return answer_ipv6(skb, ICMPV6_TOO_BIG, 0, mtu, TOO_BIG_ANSWERED);
-	const struct ethernet *frame = first(skb, IPV4_BYTES);
-	if (!frame || !(be16(((const struct ipv4 *)(frame + 1))->fragment) & 0x4000))
-		return drop(TOO_BIG_DROPPED);
-	return answer_ipv4(skb, ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG, mtu, TOO_BIG_ANSWERED);
-}
-
-static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet, __u32 index, __u32 family)
+static __noinline int inbound(struct CONTEXT *skb, const struct packet *packet, __u32 index, __u32 family)
 {
 	const struct service *service = map_lookup(&services, &index);
 	const struct settings *settings = the_settings();
@@ -78,7 +44,7 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 
 	if (!service || !settings || service->mode == OFF)
 		return NEXT;
-	skb->cb[NOTE_SERVICE] = index + 1;
+	remark(skb, NOTE_SERVICE, index + 1);
 	int verdict = silenced(&packet->destination, now);
 	if (verdict)
 		return verdict;
@@ -94,16 +60,20 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 		return refuse(skb, packet, index, family);
 	if (!backend->interface)
 		return drop(NO_ROUTE_TO_BACKEND);
-	skb->cb[NOTE_BACKEND] = chosen;
-	skb->cb[NOTE_INTERFACE] = backend->interface;
+	remark(skb, NOTE_BACKEND, chosen);
+	remark(skb, NOTE_INTERFACE, backend->interface);
 	__u32 mtu = too_big_for(skb, backend->interface);
 	if (mtu)
 		return too_big(skb, packet, mtu, family);
 	if (packet->time_to_live < (service->mode == NAT ? 2 : HOPS_OF_A_CHECK))
 		return too_long_travelled(skb, packet, family);
+	struct way way;
+	verdict = find_way(skb, packet, backend, family, &way);
+	if (verdict)
+		return verdict;
 	int opens = (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	count_in(map_lookup(&service_counters, &index), skb->len, opens);
-	count_in(map_lookup(&backend_counters, &chosen), skb->len, opens);
+	count_in(map_lookup(&service_counters, &index), length_of(skb), opens);
+	count_in(map_lookup(&backend_counters, &chosen), length_of(skb), opens);
 	if (service->mode == NAT) {
 		struct ends to = ends_of(packet);
 
@@ -113,5 +83,5 @@ static __noinline int inbound(struct __sk_buff *skb, const struct packet *packet
 		if (rewrite(skb, packet, &to, family))
 			return drop(NOT_REWRITTEN);
 	}
-	return send_to(backend->interface, &backend->next_hop, family);
+	return send_to(skb, backend, family, &way);
 }

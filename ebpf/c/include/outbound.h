@@ -7,10 +7,14 @@
 #include "inbound.h"
 
 /* 0 if there is a way to the client; else the verdict. */
-static __always_inline int find_client(struct __sk_buff *skb, const struct packet *packet, __u32 family,
+static __always_inline int find_client(struct CONTEXT *skb, const struct packet *packet, __u32 family,
 				       struct route *route)
 {
-	switch (route_to(skb, &packet->source, &packet->destination, family, route)) {
+	int found = route_to(skb, &packet->source, &packet->destination, family, route);
+
+	if (found != ROUTE_FOUND && IS_XDP)
+		return NEXT;
+	switch (found) {
 	case ROUTE_FOUND:
 		return 0;
 	case ROUTE_NOT_FORWARDED:
@@ -25,7 +29,7 @@ static __always_inline int find_client(struct __sk_buff *skb, const struct packe
 	}
 }
 
-static __noinline int outbound(struct __sk_buff *skb, const struct packet *packet, const struct reply *reply,
+static __noinline int outbound(struct CONTEXT *skb, const struct packet *packet, const struct reply *reply,
 				    __u32 family)
 {
 	__u32 service = reply->service;
@@ -35,10 +39,10 @@ static __noinline int outbound(struct __sk_buff *skb, const struct packet *packe
 
 	if (verdict)
 		return verdict;
-	skb->cb[NOTE_SERVICE] = service + 1;
-	skb->cb[NOTE_BACKEND] = backend;
-	skb->cb[NOTE_INTERFACE] = route.interface;
-	skb->cb[NOTE_REPLY] = 1;
+	remark(skb, NOTE_SERVICE, service + 1);
+	remark(skb, NOTE_BACKEND, backend);
+	remark(skb, NOTE_INTERFACE, route.interface);
+	remark(skb, NOTE_REPLY, 1);
 	verdict = silenced(&reply->vip, ktime_get_ns());
 	if (verdict)
 		return verdict;
@@ -49,12 +53,12 @@ static __noinline int outbound(struct __sk_buff *skb, const struct packet *packe
 		return too_big(skb, packet, mtu, family);
 	if (packet->time_to_live <= 1)
 		return too_long_travelled(skb, packet, family);
-	count_out(map_lookup(&service_counters, &service), skb->len);
-	count_out(map_lookup(&backend_counters, &backend), skb->len);
+	count_out(map_lookup(&service_counters, &service), length_of(skb));
+	count_out(map_lookup(&backend_counters, &backend), length_of(skb));
 	struct ends to = ends_of(packet);
 	to.source = reply->vip;
 	to.source_port = reply->port;
 	if (rewrite(skb, packet, &to, family))
 		return drop(NOT_REWRITTEN);
-	return send_by(&route, family);
+	return send_by(skb, &route, family);
 }

@@ -65,7 +65,7 @@ static __always_inline int is_elsewhere(__u16 source, __u16 destination)
 	return !settings_now->returns || be16(destination) < FIRST_SOURCE_PORT;
 }
 
-static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int parse_transport(struct CONTEXT *skb, struct packet *packet)
 {
 	if (packet->fragment == LATER_PIECE)
 		return PARSED;
@@ -95,7 +95,7 @@ static __always_inline int parse_transport(struct __sk_buff *skb, struct packet 
 	return PARSED;
 }
 
-static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int parse_ipv4(struct CONTEXT *skb, struct packet *packet)
 {
 	void *frame = first(skb, IPV4_BYTES);
 
@@ -122,7 +122,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *pack
 /* As many extension headers as are followed (RFC 8200 section 4.1 expects up to four before the transport). */
 #define EXTENSION_HEADERS_FOLLOWED 4
 
-static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int parse_ipv6(struct CONTEXT *skb, struct packet *packet)
 {
 	void *frame = first(skb, IPV6_BYTES);
 
@@ -147,7 +147,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pack
 		if (next != IPV6_HOP_BY_HOP && next != IPV6_ROUTING && next != IPV6_DESTINATION &&
 		    next != IPV6_FRAGMENT)
 			return next == IPV6_AUTHENTICATION ? HIDDEN : NOT_OURS;
-		if (skb_load_bytes(skb, packet->transport, &extension, sizeof(extension)))
+		if (load(skb, packet->transport, &extension, sizeof(extension)))
 			return HIDDEN;
 		if (next == IPV6_FRAGMENT) {
 			__u16 offset = be16(extension.offset);

@@ -60,7 +60,7 @@ static __noinline int reset_ipv4(struct __sk_buff *skb)
 	if (skb_store_bytes(skb, at, &answer, sizeof(answer), RECOMPUTE_CSUM))
 		return drop(NOT_ANSWERED);
 	count(NO_BACKEND_RST);
-	return redirect(skb->ifindex, 0);
+	return redirect(interface_of(skb), 0);
 }
 
 static __noinline int reset_ipv6(struct __sk_buff *skb)
@@ -94,5 +94,5 @@ static __noinline int reset_ipv6(struct __sk_buff *skb)
 	if (skb_store_bytes(skb, at, &answer, sizeof(answer), RECOMPUTE_CSUM))
 		return drop(NOT_ANSWERED);
 	count(NO_BACKEND_RST);
-	return redirect(skb->ifindex, 0);
+	return redirect(interface_of(skb), 0);
 }

@@ -1,7 +1,7 @@
 //! The plane outlives the process, and the next life takes it over.
 
 use crate::packets::{ACK, tcp};
-use crate::scene::{families, in_a_scene};
+use crate::scene::{Shell, families, in_a_scene, in_a_scene_of};
 use aya::programs::{SchedClassifier, TcAttachType};
 use fulcrum_ebpf::layout::State;
 use fulcrum_ebpf::plane::layout::ServiceMode;
@@ -15,7 +15,7 @@ fn programs() -> Vec<u32> {
 
 #[test]
 fn the_next_life_adopts_the_tables_and_replaces_the_program() {
-    in_a_scene(|scene| {
+    in_a_scene_of(Shell::Tcx, |scene| {
         let [v4, _] = families();
         scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
         let frame = tcp(v4.client, v4.vip, ACK, &[]).frame();
@@ -55,7 +55,7 @@ fn a_new_life_of_the_fence_silences_the_plane() {
 
 #[test]
 fn by_clsact_it_does_the_same() {
-    in_a_scene(|scene| {
+    in_a_scene_of(Shell::Tcx, |scene| {
         let [v4, _] = families();
         scene.plane.retain(|_| false, &[]);
         // The kernel ends a link that nobody holds soon, not at once.

@@ -21,3 +21,4 @@ mod packets;
 mod passing;
 mod scene;
 mod selection;
+mod xdp;

@@ -1,6 +1,6 @@
 //! The plane in a network namespace of its own: clients behind eth0, backends behind eth1.
 
-use crate::packets::OURS;
+use crate::packets::{OURS, THEIRS};
 use fulcrum_ebpf::layout::{Group, State};
 use fulcrum_ebpf::plane::layout::{
     Backend, Class, Endpoint, Hop, NO_SERVICE, Reply, SOURCE_OF_FLOWS, Service, ServiceMode, Settings, Slots,
@@ -9,8 +9,9 @@ use fulcrum_ebpf::plane::layout::{
 use fulcrum_ebpf::plane::{Tried, Verdict};
 use fulcrum_ebpf::{Fence, Mode, Plane};
 use rustix::time::{ClockId, clock_gettime};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 pub const SEED: [u8; 16] = *b"one of the seeds";
 pub const GROUP: u32 = 5;
@@ -58,20 +59,34 @@ pub fn run(program: &str, arguments: &str) {
     assert!(output.status.success(), "{program} {arguments}: {said}");
 }
 
+/// What a frame meets first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    Tcx,
+    /// And what that passes on, tcx.
+    Xdp,
+}
+
 pub struct Scene {
     pub plane: Plane,
+    shell: Shell,
     pub fence: Fence,
     pub outside: u32,
     pub inside: u32,
 }
 
-/// Runs `test` in a network namespace that goes with the thread.
-pub fn in_a_scene(test: impl FnOnce(&mut Scene) + Send) {
+/// Runs `test` with either shell, in a network namespace that goes with the thread.
+pub fn in_a_scene(test: impl Fn(&mut Scene) + Sync) {
+    in_a_scene_of(Shell::Tcx, &test);
+    in_a_scene_of(Shell::Xdp, &test);
+}
+
+pub fn in_a_scene_of(shell: Shell, test: impl Fn(&mut Scene) + Sync) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             #[allow(deprecated, reason = "the files of this thread stay as they are")]
             rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).expect("a namespace; as root");
-            let mut scene = Scene::new();
+            let mut scene = Scene::new(shell);
             test(&mut scene);
             scene.plane.stop();
             scene.fence.stop();
@@ -87,7 +102,7 @@ fn now() -> u64 {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(shell: Shell) -> Self {
         let mac = OURS.map(|byte| format!("{byte:02x}")).join(":");
         for (name, v4, v6) in [("eth0", "10.0.0.2/24", "fd00::2/64"), ("eth1", "10.0.1.1/24", "fd01::1/64")] {
             run("ip", &format!("link add {name} type veth peer name p{name}"));
@@ -114,6 +129,13 @@ impl Scene {
         let mut fence = Fence::load_shared(Mode::Auto).expect("the kernel takes the fence; as root");
         let mut plane = Plane::load(Mode::Auto).expect("the kernel takes the plane");
         plane.attach("eth0", outside).expect("attached");
+        if shell == Shell::Xdp {
+            for (name, index) in [("eth0", outside), ("eth1", inside)] {
+                plane.attach_xdp(name, index).expect("attached by XDP");
+                plane.open_xdp(index, OURS).expect("opened");
+            }
+            know_neighbours();
+        }
         plane.set_settings(Settings::new(SEED, true)).expect("set");
         for class in [Class::Workload, Class::Protected] {
             plane.set_room(class, 100_000).expect("set");
@@ -121,7 +143,7 @@ impl Scene {
         for family in families() {
             fence.set_vip(family.vip.ip(), GROUP).expect("room");
         }
-        let mut scene = Self { plane, fence, outside, inside };
+        let mut scene = Self { plane, shell, fence, outside, inside };
         scene.set_state(State::Leading);
         scene
     }
@@ -202,9 +224,26 @@ impl Scene {
         self.tried(self.inside, frame)
     }
 
+    /// By one shell after the other, as in the kernel.
+    pub fn try_frame(&mut self, interface: u32, frame: &[u8]) -> Tried {
+        if self.shell == Shell::Xdp {
+            let mut tried = self.plane.try_frame_by_xdp(interface, frame, 1).expect("runs by XDP");
+            match tried.verdict {
+                Verdict::Pass => assert!(tried.frame == frame, "what XDP passes on is as it came"),
+                Verdict::Redirect => {
+                    assert_eq!(tried.frame[..12], [THEIRS, OURS].concat());
+                    tried.frame[..12].copy_from_slice(&frame[..12]);
+                    return tried;
+                }
+                Verdict::Drop => return tried,
+            }
+        }
+        self.plane.try_frame(interface, frame, 1).expect("runs")
+    }
+
     fn tried(&mut self, interface: u32, frame: &[u8]) -> Outcome {
         let before = self.plane.reasons();
-        let tried = self.plane.try_frame(interface, frame, 1).expect("runs");
+        let tried = self.try_frame(interface, frame);
         let after = self.plane.reasons();
         let mut changed = before.iter().zip(&after).filter(|(before, after)| before.1 != after.1);
         let counted = changed.next().map(|(_, after)| after.0);
@@ -245,6 +284,22 @@ impl Outcome {
         assert_eq!((self.verdict, self.counted), (Verdict::Pass, None));
         assert!(self.untouched);
     }
+}
+
+/// As if the kernel had asked for them.
+fn know_neighbours() {
+    let mac = THEIRS.map(|byte| format!("{byte:02x}")).join(":");
+    let mut lines = String::new();
+    for (interface, v4, v6) in [("eth0", "10.0.0.", "fd00::"), ("eth1", "10.0.1.", "fd01::")] {
+        for number in (3..40).filter(|number| interface == "eth0" || *number > 10) {
+            for address in [v4, v6] {
+                lines += &format!("neighbour add {address}{number} lladdr {mac} dev {interface}\n");
+            }
+        }
+    }
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("runs");
+    ip.stdin.take().expect("piped").write_all(lines.as_bytes()).expect("taken");
+    assert!(ip.wait().expect("ends").success());
 }
 
 fn in_turn(slot: u16, count: u16) -> u16 {

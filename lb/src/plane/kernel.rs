@@ -5,18 +5,19 @@ use super::checks::Checks;
 use super::room::{NOTED_MAX, rooms};
 use super::routes::{Routes, Way};
 use super::sources::Sources;
+use super::xdp::Drivers;
 use crate::PlaneObserved;
 use crate::balance::Seed;
 use fulcrum_config::{BackendAddress, Forwarding, InterfaceName, Protocol, ServiceName};
 use fulcrum_ebpf::plane::layout::{
     Backend, Class, Counters, Ended, Endpoint, Limit, MAX_SERVICES, Pin, Reply, Service, Settings, Slots,
 };
-use fulcrum_ebpf::{Attachment, KernelError, Mode, Plane};
+use fulcrum_ebpf::{KernelError, Mode, Plane};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub(crate) struct Kernel {
     /// Whether the indexes of an earlier life are known: if not, what points there is worth nothing.
     adopts: bool,
     told: Told,
-    interfaces: BTreeMap<u32, (String, Attachment)>,
+    interfaces: BTreeMap<u32, Standing>,
     /// Counted the last time, and how many more might be noted from then on.
     noted_flows: BTreeMap<Class, (u32, u32)>,
     errors: BTreeMap<ServiceName, Vec<String>>,
@@ -58,6 +59,16 @@ pub(crate) struct Kernel {
     /// Whether anybody is to be told of flows.
     heard: bool,
     checks: Checks,
+}
+
+/// An interface that the plane stands at.
+#[derive(Debug)]
+struct Standing {
+    name: String,
+    /// How.
+    attached: String,
+    /// Why not in the driver.
+    without_xdp: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -156,11 +167,12 @@ impl Kernel {
         book: &mut Book,
         wanted: &Wanted,
         clients: &BTreeSet<InterfaceName>,
+        drivers: &Drivers,
     ) -> Result<(), String> {
         let ways = self.ways(wanted);
         self.errors = errors(book, &ways);
         self.checks.tell(&wanted.checked, &ways, name_of, monotonic());
-        self.attach(wanted, &ways, clients)?;
+        self.attach(wanted, &ways, clients, drivers)?;
         if !self.tell_tables(wanted, &ways).map_err(|error| error.to_string())? {
             return Err("the forwarding plane is still being told its tables; wait".to_owned());
         }
@@ -183,6 +195,7 @@ impl Kernel {
         wanted: &Wanted,
         ways: &BTreeMap<IpAddr, Way>,
         clients: &BTreeSet<InterfaceName>,
+        drivers: &Drivers,
     ) -> Result<(), String> {
         let mut indexes: BTreeSet<u32> = wanted
             .backends
@@ -197,11 +210,15 @@ impl Kernel {
         for index in &indexes {
             let Some(name) = name_of(*index) else { continue };
             match self.plane.attach(&name, *index) {
-                Ok(attachment) => {
-                    if self.interfaces.insert(*index, (name.clone(), attachment)).is_none() {
-                        tracing::info!("the forwarding plane stands at {name} ({attachment})");
-                    }
+                Ok(attachment) if !self.interfaces.contains_key(index) => {
+                    let neighbours = neighbours(ways, *index);
+                    let by_xdp = drivers.attach(&mut self.plane, &name, *index, &neighbours);
+                    let without_xdp = by_xdp.as_ref().err().cloned();
+                    let attached = by_xdp.unwrap_or_else(|_| attachment.to_string());
+                    tracing::info!(without_xdp, "the forwarding plane stands at {name} ({attached})");
+                    self.interfaces.insert(*index, Standing { name, attached, without_xdp });
                 }
+                Ok(_) => {}
                 Err(error) => failed = Err(error.to_string()),
             }
         }
@@ -425,7 +442,11 @@ impl Kernel {
     pub(crate) fn observed(&self) -> PlaneObserved {
         let interfaces = self.interfaces.values();
         PlaneObserved {
-            interfaces: interfaces.map(|(name, attachment)| (name.clone(), attachment.to_string())).collect(),
+            without_xdp: interfaces
+                .clone()
+                .filter_map(|it| Some((it.name.clone(), it.without_xdp.clone()?)))
+                .collect(),
+            interfaces: interfaces.map(|it| (it.name.clone(), it.attached.clone())).collect(),
             not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
             checks: self.checks.counters().into_iter().collect(),
             noted_flows: self.noted_flows(),
@@ -446,6 +467,16 @@ impl Kernel {
         self.checks.stop();
         self.plane.stop();
     }
+}
+
+/// Who is on the link of an interface, as far as packets go there.
+fn neighbours(ways: &BTreeMap<IpAddr, Way>, interface: u32) -> Vec<Ipv4Addr> {
+    let hops = ways.values().filter_map(|way| if let Way::Hop(hop) = way { Some(hop) } else { None });
+    let here: BTreeSet<IpAddr> =
+        hops.filter(|hop| hop.interface == interface).map(|hop| hop.address).collect();
+    here.into_iter()
+        .filter_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None })
+        .collect()
 }
 
 /// Which backends can't be reached in the way that is asked, and what to do.

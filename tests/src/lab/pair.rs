@@ -131,6 +131,8 @@ pub struct Plan {
     pub service: Vec<String>,
     /// Further services, a line each.
     pub services: Vec<String>,
+    /// Further lines of the file itself, such as `xdp: any`.
+    pub top: Vec<String>,
     /// Further keys of `peer`, such as `port: 4748`.
     pub peer: Vec<String>,
 }
@@ -169,6 +171,7 @@ impl Default for Plan {
             group: Vec::new(),
             service: Vec::new(),
             services: Vec::new(),
+            top: Vec::new(),
             peer: Vec::new(),
         }
     }
@@ -245,6 +248,7 @@ impl Plan {
             writeln!(text, "      - {{name: {}, address: \"{address}\", port: 80}}", web.name()).ok();
         }
         self.services.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
+        self.top.iter().for_each(|line| writeln!(text, "{line}").unwrap_or_default());
         writeln!(text, "peer:\n  key: {}", Self::key_of(node).display()).ok();
         self.peer.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
         writeln!(

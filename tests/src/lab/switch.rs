@@ -72,6 +72,16 @@ impl Switch {
         ip_batch(Some(&self.namespace), &format!("link set {port} master br0\nlink set {port} up\n"))
     }
 
+    /// Runs a program at the switch to its end and gives what it printed: ports go by [`Machine::port`].
+    ///
+    /// # Errors
+    /// It can't be started, or ends with an error.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        self.namespace.enter(move || super::run(command))?
+    }
+
     /// Loses every frame from and to this machine; its carrier stays.
     ///
     /// # Errors

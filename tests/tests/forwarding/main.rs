@@ -17,3 +17,4 @@ mod limits;
 mod scene;
 mod told;
 mod verdicts;
+mod xdp;

@@ -106,6 +106,7 @@ impl Lab {
             timing: Timing::default(),
             admin: Admin::default(),
             peer: fulcrum_config::PeerLink { pins, ..Default::default() },
+            xdp: fulcrum_config::Xdp::Auto,
             shared: fulcrum_config::SharedDigest::default(),
         }
     }
