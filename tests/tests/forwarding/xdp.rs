@@ -3,8 +3,8 @@
 use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
 use fulcrum_tests::Result;
 use fulcrum_tests::frames::Capture;
-use fulcrum_tests::lab::{GROUP, Lab, Machine, Pair};
-use fulcrum_tests::wait::wait_until;
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair};
+use fulcrum_tests::wait::{wait_for, wait_until};
 use std::net::IpAddr;
 
 /// As real networks are: senders make their checksums, and what leaves by a driver arrives.
@@ -40,14 +40,21 @@ fn seen_by_the_kernel(machine: &Machine, vip: IpAddr) -> Result<Capture> {
     })
 }
 
+/// How the plane stands there, once it does.
+fn wait_attached(node: &Fulcrum, how: &str) -> Result<()> {
+    let attached = wait_for("the plane", LONG, || {
+        Some(node.status().ok()?.0["plane"]["interfaces"]["eth0"].as_str()?.to_owned())
+    })?;
+    assert_eq!(attached, how, "{}", node.status()?.0["plane"]);
+    Ok(())
+}
+
 fn lives_through_kill_9(mode: Mode, family: Family) {
     Lab::run(|lab| {
         let pair = xdp_pair(lab, mode, family)?;
         let (first, second) = pair.start_both()?;
-        for node in [&first, &second] {
-            let status = node.status()?;
-            assert_eq!(status.0["plane"]["interfaces"]["eth0"], "xdp (veth), tcx", "{}", status.0["plane"]);
-        }
+        wait_attached(&first, "xdp (veth), tcx")?;
+        wait_attached(&second, "xdp (veth), tcx")?;
         let mut sessions = sessions(&pair)?;
         let seen = seen_by_the_kernel(&first.machine, pair.service().ip())?;
         for _ in 0..5 {
@@ -65,8 +72,7 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         first.wait_hears_leader(GROUP)?;
         assert_all_live(&mut sessions);
         // What was left in the driver was taken over.
-        assert_eq!(first.status()?.0["plane"]["interfaces"]["eth0"], "xdp (veth), tcx");
-        Ok(())
+        wait_attached(&first, "xdp (veth), tcx")
     });
 }
 
@@ -107,9 +113,8 @@ fn a_driver_that_loses_frames_is_left_alone_with_the_reason() {
             lab.switch().run("ethtool", &["-K", &node.port(), "gro", "off"])?;
         }
         let (first, _second) = pair.start_both()?;
-        let status = first.status()?;
-        assert_eq!(status.0["plane"]["interfaces"]["eth0"], "tcx");
-        let why = status.0["plane"]["without_xdp"]["eth0"].to_string();
+        wait_attached(&first, "tcx")?;
+        let why = first.status()?.0["plane"]["without_xdp"]["eth0"].to_string();
         assert!(why.contains("answers no frames of 60 bytes"), "{why}");
         assert_all_live(&mut sessions(&pair)?);
         wait_until("no program in the driver", LONG, || {
