@@ -4,6 +4,7 @@ use crate::error::KernelError;
 use crate::sys::has_lost_its_interface;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -124,8 +125,9 @@ fn namespace() -> Result<String, String> {
 }
 
 /// Removes what network namespaces that are gone have left: attachments without an interface, and the maps that only
-/// such ones used.
+/// such ones used, or that nobody uses.
 fn sweep(parent: &Path) {
+    let mut living_namespaces = None;
     for namespace in fs::read_dir(parent).into_iter().flatten().flatten() {
         let pins = fs::read_dir(namespace.path()).into_iter().flatten().flatten().map(|pin| pin.path());
         let is_map = |pin: &PathBuf| pin.file_name().is_some_and(|name| name.as_bytes().starts_with(b"map-"));
@@ -133,12 +135,27 @@ fn sweep(parent: &Path) {
         let (lost, living): (Vec<PathBuf>, Vec<PathBuf>) =
             links.into_iter().partition(|pin| has_lost_its_interface(pin).unwrap_or(false));
         lost.iter().for_each(|pin| remove(pin));
-        if lost.is_empty() || !living.is_empty() {
+        let is_there = |name: &str| living_namespaces.get_or_insert_with(namespaces).contains(name);
+        let number = namespace.file_name();
+        // With clsact, and while a plane is being loaded, there are maps alone.
+        if !living.is_empty() || (lost.is_empty() && number.to_str().is_none_or(is_there)) {
             continue;
         }
         maps.iter().for_each(|pin| remove(pin));
         let _ = fs::remove_dir(namespace.path());
     }
+}
+
+/// The numbers of the network namespaces that a thread is in, or that have a name.
+fn namespaces() -> BTreeSet<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = processes
+        .filter(|entry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit))
+        .flat_map(|process| fs::read_dir(process.path().join("task")).into_iter().flatten().flatten())
+        .map(|thread| thread.path().join("ns/net"));
+    let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|entry| entry.path());
+    let numbers = processes.chain(named).filter_map(|path| Some(fs::metadata(path).ok()?.ino().to_string()));
+    numbers.collect()
 }
 
 /// Removes a pin; one that is not there is as good as removed.

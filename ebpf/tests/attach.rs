@@ -1,8 +1,9 @@
 //! Attaching, replacing and leaving, each in a network namespace of its own. As root.
 #![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a test")]
 
+use aya::maps::{Array, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
-use fulcrum_ebpf::{Attachment, Fence, Mode, SecondChance};
+use fulcrum_ebpf::{Attachment, Fence, Mode, Pins, SecondChance};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -124,6 +125,23 @@ fn what_a_namespace_that_is_gone_has_left_is_removed() {
             assert!(begun.elapsed() < Duration::from_secs(20), "{} is still there", left.display());
             std::thread::sleep(Duration::from_millis(50));
         }
+    });
+}
+
+#[test]
+fn maps_alone_are_removed_with_their_namespace_and_not_before() {
+    in_a_namespace(|_| {
+        let own = pins();
+        let gone = own.with_file_name(format!("{}", 10_000_000_000 + u64::from(std::process::id())));
+        drop(Pins::open().expect("opened"));
+        for directory in [&own, &gone] {
+            std::fs::create_dir_all(directory).expect("made");
+            let map = Array::<MapData, u32>::create(1, 0).expect("a map");
+            map.pin(directory.join("map-backends-1")).expect("pinned");
+        }
+        drop(Pins::open().expect("opened"));
+        assert!(own.join("map-backends-1").exists() && !gone.exists());
+        std::fs::remove_dir_all(own).expect("removed");
     });
 }
 
