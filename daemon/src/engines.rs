@@ -1,7 +1,7 @@
 //! Starts the engines with what `lifecycle` wants of them.
 
 use crate::error::Failure;
-use fulcrum_config::Config;
+use fulcrum_config::{Config, NodeName};
 use fulcrum_lifecycle::{
     Engine, Engines, Following, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
 };
@@ -47,19 +47,44 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
     let missing = data_plane_missing(config, &lb.observed.borrow(), &BTreeSet::new(), &BTreeSet::new());
     let (vip_desired, seen) =
         watch::channel(vip_desired(config, &BTreeSet::new(), false, missing, BTreeSet::new()));
+    let (echoed, echoes) = watch::channel(BTreeMap::new());
     let options = fulcrum_vip_manager::Options {
         guard: Some(guard()),
         state_directory: Some(config.admin.socket.with_extension("state")),
         fencing: fencing(),
+        echoes: Some(echoes),
     };
     let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
 
     let (peer_desired, seen) = watch::channel(peer_desired(config, 1, serial, &vip.observed.borrow()));
-    let options = fulcrum_peer::Options { version: env!("CARGO_PKG_VERSION").to_owned() };
+    let options = fulcrum_peer::Options {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        echoes: Some(Box::new(move |news| tell_echoes(&echoed, news))),
+    };
     let observed = fulcrum_peer::start(seen, peer_flows, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };
     Ok(Engines { health, vip, lb, peer })
+}
+
+/// What the peers echo goes to `vip-manager` without a detour: it renews heartbeats by it. That is woken only where a peer
+/// leads something else than before.
+fn tell_echoes(
+    echoes: &watch::Sender<BTreeMap<NodeName, fulcrum_vip_manager::Echo>>,
+    news: BTreeMap<NodeName, fulcrum_peer::Echoed>,
+) {
+    let news = news.into_iter().map(|(node, fulcrum_peer::Echoed { sent, leads })| {
+        (node, fulcrum_vip_manager::Echo { sent, leads })
+    });
+    let news: BTreeMap<_, _> = news.collect();
+    echoes.send_if_modified(|known| {
+        let is_same = |node, echo: &fulcrum_vip_manager::Echo| {
+            news.get(node).is_some_and(|new| new.leads == echo.leads)
+        };
+        let changed = known.len() != news.len() || !known.iter().all(|(node, echo)| is_same(node, echo));
+        *known = news;
+        changed
+    });
 }
 
 /// Both ends of the way that flows travel between the nodes' data planes.

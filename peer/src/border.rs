@@ -4,6 +4,7 @@ use crate::serving::Services;
 use fulcrum_config::{Config, GroupName, KeyPin, NodeName, SharedDigest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,11 +98,30 @@ pub struct FlowLink {
     pub from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
 }
 
-/// How the engine works on this node.
+/// The last heartbeat of this node's that a peer has echoed, on a link that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Echoed {
+    /// When this node sent it.
+    pub sent: Instant,
+    /// The groups that the peer led when it echoed, or leads since; none if what it says of them is not here yet.
+    pub leads: Option<BTreeSet<GroupName>>,
+}
+
+/// What is done with each peer's last echo, each time that there is a newer one, or one less.
+pub type TellEchoes = Box<dyn FnMut(BTreeMap<NodeName, Echoed>) + Send>;
+
+/// How the engine works on this node.
 pub struct Options {
     /// The version to tell peers.
     pub version: String,
+    /// Who wants to know of echoes at once.
+    pub echoes: Option<TellEchoes>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 /// What was found: a whole snapshot, latest wins.

@@ -1,8 +1,8 @@
 //! The loop: owns the sockets and connections, tells the links what happens and when, and does what they want.
 
 use crate::border::{
-    Answer, Changes, Counters, Desired, FlowLink, LinkState, Observed, Offer, Options, PeerConfig, PeerState,
-    Text, Word,
+    Answer, Changes, Counters, Desired, Echoed, FlowLink, LinkState, Observed, Offer, Options, PeerConfig,
+    PeerState, Text, Word,
 };
 use crate::error::StartError;
 use crate::key::{self, Key, pin_of};
@@ -73,6 +73,7 @@ async fn run(
     driver.say_changes(clock());
     loop {
         driver.tell_flows();
+        driver.tell_echoes();
         driver.act();
         driver.tell(&observed, clock());
         tokio::select! {
@@ -126,6 +127,8 @@ struct Driver {
     tell_at: Instant,
     again_at: Option<Instant>,
     told: BTreeMap<NodeName, Told>,
+    /// As they were told last.
+    echoes: BTreeMap<NodeName, Echoed>,
     is_news: bool,
 }
 
@@ -175,6 +178,7 @@ impl Driver {
             tell_at: now,
             again_at: None,
             told: BTreeMap::new(),
+            echoes: BTreeMap::new(),
             is_news: true,
         }
     }
@@ -484,6 +488,17 @@ impl Driver {
             // The engine may have ended meanwhile.
             let _ = events.send(event).await;
         });
+    }
+
+    /// Tells whoever wants to know which heartbeats were echoed.
+    fn tell_echoes(&mut self) {
+        let Some(tell) = &mut self.options.echoes else { return };
+        let echoes = self.links.iter().filter_map(|(name, link)| Some((name.clone(), link.echoed()?)));
+        let echoes: BTreeMap<_, _> = echoes.collect();
+        if self.echoes != echoes {
+            self.echoes.clone_from(&echoes);
+            tell(echoes);
+        }
     }
 
     /// Tells what is known, at once if a state changed.

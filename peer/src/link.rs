@@ -4,7 +4,7 @@
 //! peer's present process, then that which the lower name dialed, then the newer one. The other is closed a second
 //! later, so that no moment is without any.
 
-use crate::border::{Answer, Offer, PeerConfig, PeerCounters, PeerObserved, PeerState, Text, Word};
+use crate::border::{Answer, Echoed, Offer, PeerConfig, PeerCounters, PeerObserved, PeerState, Text, Word};
 use crate::message::{Datagram, Hello, Message, Misfit, PROTOCOL, Said};
 use crate::serving::Services;
 use connection::Connection;
@@ -93,6 +93,7 @@ pub(crate) struct Link {
     /// What the peer said of its own, and the last change of them that its heartbeats told of.
     heard: Option<Said>,
     heard_change: Option<(u64, u64)>,
+    echo: Option<LastEcho>,
     own: Own,
     theirs: Theirs,
     teller: Teller,
@@ -110,6 +111,13 @@ pub(crate) struct Link {
     address: Option<SocketAddr>,
     round_trip: Option<Duration>,
     counters: PeerCounters,
+}
+
+/// The last heartbeat that a life of the peer's has echoed.
+#[derive(Debug)]
+struct LastEcho {
+    instance: u64,
+    sent: Instant,
 }
 
 /// What the peer is told of changes of the configuration.
@@ -160,6 +168,7 @@ impl Link {
             said: Said { instance, sequence: 0, change: 0, word: Arc::default() },
             heard: None,
             heard_change: None,
+            echo: None,
             hello,
             own: Own::default(),
             theirs: Theirs::default(),
@@ -478,6 +487,24 @@ impl Link {
     }
 
     /// A heartbeat told of the last change of what the peer leads.
+    fn handle_echoed(&mut self, instance: u64, sent: Instant, change: Option<u64>) {
+        if let Some(change) = change {
+            self.handle_change(instance, change);
+        }
+        let is_older = |known: &LastEcho| known.instance == instance && known.sent > sent;
+        if !self.echo.as_ref().is_some_and(is_older) {
+            self.echo = Some(LastEcho { instance, sent });
+        }
+    }
+
+    /// The last heartbeat of this node's that the peer has echoed, and what it leads.
+    pub(crate) fn echoed(&self) -> Option<Echoed> {
+        let instance = self.remote.as_ref().filter(|_| self.state == PeerState::Up)?.instance;
+        let echo = self.echo.as_ref().filter(|echo| echo.instance == instance)?;
+        let leads = self.word().map(|word| word.leads.keys().cloned().collect());
+        Some(Echoed { sent: echo.sent, leads })
+    }
+
     fn handle_change(&mut self, instance: u64, change: u64) {
         let known = self.heard_change.filter(|(of, _)| *of == instance);
         self.heard_change = Some((instance, known.map_or(change, |(_, known)| known.max(change))));
@@ -604,15 +631,21 @@ impl Link {
                         self.handle_change(instance, change);
                     }
                     self.counters.beats_received = self.counters.beats_received.saturating_add(1);
-                    self.actions.push_back(Action::Send(id, Datagram::Echo(number)));
+                    let change = Some(self.said.change);
+                    self.actions.push_back(Action::Send(id, Datagram::Echo(number, change)));
                 } else {
                     self.counters.stale = self.counters.stale.saturating_add(1);
                 }
             }
-            Ok(Datagram::Echo(number)) => match connection.handle_echo(number, now) {
-                Some(round_trip) => {
+            Ok(Datagram::Echo(number, change)) => match connection.handle_echo(number, now) {
+                Some(sent) => {
                     self.counters.echoes = self.counters.echoes.saturating_add(1);
+                    if let Some(hello) = &connection.hello {
+                        let instance = hello.instance;
+                        self.handle_echoed(instance, sent, change);
+                    }
                     if self.current == Some(id) {
+                        let round_trip = now.saturating_duration_since(sent);
                         self.round_trip = Some(smoothed(self.round_trip, round_trip));
                     }
                 }

@@ -1,7 +1,7 @@
 //! What is said on the link: messages, each on a stream of its own, and heartbeats in datagrams.
 //!
-//! A message is its kind (two bytes, big endian) and an object in JSON; a datagram is its kind (one byte) and a sequence
-//! number (eight bytes, big endian), and of a heartbeat the number of the sender's last change of what it leads (likewise). Kinds that are not known, fields that are not known and bytes after the last known
+//! A message is its kind (two bytes, big endian) and an object in JSON; a datagram is its kind (one byte), the sequence
+//! number of a heartbeat (eight bytes, big endian), and the number of the sender's last change of what it leads (likewise). Kinds that are not known, fields that are not known and bytes after the last known
 //! one are passed over, so that a newer node can talk to an older one.
 
 use crate::border::{Answer, Offer, PeerConfig, Text, Word};
@@ -93,8 +93,8 @@ pub(crate) struct Hello {
 pub(crate) enum Datagram {
     /// A heartbeat, to be echoed, and the sender's last change of what it leads, if its version says so.
     Beat(u64, Option<u64>),
-    /// The heartbeat of this number was received.
-    Echo(u64),
+    /// The heartbeat of this number was received, and the same.
+    Echo(u64, Option<u64>),
 }
 
 /// Why something is not understood.
@@ -300,7 +300,7 @@ impl Datagram {
     pub(crate) fn encode(self) -> Vec<u8> {
         let (kind, number, change) = match self {
             Self::Beat(number, change) => (BEAT, number, change),
-            Self::Echo(number) => (ECHO, number, None),
+            Self::Echo(number, change) => (ECHO, number, change),
         };
         let mut bytes = vec![kind];
         bytes.extend(number.to_be_bytes());
@@ -317,7 +317,7 @@ impl Datagram {
         let (number, rest) = rest.split_first_chunk().ok_or(Misfit::Malformed)?;
         let number = u64::from_be_bytes(*number);
         let change = rest.first_chunk().map(|change| u64::from_be_bytes(*change));
-        Ok(if *kind == BEAT { Self::Beat(number, change) } else { Self::Echo(number) })
+        Ok(if *kind == BEAT { Self::Beat(number, change) } else { Self::Echo(number, change) })
     }
 }
 

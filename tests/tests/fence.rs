@@ -243,3 +243,60 @@ fn without_permission_for_bpf_the_node_serves_and_says_so() {
         Ok(())
     });
 }
+
+fn drop_adverts(node: &Machine) -> Result<()> {
+    node.run("nft", &["add", "table", "inet", "fault"])?;
+    let chain = "{ type filter hook input priority 0 ; }";
+    node.run("nft", &["add", "chain", "inet", "fault", "in", chain])?;
+    node.run("nft", &["add", "rule", "inet", "fault", "in", "ip", "protocol", "112", "drop"]).map(|_| ())
+}
+
+fn has_link(node: &Fulcrum, peer: &Machine) -> bool {
+    node.status().is_ok_and(|status| status.peer(peer.name()).is_some_and(|peer| peer["state"] == "up"))
+}
+
+/// The longest time in which the node did not answer, between two answers.
+fn longest_silence(asking: &NeighbourProbe, node: &Machine) -> Duration {
+    let answers: Vec<Instant> = asking
+        .answers()
+        .into_iter()
+        .filter(|(_, mac)| mac.to_string() == node.mac())
+        .map(|(at, _)| at)
+        .collect();
+    answers.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+/// Adverts reach neither, so that nothing but the link tells, as to a node that comes back from a pause.
+#[test]
+fn a_peer_that_took_over_and_says_so_silences_a_leader_for_a_while_and_not_for_ever() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        pair.plan = pair.plan.with_keys()?;
+        let (first, second) = pair.start_both()?;
+        wait_until("a link", LONG, || has_link(&first, &pair.lb2) && has_link(&second, &pair.lb1))?;
+        let asking = NeighbourProbe::start(&pair.client, ipv4(100), Duration::from_millis(10))?;
+        // Whoever leads has seen that the other does not.
+        run_for(Duration::from_secs(1));
+        let counted = |name: &str| {
+            let counters = first.status().map(|status| status.0["counters"]["vip_manager"].clone());
+            counters.unwrap_or_default()[name].as_u64().unwrap_or(0)
+        };
+        assert_eq!(counted("fence_denied"), 0);
+        for node in [&pair.lb1, &pair.lb2] {
+            drop_adverts(node)?;
+        }
+        second.wait_leader(GROUP)?;
+        wait_until("the first node to be silenced", LONG, || counted("fence_denied") == 1)?;
+        wait_until("answers that its kernel held back", LONG, || {
+            counted("fenced_neighbour_out_silent") > 0
+                && longest_silence(&asking, &pair.lb1) > DOWN_INTERVAL / 2
+        })?;
+        // For all that they hear both go on leading, as they would without a link.
+        let again = now();
+        wait_until("the first node to speak on", LONG, || {
+            asking.macs_since(again).iter().any(|mac| mac.to_string() == pair.lb1.mac())
+        })?;
+        assert_eq!(counted("fence_denied"), 1);
+        Ok(())
+    });
+}

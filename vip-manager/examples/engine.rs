@@ -64,6 +64,7 @@ fn run() -> Result<()> {
             Some("no") => Fencing::Off,
             Some(_) | None => Fencing::Auto,
         },
+        echoes: None,
     };
     let (sender, desired) = watch::channel(first);
     let mut observed = start(desired, options)?;

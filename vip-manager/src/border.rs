@@ -46,6 +46,15 @@ pub struct Word {
     pub sources: BTreeSet<IpAddr>,
 }
 
+/// The last heartbeat of this node's that a peer has echoed, on a link that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Echo {
+    /// When this node sent it.
+    pub sent: Instant,
+    /// The groups that the peer led when it echoed; none if what it says of them is not here yet.
+    pub leads: Option<BTreeSet<GroupName>>,
+}
+
 /// Who leads what: a whole snapshot, latest wins.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {

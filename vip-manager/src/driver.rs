@@ -13,12 +13,15 @@ mod second_chance;
 mod show;
 mod virtual_mac;
 
-use crate::border::{Desired, Observed};
+use crate::border::{Desired, Echo, Observed};
 use crate::error::StartError;
 use crate::guard::GuardCommand;
 use crate::sys;
+use crate::witness::Echoes;
 use engine::Engine;
+use fulcrum_config::NodeName;
 use fulcrum_ebpf::Mode;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -34,6 +37,10 @@ pub struct Options {
     pub state_directory: Option<PathBuf>,
     /// Which fence to use.
     pub fencing: Fencing,
+    /// The last heartbeat that each peer whose link is up has echoed. The loop is woken only if the sender says that
+    /// there is a change, as it should where a peer leads something else than before. Without it the local clock and the
+    /// adverts alone decide.
+    pub echoes: Option<watch::Receiver<BTreeMap<NodeName, Echo>>>,
 }
 
 /// Which fence silences this node for the VIPs that it does not lead.
@@ -96,7 +103,7 @@ fn run(
             Ok(engine) => {
                 let _ = started.send(Ok(()));
                 prioritize();
-                turn_after_turn(engine, desired).await;
+                turn_after_turn(engine, desired, options.echoes.clone()).await;
             }
             Err(error) => drop(started.send(Err(error))),
         }
@@ -112,7 +119,22 @@ fn prioritize() {
     }
 }
 
-async fn turn_after_turn(mut engine: Engine, mut desired: watch::Receiver<Desired>) {
+/// Until an echo says something new, if there are any.
+async fn echo(echoes: &mut Option<watch::Receiver<Echoes>>) {
+    if let Some(receiver) = echoes
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    *echoes = None;
+    std::future::pending().await
+}
+
+async fn turn_after_turn(
+    mut engine: Engine,
+    mut desired: watch::Receiver<Desired>,
+    mut echoes: Option<watch::Receiver<Echoes>>,
+) {
     let first = desired.borrow_and_update().clone();
     engine.handle_desired(first, clock());
     loop {
@@ -130,6 +152,7 @@ async fn turn_after_turn(mut engine: Engine, mut desired: watch::Receiver<Desire
                     pause();
                 }
             }
+            () = echo(&mut echoes) => {}
             changed = desired.changed(), if !engine.is_ending() => {
                 let now = clock();
                 if changed.is_ok() {

@@ -3,6 +3,7 @@
 //! The heartbeat of a group that this node leads lasts for as long as its peers wait at least, and is renewed by
 //! the loop that sends the adverts: if that stands still, the kernel silences the group before a peer leads it.
 
+use crate::witness::{Lead, Opinion};
 use std::time::{Duration, Instant};
 
 /// What a group's VIPs may do here.
@@ -16,6 +17,8 @@ pub(crate) enum Permit {
         interval: Duration,
         /// The least that peers wait before they take over.
         patience: Duration,
+        /// It may not last longer, as far as the peers' echoes say.
+        most: Option<Instant>,
     },
     /// Packets of what goes on, but neither ARP nor ND; said again as often as for a leader.
     Draining {
@@ -26,6 +29,27 @@ pub(crate) enum Permit {
         /// As for a leader.
         patience: Duration,
     },
+}
+
+impl Permit {
+    /// The same as far as the peers' echoes allow it.
+    pub(crate) fn witnessed(self, opinion: Opinion) -> Self {
+        match (self, opinion) {
+            (Self::Leading { .. }, Opinion::Denied) => Self::Silent,
+            (Self::Leading { interval, patience, .. }, Opinion::Until(most)) => {
+                Self::Leading { interval, patience, most: Some(most) }
+            }
+            (permit, Opinion::Free | Opinion::Until(_) | Opinion::Denied) => permit,
+        }
+    }
+
+    /// How the group is led, if it is.
+    pub(crate) fn lead(self) -> Option<Lead> {
+        match self {
+            Self::Leading { interval, patience, .. } => Some(Lead { interval, patience }),
+            Self::Silent | Self::Draining { .. } => None,
+        }
+    }
 }
 
 /// What to tell the kernel.
@@ -65,8 +89,9 @@ impl Heartbeat {
                 }
                 Order::Draining(until)
             }
-            Permit::Leading { interval, patience } => {
+            Permit::Leading { interval, patience, most } => {
                 let until = now.checked_add(patience)?;
+                let until = most.map_or(until, |most| most.min(until));
                 if let Order::Leading(told) = self.told
                     && is_fresh(told, until, interval)
                 {

@@ -24,9 +24,10 @@ mod settings;
 mod sockets;
 mod sys;
 pub mod track;
+mod witness;
 
 pub use border::{
-    AddressState, Advice, Counters, Desired, FenceObserved, GroupObserved, KernelSetting, LinkObserved,
+    AddressState, Advice, Counters, Desired, Echo, FenceObserved, GroupObserved, KernelSetting, LinkObserved,
     Observed, PeerSeen, Reason, Role, TrackObserved, Unclaimed, Word,
 };
 pub use driver::{Fencing, Options, start};

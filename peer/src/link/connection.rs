@@ -66,6 +66,11 @@ impl Connection {
         Some(number)
     }
 
+    #[cfg(test)]
+    pub(super) fn wait_for(&mut self, number: u64, sent: Instant) {
+        self.waiting.push_back((number, sent));
+    }
+
     /// Whether it is newer than all before it.
     pub(super) fn handle_beat(&mut self, number: u64, now: Instant) -> bool {
         if self.highest.is_some_and(|highest| number <= highest) {
@@ -77,12 +82,12 @@ impl Connection {
         true
     }
 
-    /// The round trip, if this heartbeat was sent and not answered yet.
-    pub(super) fn handle_echo(&mut self, number: u64, now: Instant) -> Option<Duration> {
+    /// When this heartbeat was sent, if it was and is not answered yet.
+    pub(super) fn handle_echo(&mut self, number: u64, now: Instant) -> Option<Instant> {
         let index = self.waiting.iter().position(|(waiting, _)| *waiting == number)?;
         let (_, sent) = self.waiting.remove(index)?;
         self.heard_at = now;
-        Some(now.saturating_duration_since(sent))
+        Some(sent)
     }
 
     /// Why it ends now, if it does.

@@ -258,6 +258,47 @@ fn a_word_that_a_heartbeat_tells_to_be_old_is_void_and_an_older_one_changes_noth
     assert_eq!(seen.observed().word.as_deref(), Some(&word_of("other")));
 }
 
+fn leads_of(groups: &[&str]) -> Option<BTreeSet<fulcrum_config::GroupName>> {
+    Some(groups.iter().map(|group| fulcrum_config::GroupName::new(group)).collect())
+}
+
+#[test]
+fn an_echo_tells_when_its_heartbeat_was_sent_and_what_the_peer_leads() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    let echoed = world.links[1].echoed().unwrap();
+    assert_eq!(echoed.leads, leads_of(&[]));
+    // A heartbeat, and the way there and back.
+    assert!(world.now - echoed.sent <= BEAT + Duration::from_millis(4), "{:?}", world.now - echoed.sent);
+    world.links[0].handle_word(word_of("web"));
+    world.run(BEAT);
+    assert_eq!(world.links[1].echoed().unwrap().leads, leads_of(&["web"]));
+    // What was echoed before a pause is as old as it is, and a link that is down tells nothing.
+    world.cut = true;
+    let before = world.links[1].echoed().unwrap().sent;
+    world.run(BEAT * 4);
+    assert_eq!(world.links[1].echoed().map(|echoed| echoed.sent), Some(before));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.links[1].echoed(), None);
+}
+
+#[test]
+fn an_echo_that_knows_of_a_change_voids_what_the_peer_said_before() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    let (now, id) = (world.now, world.links[1].current.unwrap());
+    let link = &mut world.links[1];
+    let (number, change) = (1 << 20, link.heard_change.unwrap().1);
+    let connection = link.connections.iter_mut().find(|it| it.id == id).unwrap();
+    connection.wait_for(number, now);
+    connection.wait_for(number + 1, now + BEAT);
+    link.handle_datagram(id, Ok(Datagram::Echo(number + 1, Some(change))), now + BEAT);
+    assert_eq!(link.echoed(), Some(Echoed { sent: now + BEAT, leads: leads_of(&[]) }));
+    // One that was overtaken is no newer, but what it says of a change holds.
+    link.handle_datagram(id, Ok(Datagram::Echo(number, Some(change + 1))), now + BEAT);
+    assert_eq!(link.echoed(), Some(Echoed { sent: now + BEAT, leads: None }));
+}
+
 #[test]
 fn a_peer_that_is_behind_is_sent_what_runs_until_it_has_it() {
     let text = |serial| Some(Arc::new(Text { serial, text: "a: b".into() }));
@@ -452,14 +493,14 @@ fn echoes_of_nothing_and_doubled_beats_count_as_stale_and_prove_nothing() {
     let mut link = link("a", "b", 1, now);
     link.handle_connected(1, false, "10.0.0.1:4747".parse().unwrap(), now);
     for datagram in
-        [Datagram::Echo(0), Datagram::Beat(3, None), Datagram::Beat(3, None), Datagram::Beat(2, None)]
+        [Datagram::Echo(0, None), Datagram::Beat(3, None), Datagram::Beat(3, None), Datagram::Beat(2, None)]
     {
         link.handle_datagram(1, Ok(datagram), now);
     }
     assert_eq!((link.observed().counters.stale, link.observed().counters.beats_received), (3, 1));
     link.handle_timeout(now);
-    link.handle_datagram(1, Ok(Datagram::Echo(0)), now);
-    link.handle_datagram(1, Ok(Datagram::Echo(0)), now);
+    link.handle_datagram(1, Ok(Datagram::Echo(0, None)), now);
+    link.handle_datagram(1, Ok(Datagram::Echo(0, None)), now);
     assert_eq!((link.observed().counters.stale, link.observed().counters.echoes), (4, 1));
     assert_eq!(link.observed().state, PeerState::Down);
 }

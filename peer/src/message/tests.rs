@@ -83,7 +83,9 @@ fn each_message_reads_as_it_was_written() {
         assert_eq!(Message::decode(&message.encode()), Ok(message.clone()));
         assert!(message.encode().len() < MESSAGE_LIMIT);
     }
-    for datagram in [Datagram::Beat(0, None), Datagram::Beat(u64::MAX, Some(u64::MAX)), Datagram::Echo(258)] {
+    for datagram in
+        [Datagram::Beat(0, None), Datagram::Beat(u64::MAX, Some(u64::MAX)), Datagram::Echo(258, None)]
+    {
         assert_eq!(Datagram::decode(&datagram.encode()), Ok(datagram));
     }
 }
@@ -92,7 +94,12 @@ fn each_message_reads_as_it_was_written() {
 fn what_a_newer_node_adds_is_passed_over() {
     assert_eq!(Message::decode(&[0, 99, b'{', b'}']), Err(Misfit::Unknown));
     assert_eq!(Datagram::decode(&[99]), Err(Misfit::Unknown));
-    for datagram in [Datagram::Beat(5, Some(7)), Datagram::Beat(5, None), Datagram::Echo(5)] {
+    for datagram in [
+        Datagram::Beat(5, Some(7)),
+        Datagram::Beat(5, None),
+        Datagram::Echo(5, Some(7)),
+        Datagram::Echo(5, None),
+    ] {
         let mut longer = datagram.encode();
         longer.push(1);
         assert_eq!(Datagram::decode(&longer), Ok(datagram));

@@ -21,6 +21,7 @@ use crate::netlink::{Monitor, Netlink, Routes, View, dump_all};
 use crate::poller::Poller;
 use crate::router::Claim;
 use crate::settings::Settings;
+use crate::witness::Echoes;
 use fulcrum_config::{GroupName, Link};
 use routing::Routing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +72,8 @@ pub(super) struct Engine {
     addresses: Addresses,
     pub(super) fence: Fence,
     pub(super) second: SecondChance,
+    /// What the peers echo.
+    pub(super) echoes: Option<watch::Receiver<Echoes>>,
     /// Groups or their addresses changed: the fence must be told which it guards.
     fence_due: bool,
     pub(super) devices: Devices,
@@ -129,6 +132,7 @@ impl Engine {
             addresses: Addresses::default(),
             fence: Fence::new(options.fencing, clock),
             second: SecondChance::new(options.fencing.mode()),
+            echoes: options.echoes.clone(),
             fence_due: true,
             devices: Devices::default(),
             counters: Counters::default(),

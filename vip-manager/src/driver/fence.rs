@@ -4,9 +4,10 @@ use super::Fencing;
 use super::group::GroupDriver;
 use crate::border::{Counters, FenceObserved};
 use crate::driver::link::count;
-use crate::fence::{Heartbeat, Order};
+use crate::fence::{Heartbeat, Order, Permit};
 use crate::netlink::View;
-use fulcrum_config::{GroupName, InterfaceName};
+use crate::witness::{Echoes, Opinion, Witnesses};
+use fulcrum_config::{GroupName, InterfaceName, NodeName};
 use fulcrum_ebpf::Fence as Kernel;
 use fulcrum_ebpf::layout::{Group, State};
 use rustix::time::{ClockId, clock_gettime};
@@ -32,6 +33,9 @@ pub(super) struct Fence {
 struct Slot {
     index: u32,
     heartbeat: Heartbeat,
+    witnesses: Witnesses,
+    /// A peer says that it leads instead.
+    denied: bool,
 }
 
 impl Fence {
@@ -119,17 +123,37 @@ impl Fence {
         }
     }
 
-    /// Tells the kernel what changed of the groups, and renews the heartbeats that are due.
+    /// Tells the kernel what changed of the groups, and renews the heartbeats that are due. Gives the groups that may
+    /// speak again after a peer's echo had silenced them: meanwhile their announcements did not get out.
     pub(super) fn update(
         &mut self,
         groups: &BTreeMap<GroupName, GroupDriver>,
+        echoes: &Echoes,
         counters: &mut Counters,
         now: Instant,
-    ) {
-        let Ok(kernel) = &mut self.kernel else { return };
+    ) -> Vec<GroupName> {
+        let mut again = Vec::new();
+        let Ok(kernel) = &mut self.kernel else { return again };
         for (name, slot) in &mut self.slots {
             let group = groups.get(name);
-            let permit = group.map_or(crate::fence::Permit::Silent, |group| group.permit(now));
+            let permit = group.map_or(Permit::Silent, |group| group.permit(now));
+            let may_lead =
+                |node: &NodeName| group.is_some_and(|group| group.group.priorities.contains_key(node));
+            let of_group = echoes.iter().filter(|(node, _)| may_lead(node));
+            let opinion = slot.witnesses.judge(permit.lead(), name, of_group, now);
+            let denied = opinion == Opinion::Denied;
+            if std::mem::replace(&mut slot.denied, denied) != denied {
+                if denied {
+                    count(counters, "fence_denied");
+                    tracing::warn!(
+                        group = %name,
+                        "a peer took over and says so in answer to this node's heartbeat: this node was paused, or is not heard; it is silent"
+                    );
+                } else if permit.lead().is_some() {
+                    again.push(name.clone());
+                }
+            }
+            let permit = permit.witnessed(opinion);
             let Some(order) = slot.heartbeat.poll_order(permit, now) else { continue };
             let epoch = group.map_or(0, |group| group.router.epoch());
             let (state, until) = match order {
@@ -147,6 +171,7 @@ impl Fence {
                 }
             }
         }
+        again
     }
 
     /// Attaches it to these interfaces, if they exist, and takes it off all others. Returns whether anything changed.

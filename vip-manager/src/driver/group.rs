@@ -433,7 +433,7 @@ impl GroupDriver {
     pub(super) fn permit(&self, now: Instant) -> Permit {
         let (interval, patience) = (self.group.advert_interval.duration(), self.patience());
         if self.leading && self.router.role() == Role::Leader {
-            return Permit::Leading { interval, patience };
+            return Permit::Leading { interval, patience, most: None };
         }
         match self.drain.until() {
             Some(until) if now < until => Permit::Draining { until, interval, patience },

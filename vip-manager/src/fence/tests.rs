@@ -2,7 +2,7 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(300);
-const LEADING: Permit = Permit::Leading { interval: INTERVAL, patience: PATIENCE };
+const LEADING: Permit = Permit::Leading { interval: INTERVAL, patience: PATIENCE, most: None };
 
 #[allow(clippy::disallowed_methods, reason = "any moment will do")]
 fn start() -> Instant {
@@ -73,7 +73,7 @@ fn one_that_drains_for_long_is_renewed_too_and_ends_in_time() {
 fn a_shorter_patience_is_told() {
     let (mut heartbeat, start) = (Heartbeat::default(), start());
     tell(&mut heartbeat, LEADING, start);
-    let shorter = Permit::Leading { interval: INTERVAL / 10, patience: PATIENCE / 10 };
+    let shorter = Permit::Leading { interval: INTERVAL / 10, patience: PATIENCE / 10, most: None };
     let order = tell(&mut heartbeat, shorter, start + INTERVAL / 10);
     assert_eq!(order, Some(Order::Leading(start + INTERVAL / 10 + PATIENCE / 10)));
 }

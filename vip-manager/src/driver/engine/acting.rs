@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::border::Role;
 use crate::router::Action;
+use crate::witness::Echoes;
 use std::time::Instant;
 
 impl Engine {
@@ -14,7 +15,17 @@ impl Engine {
             let (config, words) = (&desired.config, &desired.words);
             self.second.update(config, &self.groups, words, &mut self.counters, now);
         }
-        self.fence.update(&self.groups, &mut self.counters, now);
+        let silenced = {
+            let echoes = self.echoes.as_ref().map(|echoes| echoes.borrow());
+            let none = Echoes::new();
+            let echoes = echoes.as_deref().unwrap_or(&none);
+            self.fence.update(&self.groups, echoes, &mut self.counters, now)
+        };
+        for group in silenced {
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.announcer.handle_announce(now);
+            }
+        }
     }
 
     fn act_for_routers(&mut self, now: Instant) {
