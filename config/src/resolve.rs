@@ -30,6 +30,7 @@ pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> 
     let services = services::resolve(reader, file, &checks, &pools, &groups);
     let admin = admin::resolve(file);
     let peer = peer::resolve(reader, file, &nodes);
+    forwarding::warn_untold(reader, file, &nodes, &peer);
     if reader.refused() {
         return None;
     }

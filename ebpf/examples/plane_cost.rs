@@ -13,7 +13,7 @@
 
 use fulcrum_ebpf::layout::{Group, State};
 use fulcrum_ebpf::plane::layout::{
-    Backend, Endpoint, Hop, Reply, Service, ServiceMode, Settings, Slots, Transport,
+    Backend, Class, Endpoint, Hop, Reply, Service, ServiceMode, Settings, Slots, Transport,
 };
 use fulcrum_ebpf::{Fence, Mode, Plane};
 use std::net::{IpAddr, SocketAddr};
@@ -100,6 +100,7 @@ fn main() {
     let mut bench = Bench { plane, interface };
     bench.plane.attach("eth0", bench.interface).expect("attached");
     bench.plane.set_settings(Settings::new(*b"one of the seeds", true)).expect("set");
+    bench.plane.set_room(Class::Workload, 1000).expect("set");
     fence.set_group(0, Group::new(State::Leading, 1, u64::MAX)).expect("set");
 
     bench.print("not IP", &[&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat());
@@ -125,6 +126,15 @@ fn main() {
         bench.set_tables(0, 2, 1);
         bench.set_tables(1, 1, 2);
         bench.print(&format!("{family} nat with a flow entry"), &to_one);
+        let syn = frame(client, one, 2);
+        bench.serve(0, nat(true), one, other);
+        bench.serve(1, nat(true), other, one);
+        bench.print(&format!("{family} nat, a SYN by hash"), &syn);
+        bench.serve(0, nat(true).in_turn(), one, other);
+        bench.serve(1, nat(true).in_turn(), other, one);
+        bench.plane.set_schedule(0, &Slots([1; _])).expect("set");
+        bench.plane.set_schedule(1, &Slots([2; _])).expect("set");
+        bench.print(&format!("{family} nat, a SYN in turn, sent again"), &syn);
         for (from, seen) in [(one, other), (other, one)] {
             bench.plane.remove_endpoint(&Endpoint::new(from, Transport::Tcp)).expect("there");
             bench.plane.set_reply(Endpoint::new(from, Transport::Tcp), Reply::new(seen, 0, 1)).expect("set");

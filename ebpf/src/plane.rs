@@ -5,6 +5,7 @@
 mod flows;
 pub mod layout;
 mod ports;
+mod schedules;
 pub(crate) mod xdp;
 
 use crate::attach::{Attachment, Mode, Place};
@@ -25,6 +26,7 @@ use layout::{
     Settings, Slots, UNFINISHED, VERSION,
 };
 use ports::{Ports, Whose};
+use schedules::Schedules;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use std::{fs, io};
@@ -61,6 +63,7 @@ pub struct Plane {
     reasons: PerCpuArray<u64>,
     current: Tables<Slots>,
     previous: Tables<Slots>,
+    schedules: Schedules,
     interfaces: Interfaces,
     /// Once it is wanted.
     xdp: Option<Xdp>,
@@ -104,6 +107,7 @@ impl Plane {
             reasons: take_map(&mut ebpf, "reasons")?,
             current: take_map(&mut ebpf, "current")?,
             previous: take_map(&mut ebpf, "previous")?,
+            schedules: Schedules::take(&mut ebpf)?,
             interfaces: Interfaces::new(&HOOKS, Place::PLANE, mode, pins.clone()),
             xdp: None,
             pins,
@@ -290,6 +294,14 @@ impl Plane {
         told("table", replace(&mut self.previous, PREVIOUS, service, slots, self.pins.as_ref()))
     }
 
+    /// Who takes the next flow of a service that gives them in turn, the one after it, and so on; it begins with the first.
+    ///
+    /// # Errors
+    /// There are no more than [`layout::MAX_SERVICES`].
+    pub fn set_schedule(&mut self, service: u32, slots: &Slots) -> Result<(), KernelError> {
+        told("table", self.schedules.set(service, slots))
+    }
+
     /// The tables of a service, as they were told: who takes new flows, and who took them before.
     ///
     /// They are read by pins of their own: to open a map by its number takes more than a service may.
@@ -331,7 +343,8 @@ impl Plane {
 
     /// A flow goes where its slot says. One that is gone already is no error.
     pub fn remove_flow(&mut self, flow: &Flow, pin: &Pin) {
-        let backend = self.backend(pin.backend());
+        // Of others than those of mode fullnat there is nothing else.
+        let backend = pin.source().and_then(|_| self.backend(pin.backend()));
         self.flows.remove(flow, pin, backend.as_ref());
     }
 

@@ -17,7 +17,7 @@ pub(crate) use flow::{Flow, Hasher};
 use fulcrum_config::{BackendAddress, Balance};
 use maglev::Maglev;
 use std::sync::OnceLock;
-use turns::Turns;
+pub(crate) use turns::Turns;
 
 /// One backend as a balancer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +114,11 @@ impl Balancer {
         }
         let maglev = Maglev::of_size(&self.identities(), &self.weights(), size);
         maglev.iter().filter_map(|position| self.members.get(position)).map(|member| member.index).collect()
+    }
+
+    /// Those that may take new connections, in an order that is the same on every node.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
     }
 
     fn identities(&self) -> Vec<u128> {

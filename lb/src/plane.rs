@@ -8,8 +8,10 @@ mod checks;
 mod generations;
 mod history;
 mod kernel;
+mod live;
 mod room;
 mod routes;
+mod schedule;
 mod sources;
 mod telling;
 pub(crate) mod told;
@@ -25,7 +27,8 @@ use fulcrum_config::{Backend, NodeName, Protocol, ServiceName, Xdp};
 use fulcrum_ebpf::Mode;
 use fulcrum_ebpf::plane::layout::Counters;
 use history::History;
-use kernel::{Heard, Kernel};
+use kernel::{Heard, Kernel, News};
+use live::Live;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -39,6 +42,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SIFT_EVERY: Duration = Duration::from_secs(1);
 /// The part of the time that this may take: one in so many.
 const SIFT_SHARE: u32 = 50;
+/// Whatever it takes, it is done so often.
+const SIFT_LATEST: Duration = Duration::from_secs(30);
+/// The same while there is little room for more.
+const SIFT_SOON: Duration = Duration::from_secs(5);
+/// How often schedules that go by what is live are made anew, at most.
+const SCHEDULE_EVERY: Duration = Duration::from_millis(100);
 /// How often the kernel is asked again, if it refused.
 const TRY_EVERY: Duration = Duration::from_secs(10);
 
@@ -64,6 +73,7 @@ pub(crate) struct Plane {
     no_room: BTreeMap<ServiceName, String>,
     next_look: Instant,
     next_sift: Instant,
+    next_schedule: Instant,
     next_try: Instant,
     /// Whether what an earlier life left was looked for.
     left_removed: bool,
@@ -71,7 +81,7 @@ pub(crate) struct Plane {
     telling: Telling,
     places: Places,
     /// Flows that each backend has, of those that are known one by one and that nobody has ended.
-    live: BTreeMap<u32, u64>,
+    live: Live,
     /// How often it was loaded.
     number: u64,
     /// News that the kernel had no room to tell of.
@@ -100,7 +110,8 @@ impl Plane {
             observed: BTreeMap::new(),
             telling: Telling::new(fastrand::u64(..)),
             places: Places::default(),
-            live: BTreeMap::new(),
+            live: Live::default(),
+            next_schedule: now,
             number: 0,
             untold: 0,
             history: Arc::default(),
@@ -132,6 +143,7 @@ impl Plane {
 
     /// To be called now and then.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.reschedule(now);
         if self.desired.services.is_empty() || now < self.next_look {
             return;
         }
@@ -145,8 +157,7 @@ impl Plane {
         if self.kernel.is_none() && now >= self.next_try {
             self.next_try = now.checked_add(TRY_EVERY).unwrap_or(now);
             match Kernel::load(self.mode, self.seed) {
-                Ok(mut kernel) => {
-                    kernel.set_heard(self.telling.is_heard());
+                Ok(kernel) => {
                     self.untold = kernel.untold();
                     self.number = self.number.wrapping_add(1);
                     self.kernel = Some(kernel);
@@ -162,16 +173,19 @@ impl Plane {
         self.changed |= self.book.handle_timeout(now);
         if now >= self.next_sift {
             let (sifted, took) = kernel.sift(&self.book, hold);
-            let pause = took.saturating_mul(SIFT_SHARE).max(SIFT_EVERY);
+            let latest = if kernel.is_short_of_room() { SIFT_SOON } else { SIFT_LATEST };
+            let pause = took.saturating_mul(SIFT_SHARE).clamp(SIFT_EVERY, latest);
             self.next_sift = now.checked_add(pause).unwrap_or(now);
             self.changed |= self.book.handle_flows(&sifted.services);
-            self.live = sifted.live;
+            self.live.handle_count(&sifted.live);
         }
         if std::mem::take(&mut self.changed) {
+            self.book.reschedule(&self.live);
             self.wanted = self.book.wanted();
             self.places = self.wanted.places();
             self.history = Arc::new(self.book.history());
         }
+        kernel.set_heard(self.telling.is_heard() || self.book.counts_flows());
         let error = kernel.tell(&mut self.book, &self.wanted, &self.desired.interfaces, &self.drivers).err();
         if let Some(error) = error.as_ref().filter(|error| self.error.as_ref() != Some(error)) {
             tracing::error!("{error}");
@@ -205,17 +219,37 @@ impl Plane {
     pub(crate) fn handle_news(&mut self, now: Instant) -> bool {
         let Some(kernel) = &mut self.kernel else { return false };
         let news = kernel.news(NEWS);
-        self.telling.tell(&news, now);
-        news.len() == NEWS
+        news.iter().for_each(|News { backend, change, .. }| self.live.handle_change(*backend, *change));
+        let more = news.len() == NEWS;
+        let told: Vec<_> = news.into_iter().filter_map(|news| news.told).collect();
+        self.telling.tell(&told, now);
+        self.reschedule(now);
+        more
+    }
+
+    /// What is live may have changed, and with it who is to take new flows.
+    fn reschedule(&mut self, now: Instant) {
+        let Some(kernel) = &mut self.kernel else { return };
+        if now < self.next_schedule {
+            return;
+        }
+        let made = self.book.reschedule(&self.live);
+        if made.is_empty() {
+            return;
+        }
+        self.next_schedule = now.checked_add(SCHEDULE_EVERY).unwrap_or(now);
+        self.wanted.schedules.extend(made);
+        // If the kernel refuses, the next turn tells it again, and says so.
+        let _ = kernel.tell_schedules(&self.wanted.schedules);
     }
 
     /// The links to peers that are up, each for the time of that number.
     pub(crate) fn handle_peers(&mut self, peers: BTreeMap<NodeName, u64>, now: Instant) {
         self.telling.handle_peers(peers, now);
-        let Some(kernel) = &mut self.kernel else { return };
-        kernel.set_heard(self.telling.is_heard());
-        self.renew(now);
-        self.tell_all(now);
+        if self.kernel.is_some() {
+            self.renew(now);
+            self.tell_all(now);
+        }
     }
 
     /// A peer said something of its flows.
@@ -326,16 +360,16 @@ impl Plane {
         self.book = Book::new(self.seed);
         self.error = None;
         self.observed.clear();
-        self.live.clear();
+        self.live = Live::default();
         self.history = Arc::default();
         self.no_room.clear();
     }
 }
 
-fn observe(kernel: &Kernel, entry: &Entry, live: &BTreeMap<u32, u64>) -> ServiceObserved {
+fn observe(kernel: &Kernel, entry: &Entry, live: &Live) -> ServiceObserved {
     let counters = kernel.service_counters(entry.index);
     let udp = entry.desired.service.protocol == Protocol::Udp;
-    let of = |index: &u32| live.get(index).copied().unwrap_or(0);
+    let of = |index: &u32| live.of(*index).live;
     let stats = ServiceStats {
         // Also those of backends that are no longer configured.
         connections: entry.backends.values().map(of).fold(0, u64::saturating_add),

@@ -33,7 +33,8 @@ pub(crate) fn forwarded(service: &Service, snapshots: &Snapshots, now: Instant) 
         kept_seconds,
         disputed: disputed.collect(),
         tables: tables.collect(),
-        each_flow_known: service.mode.forwarding() == Some(Forwarding::Fullnat),
+        each_flow_known: service.mode.forwarding() == Some(Forwarding::Fullnat)
+            || service.balance.is_stateful(),
     })
 }
 

@@ -51,7 +51,7 @@ section! {
         check: optional CheckReference,
         /// How bytes move: `proxy`; `nat`, `dsr` or `fullnat`, by the kernel; or `auto`, which is the proxy. Default: auto.
         mode: optional Mode,
-        /// How a backend is chosen: maglev, round-robin, least-connections, random-two or source. Default: maglev.
+        /// How a backend is chosen: maglev, round-robin, least-connections, source or, in mode proxy, random-two. Default: maglev.
         balance: optional Balance,
         /// How many backends must be up. Default: 1.
         quorum: optional Or<Number<1, 100_000>, QuorumSection>,

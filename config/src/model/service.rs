@@ -189,6 +189,17 @@ pub enum Balance {
     Source,
 }
 
+impl Balance {
+    /// Whether it depends on what happened before, so that no other node can tell by itself where a connection went.
+    #[must_use]
+    pub const fn is_stateful(self) -> bool {
+        match self {
+            Self::Maglev | Self::Source => false,
+            Self::RoundRobin | Self::LeastConnections | Self::RandomTwo => true,
+        }
+    }
+}
+
 /// A server behind a service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Backend {

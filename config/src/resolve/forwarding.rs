@@ -1,8 +1,11 @@
 //! What the forwarding plane can't do for a service: it sees packets, not connections.
 
+use super::nodes::Nodes;
 use crate::document::NodeId;
-use crate::file::ServiceSection;
-use crate::model::{Backend, Balance, Family, Forwarding, PortRange, Protocol, Service, ServiceName};
+use crate::file::{File, ServiceSection};
+use crate::model::{
+    Backend, Balance, Family, Forwarding, NodeKind, PeerLink, PortRange, Protocol, Service, ServiceName,
+};
 use crate::reader::{At, Field, Reader};
 use crate::table::Or;
 use std::collections::HashMap;
@@ -29,10 +32,10 @@ pub(super) fn check_service(
         );
     }
     if let Some(balance) = &section.balance
-        && !matches!(balance.value, Balance::Maglev | Balance::Source)
+        && balance.value == Balance::RandomTwo
     {
-        let message = format!("in mode {name} a backend is chosen by hash, so that both nodes choose alike");
-        reader.error(balance.node, message, "write `maglev` or `source`, or `mode: proxy`");
+        let message = format!("in mode {name} backends are chosen by hash, in turn or by their connections");
+        reader.error(balance.node, message, "write `least-connections`, or `mode: proxy`");
     }
     let (Some(backends), Some(place)) = (backends, section.backends.as_ref().map(|field| field.node)) else {
         return;
@@ -43,6 +46,24 @@ pub(super) fn check_service(
         backends.iter().find_map(|backend| out_of_reach(forwarding, vips, ports, backend))
     {
         reader.error(place, message, help);
+    }
+}
+
+/// Where a backend is chosen by what happened before, no other node can tell where a connection is, unless it is told.
+pub(super) fn warn_untold(reader: &mut Reader<'_>, file: &File, nodes: &Nodes, link: &PeerLink) {
+    let mut others = nodes.all.iter().filter(|(_, node)| node.kind == NodeKind::Fulcrum);
+    if nodes.all.len() < 2 || others.all(|(name, _)| link.pins.contains_key(name)) {
+        return;
+    }
+    let sections = file.services.get().map(|named| named.0.as_slice()).unwrap_or_default();
+    for section in sections.iter().filter_map(|(_, section)| section.as_ref()) {
+        let Some(balance) = section.balance.as_ref().filter(|balance| balance.value.is_stateful()) else {
+            continue;
+        };
+        if section.mode.get().is_some_and(|mode| mode.forwarding().is_some()) {
+            let message = "without the peer link no other node knows which backend has a connection: most end with this node";
+            reader.warn(balance.node, message, "list `keys` of every node, or write `balance: maglev`");
+        }
     }
 }
 

@@ -125,14 +125,3 @@ static __noinline void forget(const struct flow *flow, const struct pin *known, 
 	map_delete(&flows, flow);
 	map_delete(&opening, flow);
 }
-
-/* Notes what a packet of a known flow tells of it. */
-static __always_inline void note(const struct settings *settings, const struct flow *flow, struct pin *known,
-				 __u8 closed, __u64 now)
-{
-	see(known, now);
-	if (!closed || (known->closed & closed) == closed)
-		return;
-	known->closed |= closed;
-	tell(settings, flow, known);
-}

@@ -34,8 +34,8 @@ static __always_inline int is_replaced(const struct packet *packet, const struct
 	return is_opening(packet) && (known->closed || now - known->seen >= REPLACED_AFTER);
 }
 
-/* The backend for a flow that is not known here: by the table for new ones, or, if it began elsewhere, by that
- * for those. */
+/* The backend for a flow that is not known here: by its turn or the table for new ones, or, if it began elsewhere, by
+ * that for those. */
 static __always_inline __u32 select_unknown(const struct settings *settings, const struct service *service,
 					    __u32 index, const struct flow *flow, const struct packet *packet)
 {
@@ -44,7 +44,8 @@ static __always_inline __u32 select_unknown(const struct settings *settings, con
 
 	if (packet->protocol == IP_TCP && !is_opening(packet) && usable(before))
 		return before;
-	return slot_of(&current, index, slot);
+	__u32 next = service->choice == IN_TURN ? next_in_turn(index) : 0;
+	return next ? next : slot_of(&current, index, slot);
 }
 
 /* The entry of the packet's flow, if it has one that it may go by. */

@@ -29,6 +29,27 @@ static __always_inline int find_client(struct CONTEXT *skb, const struct packet 
 	}
 }
 
+/* The backend ends a flow. Of others than those that are known one by one nobody keeps that. */
+static __noinline void note_end(const struct packet *packet, const struct reply *reply)
+{
+	__u32 index = reply->service;
+	const struct service *service = map_lookup(&services, &index);
+	const struct settings *settings = the_settings();
+	struct flow flow = {
+		.client = packet->destination,
+		.vip = reply->vip,
+		.client_port = packet->destination_port,
+		.port = reply->port,
+		.protocol = packet->protocol,
+	};
+
+	if (!service || !settings || !service->pinned)
+		return;
+	struct pin *known = map_lookup(&flows, &flow);
+	if (known)
+		note(settings, &flow, known, closed_by(packet->tcp_flags, CLOSED_BY_BACKEND), ktime_get_ns());
+}
+
 static __noinline int outbound(struct CONTEXT *skb, const struct packet *packet, const struct reply *reply,
 				    __u32 family)
 {
@@ -55,6 +76,8 @@ static __noinline int outbound(struct CONTEXT *skb, const struct packet *packet,
 		return too_long_travelled(skb, packet, family);
 	count_out(map_lookup(&service_counters, &service), length_of(skb));
 	count_out(map_lookup(&backend_counters, &backend), length_of(skb));
+	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
+		note_end(packet, reply);
 	struct ends to = ends_of(packet);
 	to.source = reply->vip;
 	to.source_port = reply->port;

@@ -45,11 +45,21 @@ enum mode {
 	FULLNAT = 3,
 };
 
+/* By what a new flow of a service gets its backend. */
+enum choice {
+	/* The hash of both ends. */
+	BY_FLOW = 0,
+	/* That of the client's address. */
+	BY_CLIENT = 1,
+	/* Its turn. Each flow is noted then, for no hash says where it went. */
+	IN_TURN = 2,
+};
+
 struct service {
 	/* enum mode. */
 	__u8 mode;
-	/* Only the client's address decides. */
-	__u8 by_client;
+	/* enum choice. */
+	__u8 choice;
 	/* Flows may have entries in `flows`. */
 	__u8 pinned;
 	/* Of the control plane: 1, and else 0; the index of its room. */
@@ -289,3 +299,7 @@ struct table {
 /* Of each service: who takes new flows, and who took them before the last change. */
 TABLES(current);
 TABLES(previous);
+/* Of those that give new flows to backends in turn: who takes the next one, the one after it, and so on; and whose
+ * turn it is. Written in place: a schedule that is half new is as good as either. */
+TABLES(schedules);
+TABLE(turns, MAP_ARRAY, __u32, __u64, MAX_SERVICES);

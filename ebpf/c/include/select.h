@@ -3,6 +3,9 @@
  * The backend of a flow, by two tables: who takes new flows now, and who took them before the last change. Where
  * both agree the slot alone decides, and nothing is kept. Where they differ a new flow belongs to the first and any
  * other to the second, and is pinned, so that it stays there when the tables are one again.
+ *
+ * A service may also give new flows to its backends in turn, by a schedule. Those are pinned, all of them; what is not,
+ * for want of room or because nobody told this node of it, goes by the tables.
  */
 #pragma once
 
@@ -74,13 +77,27 @@ static __always_inline int pin(const struct settings *settings, const struct ser
 static __always_inline __u32 slot_for(const struct settings *settings, const struct service *service,
 				      const struct flow *flow)
 {
-	return (hash_of(settings, flow, service->by_client) >> 32) * SLOTS >> 32;
+	return (hash_of(settings, flow, service->choice == BY_CLIENT) >> 32) * SLOTS >> 32;
 }
 
 /* What of a packet tells that its sender will send no more. */
 static __always_inline __u8 closed_by(__u8 tcp_flags, __u8 sender)
 {
 	return tcp_flags & TCP_RST ? CLOSED_BY_RST : tcp_flags & TCP_FIN ? sender : 0;
+}
+
+/* Who takes the next flow of a service that gives them in turn; 0 if that is nobody who could. */
+static __always_inline __u32 next_in_turn(__u32 service)
+{
+	__u64 *turn = map_lookup(&turns, &service);
+
+	if (!turn)
+		return 0;
+	__u32 slot = __sync_fetch_and_add(turn, 1) % SLOTS;
+	/* The verifier does not know what the compiler does: that it is less than SLOTS. */
+	asm volatile("" : "+r"(slot));
+	__u32 index = slot_of(&schedules, service, slot);
+	return usable(index) ? index : 0;
 }
 
 /* A packet of a flow was seen. */
@@ -92,6 +109,34 @@ static __always_inline void see(struct pin *known, __u64 now)
 	known->heard_of = 0;
 }
 
+/* Notes what a packet of a known flow tells of it. */
+static __always_inline void note(const struct settings *settings, const struct flow *flow, struct pin *known,
+				 __u8 closed, __u64 now)
+{
+	see(known, now);
+	if (!closed || (known->closed & closed) == closed)
+		return;
+	known->closed |= closed;
+	tell(settings, flow, known);
+}
+
+/* Whether the packet begins a flow. Of UDP only services that know each flow can tell. An ICMP error, which comes here as
+ * an ACK, never does. */
+static __always_inline int begins(const struct service *service, const struct flow *flow, const struct pin *known,
+				  __u8 tcp_flags)
+{
+	if (flow->protocol == IP_TCP)
+		return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return service->choice == IN_TURN && !known && !(tcp_flags & TCP_ACK);
+}
+
+/* Whether a new connection on its ports is none, but a SYN of its own that came late, was forged, or comes twice. */
+static __always_inline int stays(const struct pin *known, __u64 now)
+{
+	return known && !(known->closed & ~ONLY_ATTEMPTED) && now - known->seen < REPLACED_AFTER &&
+	       usable(known->backend);
+}
+
 /* Where a new connection goes: `chosen`, unless its ports are those of one that lives. One that can't be pinned goes
  * where its next packets will without a pin. */
 static __always_inline __u32 select_new(const struct settings *settings, const struct service *service,
@@ -99,7 +144,7 @@ static __always_inline __u32 select_new(const struct settings *settings, const s
 					int differ, __u64 now)
 {
 	if (known && known->backend != chosen) {
-		if (!(known->closed & ~ONLY_ATTEMPTED) && now - known->seen < REPLACED_AFTER && usable(known->backend))
+		if (stays(known, now))
 			return known->backend;
 		known->backend = chosen;
 		known->closed = ONLY_ATTEMPTED;
@@ -128,15 +173,21 @@ static __always_inline __u32 select(const struct settings *settings, const struc
 
 	if (differ && !usable(before))
 		before = chosen;
-	if ((tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+	if (begins(service, flow, known, tcp_flags)) {
+		__u32 next = service->choice == IN_TURN && !stays(known, now) ? next_in_turn(index) : 0;
+
+		if (next) {
+			chosen = next;
+			differ = 1;
+		}
 		return select_new(settings, service, flow, known, chosen, before, differ, now);
+	}
 	if (known) {
 		if (known->closed == ONLY_ATTEMPTED) {
 			known->closed = 0;
 			tell(settings, flow, known);
 		}
-		known->closed |= closed_by(tcp_flags, CLOSED_BY_CLIENT);
-		see(known, now);
+		note(settings, flow, known, closed_by(tcp_flags, CLOSED_BY_CLIENT), now);
 		if (known->backend == before || usable(known->backend))
 			return known->backend;
 		known->backend = before;

@@ -69,7 +69,9 @@ impl Flows {
             }
         }
         let _ = self.flows.remove(flow);
-        let _ = self.opening.remove(flow);
+        if replies.is_some() {
+            let _ = self.opening.remove(flow);
+        }
     }
 
     pub(super) fn next_event(&mut self) -> Option<Event> {

@@ -50,6 +50,8 @@ pub(crate) const MAPS: &[&str] = &[
     "reasons",
     "current",
     "previous",
+    "schedules",
+    "turns",
 ];
 
 /// An address and port.
@@ -159,12 +161,15 @@ impl Limit {
     }
 }
 
+/// Of enum choice in C: 0 is the hash of both ends, 1 that of the client.
+const IN_TURN: u8 = 2;
+
 /// One service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Service {
     mode: u8,
-    by_client: u8,
+    choice: u8,
     pinned: u8,
     protected: u8,
     interface: u32,
@@ -174,8 +179,14 @@ impl Service {
     /// `by_client`: only the client's address decides about the backend. `pinned`: flows may be noted one by one.
     #[must_use]
     pub const fn new(mode: ServiceMode, by_client: bool, pinned: bool) -> Self {
-        let (mode, by_client, pinned) = (mode as u8, by_client as u8, pinned as u8);
-        Self { mode, by_client, pinned, protected: 0, interface: 0 }
+        let (mode, choice, pinned) = (mode as u8, by_client as u8, pinned as u8);
+        Self { mode, choice, pinned, protected: 0, interface: 0 }
+    }
+
+    /// New flows get their backends in turn, by a schedule, and each is noted.
+    #[must_use]
+    pub const fn in_turn(self) -> Self {
+        Self { choice: IN_TURN, pinned: 1, ..self }
     }
 
     /// Of a class: each has room of its own for flows that are noted.
@@ -404,6 +415,18 @@ impl Pin {
         self.source()?;
         let client_port = if backend.port == [0; 2] { flow.port } else { backend.port };
         Some(Flow { client: backend.address, vip: self.source, client_port, port: self.source_port, ..*flow })
+    }
+
+    /// Whether it is known of it that it goes on, and that nobody has ended it: news like that come once, as it begins.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        self.closed == 0
+    }
+
+    /// Whether one of both has ended it, and nothing more is known: news like that come once.
+    #[must_use]
+    pub fn has_just_ended(&self) -> bool {
+        self.closed.count_ones() == 1 && self.closed != ONLY_ATTEMPTED
     }
 
     /// Who has ended it.

@@ -21,4 +21,5 @@ mod packets;
 mod passing;
 mod scene;
 mod selection;
+mod turns;
 mod xdp;

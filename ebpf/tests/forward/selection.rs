@@ -30,12 +30,12 @@ fn slot(client: SocketAddr, vip: SocketAddr, protocol: u8, by_client: bool) -> u
 }
 
 /// The number of the backend that the frame went to, from 1 on.
-fn backend_of(family: &Family, frame: &[u8]) -> u16 {
+pub fn backend_of(family: &Family, frame: &[u8]) -> u16 {
     let to = Packet::read(frame).to.ip();
     (0..u16::MAX).find(|number| nth(family.backend, *number) == to).unwrap() + 1
 }
 
-fn clients(family: &Family, count: u16) -> impl Iterator<Item = SocketAddr> {
+pub fn clients(family: &Family, count: u16) -> impl Iterator<Item = SocketAddr> {
     let first = family.client.ip();
     (0..count).map(move |number| SocketAddr::new(nth(first, number % 97), 10_000 + number))
 }

@@ -7,13 +7,13 @@ const LONGEST_ROUND: u64 = 4096;
 
 /// One round: positions in the list of members.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     round: Box<[u16]>,
 }
 
 impl Turns {
     /// No weight is 0.
-    pub(super) fn new(weights: &[u32]) -> Self {
+    pub(crate) fn new(weights: &[u32]) -> Self {
         let weights = reduce(weights);
         let total: i64 = weights.iter().sum();
         let mut credits: Vec<(u16, i64, i64)> =
@@ -33,7 +33,7 @@ impl Turns {
     }
 
     /// The member whose turn it is, then those after it, once round.
-    pub(super) fn iter_from(&self, turn: u64) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter_from(&self, turn: u64) -> impl Iterator<Item = usize> {
         let (before, after) = self.round.split_at(position(turn, self.round.len()));
         after.iter().chain(before).map(|member| usize::from(*member))
     }

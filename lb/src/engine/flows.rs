@@ -48,9 +48,21 @@ impl Flows {
     pub(crate) async fn next(&mut self, plane: &Plane) -> FlowEvent {
         self.follow(plane);
         loop {
-            let Some(link) = &mut self.link else { return std::future::pending().await };
             let message = plane.poll_message();
             let (due, news) = (self.due, self.news.as_ref());
+            let Some(link) = &mut self.link else {
+                // No other node is told, but this one may want to know.
+                match due {
+                    Some(due) => {
+                        sleep_until(due).await;
+                        self.due = None;
+                        return FlowEvent::News;
+                    }
+                    None => readable(news).await,
+                }
+                self.due = Instant::now().checked_add(COLLECT);
+                continue;
+            };
             tokio::select! {
                 // Who the peers are before what they say; what may come without end is last.
                 biased;

@@ -6,11 +6,13 @@
 use super::checks::Asked;
 use super::generations::Generations;
 use super::history::Shown;
+use super::live::Live;
+use super::schedule::{Load, Share, least_connections, round_robin};
 use super::sources::Sources;
-use crate::balance::{Balancer, Seed};
+use crate::balance::{Balancer, Member, Seed};
 use crate::table::member;
 use crate::{BackendState, BackendUse, Desired, ServiceDesired};
-use fulcrum_config::{BackendAddress, Forwarding, OnDown, Protocol, Rate, Service, ServiceName};
+use fulcrum_config::{BackendAddress, Balance, Forwarding, OnDown, Protocol, Rate, Service, ServiceName};
 use fulcrum_ebpf::plane::layout::{
     self, Class, Endpoint, Limit, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Pace, Reply, SLOTS,
     SOURCE_OF_FLOWS, ServiceMode, Slots, Transport,
@@ -70,6 +72,18 @@ pub(crate) struct Entry {
     pub(crate) pinned: bool,
     /// What was told of its tables.
     pub(super) shown: Option<Shown>,
+    /// If it gives new flows in turn.
+    turns: Option<Turns>,
+}
+
+/// In which order a service gives new flows.
+#[derive(Debug)]
+struct Turns {
+    /// To whom.
+    shares: Vec<Share>,
+    schedule: Arc<Slots>,
+    /// What each had when it was made, and, as `given`, what it had got when the shares were: least connections.
+    loads: Option<(Vec<Load>, Vec<Load>)>,
 }
 
 /// One backend as the kernel is to know it.
@@ -95,6 +109,8 @@ pub(crate) struct Wanted {
     pub(crate) backends: BTreeMap<u32, WantedBackend>,
     /// Current and previous of each service.
     pub(crate) tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
+    /// Of those that give new flows in turn.
+    pub(crate) schedules: BTreeMap<u32, Arc<Slots>>,
     pub(crate) endpoints: BTreeMap<Endpoint, u32>,
     pub(crate) replies: BTreeMap<Endpoint, Reply>,
     /// Backends that are checked for a VIP.
@@ -199,19 +215,26 @@ impl Book {
         earlier: &impl Earlier,
         now: Instant,
     ) -> Result<(), &'static str> {
-        let known = self.entries.remove(name).or_else(|| self.adopt(desired, earlier, now));
+        let mut known = self.entries.remove(name).or_else(|| self.adopt(desired, earlier, now));
         let mut backends = known.as_ref().map(|entry| entry.backends.clone()).unwrap_or_default();
         let addresses = desired.backends.iter().map(|state| key(&desired.service, state.backend.address));
         if let Err(error) = self.give_indexes(addresses, &mut backends) {
             self.freed_backends.extend(backends.into_values());
             return Err(error);
         }
-        let table = Arc::new(self.table(desired, &backends));
+        let balancer = self.balancer(desired);
+        let table = Arc::new(table(&balancer, desired, &backends));
+        let shares = shares(&balancer, desired, &backends);
         let hold = hold(desired.service.protocol);
+        let before = known.as_mut().and_then(|entry| entry.turns.take());
+        // What does not change goes on where it is.
+        let before = before.filter(|turns| turns.shares == shares && turns.is_of(&desired.service));
+        let turns = is_in_turn(&desired.service).then(|| before.unwrap_or_else(|| Turns::new(shares)));
         let (index, generations, pinned) = match known {
             Some(mut entry) => {
                 entry.generations.handle_table(table, now, hold);
-                let pinned = entry.pinned || !entry.generations.is_settled();
+                // Those of a service that gave them in turn until now are noted.
+                let pinned = entry.is_pinned() || !entry.generations.is_settled();
                 (entry.index, entry.generations, pinned)
             }
             None => {
@@ -221,7 +244,7 @@ impl Book {
             }
         };
         let mut entry =
-            Entry { index, desired: Arc::clone(desired), backends, generations, pinned, shown: None };
+            Entry { index, desired: Arc::clone(desired), backends, generations, pinned, shown: None, turns };
         self.freed_backends.extend(entry.retire());
         self.entries.insert(name.clone(), entry);
         Ok(())
@@ -263,24 +286,35 @@ impl Book {
             .collect();
         let generations = Generations::adopted(current, previous, now, hold(service.protocol));
         // What was noted then is found when flows are counted.
-        Some(Entry { index, desired: Arc::clone(desired), backends, generations, pinned: true, shown: None })
+        let (desired, pinned) = (Arc::clone(desired), true);
+        Some(Entry { index, desired, backends, generations, pinned, shown: None, turns: None })
     }
 
-    fn table(&self, desired: &ServiceDesired, backends: &BTreeMap<BackendAddress, u32>) -> Slots {
-        let mut slots = Slots([0; SLOTS]);
-        if !desired.up {
-            return slots;
-        }
+    /// Those that take new flows of a service.
+    fn balancer(&self, desired: &ServiceDesired) -> Balancer {
         let usable = desired.backends.iter().enumerate().filter_map(|(index, state)| member(index, state));
-        let balance = desired.service.balance;
-        let balancer = Balancer::new(balance, self.seed, usable.collect(), desired.backends.len());
-        for (slot, index) in slots.0.iter_mut().zip(balancer.table(SLOTS)) {
-            let address =
-                desired.backends.get(index).map(|state| key(&desired.service, state.backend.address));
-            let backend = address.and_then(|address| backends.get(&address));
-            *slot = backend.and_then(|backend| u16::try_from(*backend).ok()).unwrap_or(0);
+        let usable = if desired.up { usable.collect() } else { Vec::new() };
+        Balancer::new(desired.service.balance, self.seed, usable, desired.backends.len())
+    }
+
+    /// Makes the schedules anew of services that go by what is live, if that is something else than before; gives those.
+    pub(crate) fn reschedule(&mut self, live: &Live) -> Vec<(u32, Arc<Slots>)> {
+        let mut made = Vec::new();
+        for entry in self.entries.values_mut() {
+            if entry.desired.service.balance == Balance::LeastConnections
+                && let Some(turns) = &mut entry.turns
+                && turns.reschedule(live)
+            {
+                made.push((entry.index, Arc::clone(&turns.schedule)));
+            }
         }
-        slots
+        made
+    }
+
+    /// Whether it has to be known at once which flows begin and end.
+    pub(crate) fn counts_flows(&self) -> bool {
+        let counts = |entry: &Entry| entry.desired.service.balance == Balance::LeastConnections;
+        self.entries.values().any(counts)
     }
 
     /// Ends older tables whose time is over; says whether there were any.
@@ -327,6 +361,66 @@ const TOO_MANY_SERVICES: &str =
     "the forwarding plane has no room for more services (1024); write `mode: proxy`";
 const TOO_MANY_BACKENDS: &str =
     "the forwarding plane has no room for more backends (8191 of all services together); write `mode: proxy`";
+
+impl Turns {
+    fn new(shares: Vec<Share>) -> Self {
+        Self { schedule: Arc::new(round_robin(&shares)), shares, loads: None }
+    }
+
+    /// Whether they are as the service asks: one that goes by connections now has none that were counted before.
+    fn is_of(&self, service: &Service) -> bool {
+        self.loads.is_some() == (service.balance == Balance::LeastConnections)
+    }
+
+    /// Says whether there is another one now.
+    fn reschedule(&mut self, live: &Live) -> bool {
+        let loads: Vec<Load> = self.shares.iter().map(|share| live.of(share.backend.into())).collect();
+        if self.loads.as_ref().is_some_and(|(before, _)| *before == loads) {
+            return false;
+        }
+        // What was given before others came, or were weighed otherwise, gives nobody a claim.
+        let given_before = self.loads.take().map_or_else(|| loads.clone(), |(_, before)| before);
+        let since = loads.iter().zip(&given_before);
+        let since =
+            since.map(|(load, before)| Load { given: load.given.saturating_sub(before.given), ..*load });
+        self.schedule = Arc::new(least_connections(&self.shares, &since.collect::<Vec<_>>()));
+        self.loads = Some((loads, given_before));
+        true
+    }
+}
+
+/// The table of a hash.
+fn table(balancer: &Balancer, desired: &ServiceDesired, backends: &BTreeMap<BackendAddress, u32>) -> Slots {
+    let mut slots = Slots([0; SLOTS]);
+    for (slot, place) in slots.0.iter_mut().zip(balancer.table(SLOTS)) {
+        *slot = index_of(place, desired, backends).unwrap_or(0);
+    }
+    slots
+}
+
+/// Who takes new flows in turn.
+fn shares(
+    balancer: &Balancer,
+    desired: &ServiceDesired,
+    backends: &BTreeMap<BackendAddress, u32>,
+) -> Vec<Share> {
+    let members = balancer.members().iter();
+    let share = |member: &Member| {
+        Some(Share { backend: index_of(member.index, desired, backends)?, weight: member.weight })
+    };
+    members.filter_map(share).collect()
+}
+
+/// The index of the backend at a place in the service's list.
+fn index_of(place: usize, desired: &ServiceDesired, backends: &BTreeMap<BackendAddress, u32>) -> Option<u16> {
+    let address = key(&desired.service, desired.backends.get(place)?.backend.address);
+    u16::try_from(*backends.get(&address)?).ok()
+}
+
+/// Whether new flows get their backends in turn, so that each has to be known.
+fn is_in_turn(service: &Service) -> bool {
+    service.balance.is_stateful()
+}
 
 /// Whether flows of the one are flows of the other.
 fn is_same(new: &ServiceDesired, old: &ServiceDesired) -> bool {
@@ -392,7 +486,7 @@ impl Entry {
         if self.desired.protected { Class::Protected } else { Class::Workload }
     }
 
-    fn forwarding(&self) -> Forwarding {
+    pub(crate) fn forwarding(&self) -> Forwarding {
         self.desired.service.mode.forwarding().unwrap_or(Forwarding::Nat)
     }
 
@@ -421,9 +515,13 @@ impl Entry {
             Forwarding::Dsr => ServiceMode::Dsr,
             Forwarding::Fullnat => ServiceMode::Fullnat,
         };
-        let by_client = service.balance == fulcrum_config::Balance::Source;
+        let by_client = service.balance == Balance::Source;
         let kernel_service = layout::Service::new(mode, by_client, self.is_pinned()).of_class(self.class());
+        let kernel_service = if is_in_turn(service) { kernel_service.in_turn() } else { kernel_service };
         wanted.services.insert(self.index, kernel_service);
+        if let Some(turns) = &self.turns {
+            wanted.schedules.insert(self.index, Arc::clone(&turns.schedule));
+        }
         wanted.limits.insert(self.index, limit(service));
         if forwarding == Forwarding::Fullnat {
             self.add_sources(wanted);
@@ -458,7 +556,7 @@ impl Entry {
 
     /// Whether flows of it may be known one by one.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.pinned || self.forwarding() == Forwarding::Fullnat
+        self.pinned || self.forwarding() == Forwarding::Fullnat || is_in_turn(&self.desired.service)
     }
 
     fn add_sources(&self, wanted: &mut Wanted) {

@@ -1,6 +1,6 @@
 //! What the kernel was told, and telling it what is different now.
 
-use super::book::{Book, Earlier, Wanted, WantedBackend};
+use super::book::{Book, Earlier, Entry, Wanted, WantedBackend};
 use super::checks::Checks;
 use super::room::{NOTED_MAX, rooms};
 use super::routes::{Routes, Way};
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 mod flows;
 
-pub(crate) use flows::Heard;
+pub(crate) use flows::{Heard, News};
 
 /// A flow that was closed is kept for its last packets, and one that only began for its first.
 const CLOSED: Duration = Duration::from_secs(60);
@@ -32,6 +32,12 @@ const HALF_CLOSED: Duration = Duration::from_secs(600);
 
 /// The same while there is little room for more: a flood is forgotten as fast as it comes.
 const CLOSED_AND_SHORT: Duration = Duration::from_secs(5);
+
+/// The same in mode dsr, where the backend's part is never seen.
+const HALF_SEEN: Duration = Duration::from_secs(120);
+
+/// And that while there is little room for more.
+const HALF_SEEN_AND_SHORT: Duration = Duration::from_secs(10);
 
 /// Each new table takes the kernel 20 ms and more, and the loop has other things to do.
 const TURN: Duration = Duration::from_secs(1);
@@ -77,6 +83,7 @@ struct Told {
     limits: BTreeMap<u32, Limit>,
     backends: BTreeMap<u32, Backend>,
     tables: BTreeMap<u32, (Arc<Slots>, Arc<Slots>)>,
+    schedules: BTreeMap<u32, Arc<Slots>>,
     endpoints: BTreeMap<Endpoint, u32>,
     replies: BTreeMap<Endpoint, Reply>,
     settings: Option<Settings>,
@@ -262,6 +269,9 @@ impl Kernel {
             }
         }
         let begun = monotonic();
+        if !self.tell_schedules(&wanted.schedules)? {
+            return Ok(false);
+        }
         for (index, tables) in &wanted.tables {
             if monotonic().saturating_sub(begun) > TURN {
                 return Ok(false);
@@ -280,6 +290,25 @@ impl Kernel {
         self.told.services.retain(|index, _| wanted.services.contains_key(index));
         self.told.limits.retain(|index, _| wanted.limits.contains_key(index));
         self.told.tables.retain(|index, _| wanted.tables.contains_key(index));
+        self.told.schedules.retain(|index, _| wanted.schedules.contains_key(index));
+        Ok(true)
+    }
+
+    /// In which order services give new flows to backends that are there already. Says whether all is told.
+    pub(crate) fn tell_schedules(
+        &mut self,
+        schedules: &BTreeMap<u32, Arc<Slots>>,
+    ) -> Result<bool, KernelError> {
+        let begun = monotonic();
+        for (index, schedule) in schedules {
+            if monotonic().saturating_sub(begun) > TURN {
+                return Ok(false);
+            }
+            if self.told.schedules.get(index).is_none_or(|told| !Arc::ptr_eq(told, schedule)) {
+                self.plane.set_schedule(*index, schedule)?;
+                self.told.schedules.insert(*index, Arc::clone(schedule));
+            }
+        }
         Ok(true)
     }
 
@@ -361,7 +390,9 @@ impl Kernel {
             book.entries().map(|(_, entry)| (entry.index, entry.class())).collect();
         let mut sifted = Sifted::default();
         if book.entries().any(|(_, entry)| entry.is_pinned()) {
-            sifted = self.sift_flows(hold);
+            let one_way = |(_, entry): &(_, &Entry)| entry.forwarding() == Forwarding::Dsr;
+            let one_way = book.entries().filter(one_way).map(|(_, entry)| entry.index).collect();
+            sifted = self.sift_flows(hold, &one_way);
         }
         let mut counted: BTreeMap<Class, u32> = BTreeMap::new();
         for (service, count) in &sifted.services {
@@ -373,20 +404,25 @@ impl Kernel {
         (sifted, monotonic().saturating_sub(begun))
     }
 
-    fn sift_flows(&mut self, hold: impl Fn(Protocol) -> Duration) -> Sifted {
+    /// Of services that are `one_way` only what clients send is seen.
+    fn sift_flows(&mut self, hold: impl Fn(Protocol) -> Duration, one_way: &BTreeSet<u32>) -> Sifted {
         let now = monotonic();
         let mut sifted = Sifted::default();
         let mut ended = Vec::new();
-        let closed = if self.is_short_of_room() { CLOSED_AND_SHORT } else { CLOSED };
+        let short = self.is_short_of_room();
+        let (closed, half_seen) =
+            if short { (CLOSED_AND_SHORT, HALF_SEEN_AND_SHORT) } else { (CLOSED, HALF_SEEN) };
         for (flow, pin) in self.plane.flows() {
             let protocol = if flow.is_tcp() { Protocol::Tcp } else { Protocol::Udp };
             let silent = now.saturating_sub(Duration::from_nanos(pin.seen));
+            let service = self.told.endpoints.get(&flow.endpoint());
             let patience = match pin.ended() {
                 Ended::No => hold(protocol),
+                Ended::Half if service.is_some_and(|service| one_way.contains(service)) => half_seen,
                 Ended::Half => HALF_CLOSED,
                 Ended::Whole => closed,
             };
-            match self.told.endpoints.get(&flow.endpoint()) {
+            match service {
                 Some(service) if silent <= patience => sifted.keep(*service, &pin),
                 Some(_) | None => ended.push((flow, pin)),
             }
@@ -416,7 +452,7 @@ impl Kernel {
     }
 
     /// Whether little is left for workloads.
-    fn is_short_of_room(&self) -> bool {
+    pub(crate) fn is_short_of_room(&self) -> bool {
         self.plane.room(Class::Workload).left < i64::from(NOTED_MAX / 4)
     }
 

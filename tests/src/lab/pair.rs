@@ -115,6 +115,8 @@ pub struct Plan {
     pub nodes: Vec<PlannedNode>,
     /// The web servers.
     pub web: Vec<Machine>,
+    /// Their weights, in the same order; those that are not named have the usual one.
+    pub weights: Vec<u16>,
     /// The VIPs.
     pub vips: Vec<IpAddr>,
     /// Further addresses of the group, which no service has: gateways.
@@ -163,6 +165,7 @@ impl Default for Plan {
         Self {
             nodes: Vec::new(),
             web: Vec::new(),
+            weights: Vec::new(),
             vips: vec![ipv4(100)],
             gateways: Vec::new(),
             ipv6_backends: false,
@@ -243,9 +246,11 @@ impl Plan {
         }
         self.service.iter().for_each(|line| writeln!(text, "    {line}").unwrap_or_default());
         text.push_str("    backends:\n");
-        for web in &self.web {
+        for (place, web) in self.web.iter().enumerate() {
             let address = if self.ipv6_backends { web.ipv6() } else { web.ipv4() };
-            writeln!(text, "      - {{name: {}, address: \"{address}\", port: 80}}", web.name()).ok();
+            let weight =
+                self.weights.get(place).map_or_else(String::new, |weight| format!(", weight: {weight}"));
+            writeln!(text, "      - {{name: {}, address: \"{address}\", port: 80{weight}}}", web.name()).ok();
         }
         self.services.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
         self.top.iter().for_each(|line| writeln!(text, "{line}").unwrap_or_default());

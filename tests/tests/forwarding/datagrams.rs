@@ -1,6 +1,7 @@
 //! UDP through the plane.
 
 use crate::scene::{Family, LONG, Mode, forwarding_pair};
+use crate::told::wait_held;
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{GROUP, Lab, Machine, Pair};
 use fulcrum_tests::wait::{now, wait_for, wait_until};
@@ -64,15 +65,19 @@ fn client(pair: &Pair, target: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-fn datagrams_keep_their_backend(mode: Mode) {
+fn datagrams_keep_their_backend(mode: Mode, balance: &str) {
     Lab::run(|lab| {
         let mut pair = forwarding_pair(lab, mode, Family::Ipv4)?;
+        let is_hashed = balance == "maglev";
+        if !is_hashed {
+            pair.plan = pair.plan.with_keys()?;
+        }
         let vip = pair.service().ip();
         let backends: Vec<String> =
             pair.web.iter().map(|web| format!("'{}:{PORT}'", web.machine.ipv4())).collect();
         let word = mode.name();
         pair.plan.services.push(format!(
-            "datagrams: {{vip: {vip}, protocol: udp, port: {PORT}, mode: {word}, backends: [{}]}}",
+            "datagrams: {{vip: {vip}, protocol: udp, port: {PORT}, mode: {word}, balance: {balance}, backends: [{}]}}",
             backends.join(", ")
         ));
         let _echoes = pair
@@ -99,6 +104,10 @@ fn datagrams_keep_their_backend(mode: Mode) {
         for (socket, backend) in &clients {
             assert_eq!(ask(socket, 3000).as_ref(), Some(backend), "in pieces");
         }
+        if !is_hashed {
+            // Each has been told of with its second datagram.
+            wait_held(&first, &second, CLIENTS as u64)?;
+        }
         let event = now();
         first.kill()?;
         second.wait_leader(GROUP)?;
@@ -113,15 +122,30 @@ fn datagrams_keep_their_backend(mode: Mode) {
 
 #[test]
 fn datagrams_of_nat_keep_their_backend_through_the_leaders_death() {
-    datagrams_keep_their_backend(Mode::Nat);
+    datagrams_keep_their_backend(Mode::Nat, "maglev");
 }
 
 #[test]
 fn datagrams_of_dsr_keep_their_backend_through_the_leaders_death() {
-    datagrams_keep_their_backend(Mode::Dsr);
+    datagrams_keep_their_backend(Mode::Dsr, "maglev");
 }
 
 #[test]
 fn datagrams_of_fullnat_keep_their_backend_through_the_leaders_death() {
-    datagrams_keep_their_backend(Mode::Fullnat);
+    datagrams_keep_their_backend(Mode::Fullnat, "maglev");
+}
+
+#[test]
+fn in_nat_datagrams_of_round_robin_keep_their_backend_through_the_leaders_death() {
+    datagrams_keep_their_backend(Mode::Nat, "round-robin");
+}
+
+#[test]
+fn in_dsr_datagrams_of_least_connections_keep_their_backend_through_the_leaders_death() {
+    datagrams_keep_their_backend(Mode::Dsr, "least-connections");
+}
+
+#[test]
+fn in_fullnat_datagrams_of_round_robin_keep_their_backend_through_the_leaders_death() {
+    datagrams_keep_their_backend(Mode::Fullnat, "round-robin");
 }

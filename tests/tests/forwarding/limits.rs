@@ -46,15 +46,15 @@ fn spoofed(number: u32, to: SocketAddr) -> Vec<u8> {
     [&[2, 0, 0, 0, 0, 0x11][..], &[2, 0, 0, 0, 0, 0x66], &[8, 0], &header, &tcp].concat()
 }
 
-fn flood(from: &Machine, to: SocketAddr) -> Result<()> {
-    let frames: Vec<_> = (0..FLOOD).map(|number| spoofed(number, to)).collect();
+fn flood(from: &Machine, to: SocketAddr, count: u32) -> Result<()> {
+    let frames: Vec<_> = (0..count).map(|number| spoofed(number, to)).collect();
     frames.chunks(1000).try_for_each(|some| inject(from, some))
 }
 
 /// While a flood lasts: those that live go on, and new ones come through.
-fn work_through(pair: &Pair, rogue: &Machine, sessions: &mut [Session]) -> Result<()> {
+pub fn work_through(pair: &Pair, rogue: &Machine, sessions: &mut [Session], count: u32) -> Result<()> {
     let (rogue, target) = (rogue.clone(), pair.service());
-    let flood = std::thread::spawn(move || flood(&rogue, target));
+    let flood = std::thread::spawn(move || flood(&rogue, target, count));
     let mut rounds = 0;
     while !flood.is_finished() || rounds == 0 {
         assert_all_live(sessions);
@@ -93,7 +93,7 @@ fn a_flood_beside_live_connections(mode: Mode) {
         let node = pair.start(&pair.lb1)?;
         node.wait_leader(GROUP)?;
         let mut sessions = sessions(&pair)?;
-        work_through(&pair, &rogue, &mut sessions)?;
+        work_through(&pair, &rogue, &mut sessions, FLOOD)?;
         wait_forwarded(&node, u64::from(FLOOD))?;
         assert_eq!(plane(&node.status()?, "noted_flows"), 0, "a flood leaves nothing behind");
         // Where a table changed, new flows are noted, and those of a flood too; those that live are not pushed out.
@@ -105,7 +105,7 @@ fn a_flood_beside_live_connections(mode: Mode) {
         for _ in 0..30 {
             sessions.push(Session::open(&pair.client, pair.service(), LONG)?);
         }
-        work_through(&pair, &rogue, &mut sessions)?;
+        work_through(&pair, &rogue, &mut sessions, FLOOD)?;
         wait_forwarded(&node, 2 * u64::from(FLOOD))?;
         let noted = plane(&node.status()?, "noted_flows");
         assert!((5_000..120_000).contains(&noted), "{noted}");

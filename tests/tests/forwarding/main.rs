@@ -15,6 +15,7 @@ mod faults;
 mod life;
 mod limits;
 mod scene;
+mod schedulers;
 mod told;
 mod verdicts;
 mod xdp;

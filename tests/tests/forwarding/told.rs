@@ -59,7 +59,7 @@ fn plane(node: &Fulcrum) -> serde_json::Value {
 }
 
 /// The other node says that it has all that this one knows, and that is all there is.
-fn wait_held(node: &Fulcrum, other: &Fulcrum, least: u64) -> Result<()> {
+pub fn wait_held(node: &Fulcrum, other: &Fulcrum, least: u64) -> Result<()> {
     wait_until("the other to know all flows", LONG, || {
         let held = plane(node)["flows_held_by"].as_array().is_some_and(|held| !held.is_empty());
         let heard = plane(other)["flow_counters"]["heard"].as_u64().unwrap_or_default();
@@ -126,7 +126,7 @@ fn both_nodes_know_the_same_connections() {
 }
 
 /// What the status says of the service and its backends.
-fn live(node: &Fulcrum, service: &str) -> (u64, Vec<u64>) {
+pub fn live(node: &Fulcrum, service: &str) -> (u64, Vec<u64>) {
     let status = node.status().map(|status| status.0).unwrap_or_default();
     let services = status["services"].as_array().cloned().unwrap_or_default();
     let found = services.into_iter().find(|found| found["name"] == service).unwrap_or_default();

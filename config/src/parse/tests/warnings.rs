@@ -28,6 +28,12 @@ fn each_warning_has_its_place_and_its_advice() {
             "services.web.quorum",
             "refused while fewer backends are up",
         ),
+        (
+            "    port: 80\n",
+            "    port: 80\n    mode: nat\n    balance: round-robin\n",
+            "services.web.balance",
+            "no other node knows which backend has a connection",
+        ),
     ];
     for (from, to, field, message) in rows {
         assert_eq!(pair.matches(from).count(), 1, "`{from}` must be there once");

@@ -286,3 +286,76 @@ fn if_every_backend_is_down_flows_stay_and_new_ones_are_refused() {
     let wanted = apply(&mut book, &[one], start);
     assert!(!wanted.backends[&1].up && wanted.backends[&2].up);
 }
+
+fn in_turn(name: &str, backends: &[(u8, BackendUse)], balance: Balance) -> Arc<ServiceDesired> {
+    changed(&service(name, "10.0.0.100", backends), |service| service.balance = balance)
+}
+
+/// How many of the first new flows each backend gets, by the last number of its address.
+fn given(wanted: &Wanted, first: usize) -> BTreeMap<u8, usize> {
+    let mut given: BTreeMap<u8, usize> = BTreeMap::new();
+    for backend in wanted.schedules[&0].0.iter().take(first) {
+        let IpAddr::V4(ip) = wanted.backends[&u32::from(*backend)].ip else { panic!("IPv4") };
+        let count = given.entry(ip.octets()[3]).or_default();
+        *count = count.saturating_add(1);
+    }
+    given
+}
+
+#[test]
+fn round_robin_is_a_schedule_of_those_that_take_new_flows() {
+    let mut book = Book::default();
+    let mut web = in_turn("web", &[(1, LIVE), (2, LIVE), (3, LIVE)], Balance::RoundRobin);
+    Arc::make_mut(&mut web).backends[1].weight = 200;
+    let wanted = apply(&mut book, std::slice::from_ref(&web), begun());
+    assert_eq!(wanted.services[&0], layout::Service::new(ServiceMode::Nat, false, true).in_turn());
+    assert_eq!(given(&wanted, 400), BTreeMap::from([(1, 100), (2, 200), (3, 100)]));
+    assert_eq!(used(&wanted.tables[&0].0).len(), 3, "what nobody knows goes by hash");
+    assert!(!book.counts_flows() && book.reschedule(&Live::default()).is_empty());
+    // Who drains, or is down, gets none; who comes gets its share.
+    let states = [(1, BackendUse::Draining), (2, LIVE), (3, BackendUse::Down), (4, LIVE)];
+    let wanted = apply(&mut book, &[in_turn("web", &states, Balance::RoundRobin)], begun());
+    assert_eq!(given(&wanted, 400), BTreeMap::from([(2, 200), (4, 200)]));
+    let mut down = in_turn("web", &states, Balance::RoundRobin);
+    Arc::make_mut(&mut down).up = false;
+    assert_eq!(apply(&mut book, &[down], begun()).schedules[&0].0, [0; SLOTS]);
+}
+
+#[test]
+fn least_connections_is_a_schedule_that_follows_what_is_live() {
+    let mut book = Book::default();
+    let web = in_turn("web", &[(1, LIVE), (2, LIVE)], Balance::LeastConnections);
+    let wanted = apply(&mut book, std::slice::from_ref(&web), begun());
+    assert_eq!(given(&wanted, 100), BTreeMap::from([(1, 50), (2, 50)]));
+    assert!(book.counts_flows());
+    let mut live = Live::default();
+    live.handle_count(&BTreeMap::from([(1, 30)]));
+    let made = book.reschedule(&live);
+    assert_eq!(made.len(), 1);
+    assert!(book.reschedule(&live).is_empty(), "nothing else is live");
+    let wanted = book.wanted();
+    assert!(Arc::ptr_eq(&wanted.schedules[&0], &made[0].1));
+    assert_eq!(given(&wanted, 30), BTreeMap::from([(2, 30)]));
+    assert_eq!(given(&wanted, 130), BTreeMap::from([(1, 50), (2, 80)]));
+    // Something else of the service changes: the same schedule stays.
+    let ports = changed(&web, |service| service.ports = PortRange { first: 80, last: 81 });
+    let same = apply(&mut book, &[ports], begun());
+    assert!(Arc::ptr_eq(&same.schedules[&0], &made[0].1));
+    let added = in_turn("web", &[(1, LIVE), (2, LIVE), (3, LIVE)], Balance::LeastConnections);
+    apply(&mut book, &[added], begun());
+    assert_eq!(book.reschedule(&live).len(), 1);
+    assert_eq!(given(&book.wanted(), 60), BTreeMap::from([(2, 30), (3, 30)]));
+}
+
+#[test]
+fn flows_that_were_given_in_turn_are_looked_for_also_when_others_no_more_are() {
+    let mut book = Book::default();
+    apply(&mut book, &[in_turn("web", &[(1, LIVE), (2, LIVE)], Balance::LeastConnections)], begun());
+    let by_hash = in_turn("web", &[(1, LIVE), (2, LIVE)], Balance::Maglev);
+    let wanted = apply(&mut book, &[by_hash], begun());
+    assert_eq!(wanted.services[&0], layout::Service::new(ServiceMode::Nat, false, true));
+    assert!(wanted.schedules.is_empty());
+    assert!(!book.handle_flows(&BTreeMap::from([(0, 1)])), "as long as there are some");
+    assert!(book.handle_flows(&BTreeMap::new()));
+    assert_eq!(book.wanted().services[&0], layout::Service::new(ServiceMode::Nat, false, false));
+}

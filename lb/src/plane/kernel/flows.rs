@@ -2,6 +2,7 @@
 
 use super::{Kernel, monotonic};
 use crate::plane::book::{Places, transport};
+use crate::plane::live::Change;
 use crate::plane::telling::All;
 use crate::plane::told::Told;
 use fulcrum_config::Protocol;
@@ -22,25 +23,43 @@ pub(crate) enum Heard {
     Misfit,
 }
 
+/// News of a flow that began or ended.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// The index of its backend.
+    pub(crate) backend: u32,
+    pub(crate) change: Change,
+    /// The same for other nodes; nothing of a backend that was never told.
+    pub(crate) told: Option<Told>,
+}
+
 impl Kernel {
     /// Is readable once there is news.
     pub(crate) fn news_file(&self) -> io::Result<OwnedFd> {
         self.plane.events().try_clone_to_owned()
     }
 
-    /// Whether anybody is to be told of flows; the kernel hears of it by the next [`Kernel::tell`].
+    /// Whether anybody, here or elsewhere, is to be told of flows; the kernel hears of it by the next [`Kernel::tell`].
     pub(crate) fn set_heard(&mut self, heard: bool) {
         self.heard = heard;
     }
 
     /// Flows that began or ended, `most` at a time.
-    pub(crate) fn news(&mut self, most: usize) -> Vec<Told> {
+    pub(crate) fn news(&mut self, most: usize) -> Vec<News> {
         let now = monotonic();
         let mut news = Vec::new();
         while news.len() < most
             && let Some(event) = self.plane.next_event()
         {
-            news.extend(self.in_words(&event.flow, &event.pin, now));
+            let change = if event.pin.begins() {
+                Change::Begun
+            } else if event.pin.has_just_ended() {
+                Change::Ended
+            } else {
+                Change::Other
+            };
+            let told = self.in_words(&event.flow, &event.pin, now);
+            news.push(News { backend: event.pin.backend(), change, told });
         }
         news
     }

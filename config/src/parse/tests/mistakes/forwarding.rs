@@ -75,10 +75,10 @@ pub(super) const FORWARDING: &[Row] = &[
     ),
     row(
         WEB,
-        "{vip: 10.0.0.100, port: 80, backends: web, mode: dsr, balance: «round-robin}",
+        "{vip: 10.0.0.100, port: 80, backends: web, mode: dsr, balance: «random-two}",
         "services.web.balance",
-        "both nodes choose alike",
-        "`maglev` or `source`",
+        "by hash, in turn or by their connections",
+        "write `least-connections`",
     ),
     row(
         WEB,
