@@ -249,6 +249,10 @@ impl Kernel {
         }
         // Backends come before the tables that name them, and are down only when none does.
         self.tell_backends(wanted, ways, |backend| backend.up)?;
+        // Schedules come before the services that go by them.
+        if !self.tell_schedules(&wanted.schedules)? {
+            return Ok(false);
+        }
         for (index, service) in &wanted.services {
             let clients = wanted.sources.get(index).and_then(Sources::clients);
             let clients = clients.and_then(|name| index_of(name.as_str())).unwrap_or(0);
@@ -269,9 +273,6 @@ impl Kernel {
             }
         }
         let begun = monotonic();
-        if !self.tell_schedules(&wanted.schedules)? {
-            return Ok(false);
-        }
         for (index, tables) in &wanted.tables {
             if monotonic().saturating_sub(begun) > TURN {
                 return Ok(false);

@@ -20,9 +20,10 @@ fn start_as_the_unit(pair: &Pair) -> Result<Fulcrum> {
     })
 }
 
-fn takes_its_flows_over(mode: Mode) {
+fn takes_its_flows_over(mode: Mode, balance: &str) {
     Lab::run(|lab| {
-        let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
+        let mut pair = forwarding_pair(lab, mode, Family::Ipv4)?;
+        pair.plan.service.push(format!("balance: {balance}"));
         let first = start_as_the_unit(&pair)?;
         first.wait_leader(GROUP)?;
         // Some flows are where only a noted flow says that they are.
@@ -52,12 +53,17 @@ fn takes_its_flows_over(mode: Mode) {
 
 #[test]
 fn a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
-    takes_its_flows_over(Mode::Nat);
+    takes_its_flows_over(Mode::Nat, "maglev");
+}
+
+#[test]
+fn with_least_connections_a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
+    takes_its_flows_over(Mode::Dsr, "least-connections");
 }
 
 #[test]
 fn in_fullnat_a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
-    takes_its_flows_over(Mode::Fullnat);
+    takes_its_flows_over(Mode::Fullnat, "maglev");
 }
 
 fn forwards_by_clsact(mode: Mode) {

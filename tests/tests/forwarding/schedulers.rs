@@ -65,7 +65,15 @@ fn new_connections_are_spread(mode: Mode) {
         wait_until("web3 to be used", LONG, || {
             request(&pair.client, pair.service(), LONG).is_ok_and(|sample| sample.backend() == Some("web3"))
         })?;
-        let second = open(&pair, 80)?;
+        // Also where several come at once.
+        let second = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&pair, 20))).collect();
+            let opened = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            opened.collect::<Result<Vec<_>>>()
+        })?;
+        let second: Vec<Session> = second.into_iter().flatten().collect();
         assert_spread(&second, &[("web1", 20), ("web2", 40), ("web3", 20)], 2);
         assert_all_live(&mut first);
         first.extend(second);
