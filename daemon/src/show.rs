@@ -2,7 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
-use fulcrum_lifecycle::{ConfigState, Failover, Group, Plane, Service, Severity, Status};
+use fulcrum_lifecycle::{Backend, ConfigState, Failover, Group, Plane, Service, Severity, Status};
 use std::fmt::Write;
 
 #[cfg(test)]
@@ -296,11 +296,21 @@ fn backends(status: &Status, colour: bool) -> String {
                 Cell::new(time(backend.since_seconds)),
                 Cell::new(backend.weight),
                 Cell::new(connections(service, backend.connections)),
-                Cell::new(&backend.reason),
+                Cell::new(reason(service, backend)),
             ]);
         }
     }
     text(table, colour)
+}
+
+/// Of a backend that answers for the VIP itself also by which path it is checked.
+fn reason(service: &Service, backend: &Backend) -> String {
+    let path = match &service.checks {
+        Some(checks) if checks.at_vip => ", checked at the VIP",
+        Some(_) => ", checked at its own address",
+        None => "",
+    };
+    format!("{}{path}", backend.reason)
 }
 
 /// The two largest units: `3d 4h`, `12m 5s`, `0s`.

@@ -18,7 +18,6 @@ mod verifier;
 use fulcrum_config::{CheckKind, Target};
 use stage::Stage;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 use tls::Protocol;
 
@@ -107,24 +106,10 @@ pub(crate) fn files_needed(kind: &CheckKind) -> u32 {
 pub(crate) async fn probe(target: &Target, tools: &Tools) -> Outcome {
     let stage = Stage::default();
     let timeout = target.check.timeout;
-    let outcome = match tokio::time::timeout(timeout, ask(target, tools, &stage)).await {
+    match tokio::time::timeout(timeout, ask(target, tools, &stage)).await {
         Ok(Ok(())) => Outcome::Passed,
         Ok(Err(failure)) => failure.conclude(&stage),
         Err(_) => Outcome::TimedOut(timed_out(timeout, &stage)),
-    };
-    outcome.asked_for(target.vip)
-}
-
-impl Outcome {
-    /// Says so if it is not the backend's own address that does not answer as it should.
-    fn asked_for(self, vip: Option<IpAddr>) -> Self {
-        let Some(vip) = vip else { return self };
-        let said = |reason: String| bounded(&format!("{reason}, asked for the VIP {vip}"));
-        match self {
-            Self::Failed(reason) => Self::Failed(said(reason)),
-            Self::TimedOut(reason) => Self::TimedOut(said(reason)),
-            Self::Passed | Self::NotMade(_) => self,
-        }
     }
 }
 

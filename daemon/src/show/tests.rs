@@ -90,3 +90,18 @@ fn what_would_become_of_flows_is_said() {
     web.forwarded.as_mut().expect("one").each_flow_known = true;
     assert_eq!(connections(web, 3), "3");
 }
+
+#[test]
+fn by_which_path_a_backend_is_checked_is_said_where_there_are_two() {
+    let mut status = two_services(serde_json::Value::Null);
+    let mut said = |checks: serde_json::Value| {
+        let service = &mut status.services[0];
+        service.checks = serde_json::from_value(checks).expect("a path");
+        service.backends[0].reason = "passes its check".to_owned();
+        reason(service, &service.backends[0])
+    };
+    assert_eq!(said(serde_json::Value::Null), "passes its check");
+    assert_eq!(said(serde_json::json!({"at_vip": true})), "passes its check, checked at the VIP");
+    let elsewhere = serde_json::json!({"at_vip": false, "why": "the kernel refuses"});
+    assert_eq!(said(elsewhere), "passes its check, checked at its own address");
+}

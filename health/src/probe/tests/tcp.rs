@@ -70,10 +70,3 @@ async fn a_check_for_a_vip_has_its_priority_and_a_port_of_its_own() {
     let own = stream.local_addr().unwrap().port();
     assert!(std::net::TcpListener::bind(("0.0.0.0", own)).is_err(), "nobody else gets its port");
 }
-
-#[tokio::test]
-async fn whoever_fails_is_told_to_be_asked_for_a_vip() {
-    let tools = Tools::default();
-    let outcome = probe(&for_a_vip(nobody().await, CheckKind::Tcp), &tools).await;
-    assert_eq!(outcome, failed("connection refused, asked for the VIP 192.0.2.1"));
-}
