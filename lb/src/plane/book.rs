@@ -45,6 +45,8 @@ pub(crate) trait Earlier {
     fn service_at(&self, endpoint: &Endpoint) -> Option<u32>;
     /// The tables of a service.
     fn tables(&self, service: u32) -> Option<(Slots, Slots)>;
+    /// The backends that noted flows of a service go to, also such that no table names any more: they drain.
+    fn noted(&self, service: u32) -> BTreeSet<u32>;
     /// The address of a backend.
     fn backend(&self, index: u32) -> Option<BackendAddress>;
 }
@@ -278,11 +280,14 @@ impl Book {
             return None;
         }
         let (current, previous) = earlier.tables(index)?;
-        let used: BTreeSet<u16> = current.0.iter().chain(&previous.0).copied().collect();
-        let backends = used
+        let used: BTreeSet<u32> = current.0.iter().chain(&previous.0).copied().map(u32::from).collect();
+        // Of two with the same address it is the one that the tables name.
+        let backends = earlier
+            .noted(index)
             .into_iter()
+            .chain(used)
             .filter(|index| *index != 0)
-            .filter_map(|index| Some((earlier.backend(index.into())?, index.into())))
+            .filter_map(|index| Some((earlier.backend(index)?, index)))
             .collect();
         let generations = Generations::adopted(current, previous, now, hold(service.protocol));
         // What was noted then is found when flows are counted.

@@ -55,6 +55,8 @@ pub(crate) struct Kernel {
     seed: Seed,
     /// Whether the indexes of an earlier life are known: if not, what points there is worth nothing.
     adopts: bool,
+    /// The backends that flows of each service went to then, as far as they were noted.
+    noted: BTreeMap<u32, BTreeSet<u32>>,
     told: Told,
     interfaces: BTreeMap<u32, Standing>,
     /// Counted the last time, and how many more might be noted from then on.
@@ -116,6 +118,9 @@ impl Earlier for Kernel {
     fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
         self.plane.tables(service)
     }
+    fn noted(&self, service: u32) -> BTreeSet<u32> {
+        self.noted.get(&service).cloned().unwrap_or_default()
+    }
     fn backend(&self, index: u32) -> Option<BackendAddress> {
         let (ip, port) = self.plane.backend(index)?.address();
         let is_one = !ip.is_unspecified();
@@ -150,9 +155,16 @@ impl Kernel {
             let flows: Vec<_> = plane.flows().chain(plane.opening_flows()).collect();
             flows.iter().for_each(|(flow, pin)| plane.remove_flow(flow, pin));
         }
+        let mut noted: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for (flow, pin) in plane.flows().chain(plane.opening_flows()) {
+            if let Some(service) = told.endpoints.get(&flow.endpoint()) {
+                noted.entry(*service).or_default().insert(pin.backend());
+            }
+        }
         Ok(Self {
             plane,
             adopts,
+            noted,
             routes,
             seed,
             told,

@@ -12,6 +12,10 @@ impl Earlier for Kernel {
     fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
         self.0.tables.get(&service).map(|(current, previous)| (**current, **previous))
     }
+    fn noted(&self, service: u32) -> BTreeSet<u32> {
+        let is_its = |(_, backend): &(&u32, &WantedBackend)| backend.service == service;
+        self.0.backends.iter().filter(is_its).map(|(index, _)| *index).collect()
+    }
     fn backend(&self, index: u32) -> Option<BackendAddress> {
         let backend = self.0.backends.get(&index)?;
         Some(BackendAddress { ip: backend.ip, port: Some(backend.port).filter(|port| *port != 0) })
@@ -358,4 +362,24 @@ fn flows_that_were_given_in_turn_are_looked_for_also_when_others_no_more_are() {
     assert!(!book.handle_flows(&BTreeMap::from([(0, 1)])), "as long as there are some");
     assert!(book.handle_flows(&BTreeMap::new()));
     assert_eq!(book.wanted().services[&0], layout::Service::new(ServiceMode::Nat, false, false));
+}
+
+#[test]
+fn a_new_life_finds_a_backend_that_drains_by_its_flows() {
+    let mut book = Book::default();
+    let states = |second| in_turn("web", &[(1, LIVE), (2, second), (3, LIVE)], Balance::RoundRobin);
+    apply(&mut book, &[states(LIVE)], begun());
+    apply(&mut book, &[states(BackendUse::Draining)], begun());
+    book.handle_timeout(begun() + TCP_HOLD);
+    let first = in_turn("web", &[(2, BackendUse::Draining), (1, LIVE), (3, LIVE)], Balance::RoundRobin);
+    let before = apply(&mut book, std::slice::from_ref(&first), begun());
+    assert!(!used(&before.tables[&0].0).contains(&2) && before.tables[&0].0 == before.tables[&0].1);
+    // Another takes the first index that it finds free.
+    let fourth =
+        in_turn("web", &[(4, LIVE), (2, BackendUse::Draining), (1, LIVE), (3, LIVE)], Balance::RoundRobin);
+    let mut again = Book::default();
+    assert!(again.apply(&desired(&[fourth]), &Kernel(before), begun()).is_empty());
+    let wanted = again.wanted();
+    let of = |index: u32| wanted.backends[&index].ip;
+    assert_eq!([1, 2, 3, 4].map(of), [1, 2, 3, 4].map(|number| address(number).ip));
 }
