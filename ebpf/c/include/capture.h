@@ -86,12 +86,15 @@ static __always_inline void copy_bytes(struct CONTEXT *skb, struct copy *copy, _
 	copy->captured.bytes = 0;
 	if (bytes > most)
 		bytes = most;
+	if (!bytes)
+		return;
 	if (bytes > MAX_CAPTURED)
 		bytes = MAX_CAPTURED;
-	/* Else the compiler proves by the order of the conditions what the verifier can't. */
-	asm volatile("" : "+r"(bytes));
-	if (bytes > 0 && bytes <= MAX_CAPTURED && !load(skb, 0, copy->bytes, bytes))
-		copy->captured.bytes = bytes;
+	/* So that each verifier sees that it is neither none nor too many; no frame is empty. */
+	__u32 last = (bytes - 1) & (MAX_CAPTURED - 1);
+	asm volatile("" : "+r"(last));
+	if (!load(skb, 0, copy->bytes, last + 1))
+		copy->captured.bytes = last + 1;
 }
 
 /* Before the packet is handled. Returns whether it is to be captured, if it turns out to be the plane's.

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "rewrite.h"
 #include "select.h"
 
 /* Ports that are tried, and how far they are from each other: coprime to the number of ports. */
@@ -60,35 +61,54 @@ static __always_inline int take_port(const struct flow *replies, const struct re
 	return map_update(&opening_returns, replies, way, ANY) ? TAKEN_BY_ANOTHER : NOW_OURS;
 }
 
+/* What the packet that is handled may begin: there is no room for it on the stack. */
+struct opened {
+	struct returned way;
+	struct flow replies;
+	struct pin made;
+	struct ends to;
+};
+
+TABLE(opened_flows, MAP_PERCPU_ARRAY, __u32, struct opened, 1);
+
 /* The source port for a new flow, or 0. Where only attempts are in the way, which may be a flood, one of them goes. */
-static __always_inline __u16 source_port_for(const struct settings *settings, const struct returned *way,
+static __always_inline __u16 source_port_for(const struct settings *settings, struct opened *opened,
 					     const struct backend *backend)
 {
-	__u32 first = (__u32)hash_of(settings, &way->flow, 0) % SOURCE_PORTS;
-	struct flow replies = replies_of(&way->flow, backend, &backend->source, 0);
+	__u32 first = (__u32)hash_of(settings, &opened->way.flow, 0) % SOURCE_PORTS;
+	struct flow *replies = &opened->replies;
 	__u16 attempted = 0;
 
+	__builtin_memset(replies, 0, sizeof(*replies));
+	replies->client = backend->address;
+	replies->vip = backend->source;
+	replies->client_port = backend->port ? backend->port : opened->way.flow.port;
+	replies->protocol = opened->way.flow.protocol;
 	for (int tried = 0; tried < PORTS_TRIED; tried++) {
-		replies.port = be16((__u16)(FIRST_SOURCE_PORT + (first + tried * NEXT_PORT) % SOURCE_PORTS));
-		int taken = take_port(&replies, way);
+		replies->port = be16((__u16)(FIRST_SOURCE_PORT + (first + tried * NEXT_PORT) % SOURCE_PORTS));
+		int taken = take_port(replies, &opened->way);
 
 		if (taken == NOW_OURS)
-			return replies.port;
+			return replies->port;
 		if (taken == ATTEMPTED)
-			attempted = replies.port;
+			attempted = replies->port;
 	}
-	replies.port = attempted;
-	return attempted && !map_update(&opening_returns, &replies, way, ANY) ? attempted : 0;
+	replies->port = attempted;
+	return attempted && !map_update(&opening_returns, replies, &opened->way, ANY) ? attempted : 0;
 }
 
 /* Begins a flow, among those that are opening. */
-static __noinline struct pin *begin(const struct settings *settings, const struct returned *way,
+static __noinline struct pin *begin(const struct settings *settings, struct opened *opened,
 				    const struct backend *backend)
 {
-	struct pin made = { .backend = way->backend, .seen = way->seen, .source = backend->source };
+	const struct returned *way = &opened->way;
 
-	made.source_port = source_port_for(settings, way, backend);
-	if (!made.source_port || map_update(&opening, &way->flow, &made, ANY))
+	__builtin_memset(&opened->made, 0, sizeof(opened->made));
+	opened->made.backend = way->backend;
+	opened->made.seen = way->seen;
+	opened->made.source = backend->source;
+	opened->made.source_port = source_port_for(settings, opened, backend);
+	if (!opened->made.source_port || map_update(&opening, &way->flow, &opened->made, ANY))
 		return 0;
 	return map_lookup(&opening, &way->flow);
 }

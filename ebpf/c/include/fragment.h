@@ -32,7 +32,7 @@ static __always_inline int concerns_us(const struct packet *packet)
 }
 
 /* Notes the ports of a first piece, and gives them to a later one. Returns 0, or a verdict. */
-static __always_inline int handle_fragment(struct packet *packet)
+static __noinline int handle_fragment(struct packet *packet)
 {
 	if (!concerns_us(packet))
 		return NEXT;

@@ -79,15 +79,32 @@ static __always_inline struct pin *find(const struct settings *settings, const s
 	return known;
 }
 
+/* Member by member: a whole one would be made on the stack first. */
+static __always_inline void set_flow(struct flow *flow, const struct packet *packet)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->client = packet->source;
+	flow->vip = packet->destination;
+	flow->client_port = packet->source_port;
+	flow->port = packet->destination_port;
+	flow->protocol = packet->protocol;
+}
+
 static __noinline int inbound_fullnat(struct CONTEXT *skb, const struct packet *packet, __u32 index, __u32 family)
 {
+	__u32 zero = 0;
 	const struct service *service = map_lookup(&services, &index);
 	const struct settings *settings = the_settings();
+	struct opened *opened = map_lookup(&opened_flows, &zero);
 	__u64 now = ktime_get_ns();
-	struct returned way = { .flow = flow_of(packet), .service = index, .seen = now };
 
-	if (!service || !settings)
+	if (!service || !settings || !opened)
 		return NEXT;
+	struct returned *way = &opened->way;
+	__builtin_memset(way, 0, sizeof(*way));
+	set_flow(&way->flow, packet);
+	way->service = index;
+	way->seen = now;
 	remark(skb, NOTE_SERVICE, index + 1);
 	int verdict = silenced(&packet->destination, now);
 	if (verdict)
@@ -97,16 +114,16 @@ static __noinline int inbound_fullnat(struct CONTEXT *skb, const struct packet *
 	verdict = limited(packet, index, now);
 	if (verdict)
 		return verdict;
-	struct pin *known = find(settings, service, packet, &way.flow, now);
+	struct pin *known = find(settings, service, packet, &way->flow, now);
 	if (!known) {
-		way.backend = select_unknown(settings, service, index, &way.flow, packet);
-		const struct backend *to = usable(way.backend);
+		way->backend = select_unknown(settings, service, index, &way->flow, packet);
+		const struct backend *to = usable(way->backend);
 
 		if (!to)
 			return refuse(skb, packet, index, family);
 		if (packet->tcp_flags & TCP_RST)
 			return drop(UNKNOWN_FLOW);
-		known = begin(settings, &way, to);
+		known = begin(settings, opened, to);
 		if (!known)
 			return drop(NO_SOURCE_PORT);
 	}
@@ -127,16 +144,14 @@ static __noinline int inbound_fullnat(struct CONTEXT *skb, const struct packet *
 	verdict = find_way(skb, packet, backend, family, &by);
 	if (verdict)
 		return verdict;
-	note(settings, &way.flow, known, closed_by(packet->tcp_flags, CLOSED_BY_CLIENT), now);
+	note(settings, &way->flow, known, closed_by(packet->tcp_flags, CLOSED_BY_CLIENT), now);
 	count_in(map_lookup(&service_counters, &index), length_of(skb), is_opening(packet));
 	count_in(map_lookup(&backend_counters, &chosen), length_of(skb), is_opening(packet));
-	struct ends to = {
-		.source = known->source,
-		.destination = backend->address,
-		.source_port = known->source_port,
-		.destination_port = backend->port ? backend->port : packet->destination_port,
-	};
-	if (rewrite(skb, packet, &to, family))
+	opened->to.source = known->source;
+	opened->to.destination = backend->address;
+	opened->to.source_port = known->source_port;
+	opened->to.destination_port = backend->port ? backend->port : packet->destination_port;
+	if (rewrite(skb, packet, &opened->to, family))
 		return drop(NOT_REWRITTEN);
 	return send_to(skb, backend, family, &by);
 }
@@ -195,25 +210,25 @@ static __always_inline int outbound_fullnat(struct CONTEXT *skb, const struct pa
 				       __u32 family)
 {
 	const struct settings *settings = the_settings();
-	__u32 index = way->service, backend = way->backend;
+	__u32 index = way->service, backend = way->backend, zero = 0;
 	const struct service *service = map_lookup(&services, &index);
-	struct ends to = {
-		.source = way->flow.vip,
-		.destination = way->flow.client,
-		.source_port = way->flow.port,
-		.destination_port = way->flow.client_port,
-	};
+	struct opened *scratch = map_lookup(&opened_flows, &zero);
 	struct route route = {};
 	__u64 now = ktime_get_ns();
 
-	if (!service || !settings)
+	if (!service || !settings || !scratch)
 		return drop(UNKNOWN_FLOW);
-	int verdict = silenced(&to.source, now);
+	struct ends *to = &scratch->to;
+	to->source = way->flow.vip;
+	to->destination = way->flow.client;
+	to->source_port = way->flow.port;
+	to->destination_port = way->flow.client_port;
+	int verdict = silenced(&to->source, now);
 	if (verdict)
 		return verdict;
 	if (family == FAMILY_IPV6 && packet->unchecked)
 		return drop(UDP_WITHOUT_CHECKSUM);
-	verdict = find_way_back(skb, &packet->source, &to.destination, service->interface, family, &route);
+	verdict = find_way_back(skb, &packet->source, &to->destination, service->interface, family, &route);
 	if (verdict)
 		return verdict;
 	__u32 mtu = too_big_for(skb, route.interface);
@@ -224,7 +239,7 @@ static __always_inline int outbound_fullnat(struct CONTEXT *skb, const struct pa
 	note_reply(settings, way, packet, now);
 	count_out(map_lookup(&service_counters, &index), length_of(skb));
 	count_out(map_lookup(&backend_counters, &backend), length_of(skb));
-	if (rewrite(skb, packet, &to, family))
+	if (rewrite(skb, packet, to, family))
 		return drop(NOT_REWRITTEN);
 	remark(skb, NOTE_INTERFACE, route.interface);
 	return send_by(skb, &route, family);
@@ -271,9 +286,13 @@ static __always_inline int is_the_kernels(struct CONTEXT *skb, const struct pack
  * another node knows: the kernel would answer it with RST, and end the flow. */
 static __noinline int handle_reply(struct CONTEXT *skb, const struct packet *packet, __u32 family)
 {
-	struct flow replies = flow_of(packet);
-	struct returned *way = returned_to(&replies);
+	__u32 zero = 0;
+	struct opened *scratch = map_lookup(&opened_flows, &zero);
 
+	if (!scratch)
+		return drop(UNKNOWN_FLOW);
+	set_flow(&scratch->replies, packet);
+	struct returned *way = returned_to(&scratch->replies);
 	if (way) {
 		remark(skb, NOTE_SERVICE, way->service + 1);
 		remark(skb, NOTE_BACKEND, way->backend);

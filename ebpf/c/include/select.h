@@ -36,12 +36,20 @@ static __always_inline struct backend *usable(__u32 index)
 	return backend && backend->state == UP ? backend : 0;
 }
 
+/* What is told: there is no room for it on the stack. */
+TABLE(news, MAP_PERCPU_ARRAY, __u32, struct event, 1);
+
 /* For the other nodes, if there are any. */
 static __noinline void tell(const struct settings *settings, const struct flow *flow, const struct pin *pin)
 {
-	struct event event = { .flow = *flow, .pin = *pin };
+	__u32 zero = 0;
+	struct event *event = map_lookup(&news, &zero);
 
-	if (settings->told && ringbuf_output(&events, &event, sizeof(event), 0))
+	if (!settings->told || !event)
+		return;
+	event->flow = *flow;
+	event->pin = *pin;
+	if (ringbuf_output(&events, event, sizeof(*event), 0))
 		count(UNTOLD_FLOW);
 }
 
