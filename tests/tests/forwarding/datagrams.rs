@@ -102,7 +102,8 @@ fn datagrams_keep_their_backend(mode: Mode, balance: &str) {
         assert_eq!(used.len(), pair.web.len(), "{used:?}");
         // In pieces, which follow the first.
         for (socket, backend) in &clients {
-            assert_eq!(ask(socket, 3000).as_ref(), Some(backend), "in pieces");
+            let answered = wait_for("an answer to pieces", LONG, || ask(socket, 3000))?;
+            assert_eq!(&answered, backend, "in pieces");
         }
         if !is_hashed {
             // Each has been told of with its second datagram.
