@@ -17,6 +17,10 @@ fn scheduled_pair(lab: &Lab, mode: Mode, balance: &str) -> Result<Pair> {
     let mut pair = forwarding_pair(lab, mode, Family::Ipv4)?;
     pair.plan = pair.plan.with_keys()?;
     pair.plan.service.push(format!("balance: {balance}"));
+    // On a busy machine no backend is to miss its turns because a check was late.
+    let check =
+        "check: {type: http, path: /, interval: 1s, fast_interval: 100ms, timeout: 1s, rise: 1, fall: 5}";
+    pair.plan.service.push(check.to_owned());
     Ok(pair)
 }
 
