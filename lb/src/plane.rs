@@ -5,6 +5,7 @@
 
 pub(crate) mod book;
 mod checks;
+mod deaths;
 mod generations;
 mod history;
 mod kernel;

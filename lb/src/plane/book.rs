@@ -4,6 +4,7 @@
 //! indexes are found again in the tables of the earlier life.
 
 use super::checks::Asked;
+use super::deaths::Deaths;
 use super::generations::Generations;
 use super::history::Shown;
 use super::live::Live;
@@ -76,6 +77,7 @@ pub(crate) struct Entry {
     pub(super) shown: Option<Shown>,
     /// If it gives new flows in turn.
     turns: Option<Turns>,
+    deaths: Deaths,
 }
 
 /// In which order a service gives new flows.
@@ -229,6 +231,7 @@ impl Book {
         let shares = shares(&balancer, desired, &backends);
         let hold = hold(desired.service.protocol);
         let before = known.as_mut().and_then(|entry| entry.turns.take());
+        let deaths = known.as_mut().map(|entry| std::mem::take(&mut entry.deaths)).unwrap_or_default();
         // What does not change goes on where it is.
         let before = before.filter(|turns| turns.shares == shares && turns.is_of(&desired.service));
         let turns = is_in_turn(&desired.service).then(|| before.unwrap_or_else(|| Turns::new(shares)));
@@ -245,8 +248,9 @@ impl Book {
                 (free.ok_or(TOO_MANY_SERVICES)?, Generations::new(table), false)
             }
         };
-        let mut entry =
-            Entry { index, desired: Arc::clone(desired), backends, generations, pinned, shown: None, turns };
+        let desired = Arc::clone(desired);
+        let mut entry = Entry { index, desired, backends, generations, pinned, shown: None, turns, deaths };
+        entry.look_for_deaths(now);
         self.freed_backends.extend(entry.retire());
         self.entries.insert(name.clone(), entry);
         Ok(())
@@ -292,7 +296,8 @@ impl Book {
         let generations = Generations::adopted(current, previous, now, hold(service.protocol));
         // What was noted then is found when flows are counted.
         let (desired, pinned) = (Arc::clone(desired), true);
-        Some(Entry { index, desired, backends, generations, pinned, shown: None, turns: None })
+        let deaths = Deaths::default();
+        Some(Entry { index, desired, backends, generations, pinned, shown: None, turns: None, deaths })
     }
 
     /// Those that take new flows of a service.
@@ -322,10 +327,11 @@ impl Book {
         self.entries.values().any(counts)
     }
 
-    /// Ends older tables whose time is over; says whether there were any.
+    /// Ends older tables whose time is over, and finds backends dead; says whether there were any.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         let mut ended = false;
         for entry in self.entries.values_mut() {
+            ended |= entry.deaths.handle_timeout(round(&entry.desired.service), now);
             if entry.generations.handle_timeout(now) {
                 ended = true;
                 self.freed_backends.extend(entry.retire());
@@ -457,6 +463,12 @@ fn limit(service: &Service) -> Limit {
     }
 }
 
+/// As long as it takes until each backend of the service was checked once more.
+fn round(service: &Service) -> Duration {
+    let check = service.check.as_ref();
+    check.map_or(Duration::ZERO, |check| check.interval.saturating_add(check.fast_interval))
+}
+
 /// Every address and port of a service.
 fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> {
     service.vips.iter().flat_map(|vip| service.ports.iter().map(|port| SocketAddr::new(*vip, port)))
@@ -500,15 +512,18 @@ impl Entry {
         self.backends.get(&key(&self.desired.service, state.backend.address)).copied()
     }
 
-    /// Whether flows may go to a backend. One that is no longer configured keeps those that it has. So do all if every
-    /// one is down: then it is most likely this node that was cut off, and a RST would end what lives elsewhere.
+    /// Whether flows may go to a backend. One that is no longer configured keeps those that it has.
     fn is_up(&self, state: Option<&BackendState>) -> bool {
-        let is_down = |state: &BackendState| state.usage == BackendUse::Down;
-        let all_down = self.desired.backends.iter().all(is_down);
         state.is_none_or(|state| match self.desired.service.on_down {
             OnDown::Drain => true,
-            OnDown::Reset { .. } => all_down || !is_down(state),
+            OnDown::Reset { .. } => !self.deaths.has(state.backend.address),
         })
+    }
+
+    fn look_for_deaths(&mut self, now: Instant) {
+        let judged = self.desired.backends.iter();
+        let judged = judged.map(|state| (state.backend.address, state.usage == BackendUse::Down));
+        self.deaths.handle(judged, round(&self.desired.service), now);
     }
 
     fn add_to(&self, wanted: &mut Wanted) {
