@@ -157,8 +157,7 @@ static __always_inline long expect(const struct seen *seen, const struct address
 		return -1;
 	if (!(*ports >> (port & 63) & 1))
 		__sync_fetch_and_or(ports, 1ull << (port & 63));
-	if (known && known->words[0] == seen->destination.words[0] && known->words[1] == seen->destination.words[1] &&
-	    known->words[2] == seen->destination.words[2] && known->words[3] == seen->destination.words[3])
+	if (known && is_same_address(known, &seen->destination))
 		return 0;
 	return map_update(&asked, &answer, &seen->destination, ANY);
 }

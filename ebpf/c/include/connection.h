@@ -23,16 +23,15 @@ static __always_inline int is_same_flow(const struct flow *one, const struct flo
 }
 
 /* A flow's replies, from the backend to the source. */
-static __always_inline struct flow replies_of(const struct flow *flow, const struct backend *backend,
-					      const struct address *source, __u16 source_port)
+static __always_inline void set_replies(struct flow *replies, const struct flow *flow, const struct backend *backend,
+					const struct address *source, __u16 source_port)
 {
-	return (struct flow){
-		.client = backend->address,
-		.vip = *source,
-		.client_port = backend->port ? backend->port : flow->port,
-		.port = source_port,
-		.protocol = flow->protocol,
-	};
+	__builtin_memset(replies, 0, sizeof(*replies));
+	replies->client = backend->address;
+	replies->vip = *source;
+	replies->client_port = backend->port ? backend->port : flow->port;
+	replies->port = source_port;
+	replies->protocol = flow->protocol;
 }
 
 enum port {
@@ -79,11 +78,7 @@ static __always_inline __u16 source_port_for(const struct settings *settings, st
 	struct flow *replies = &opened->replies;
 	__u16 attempted = 0;
 
-	__builtin_memset(replies, 0, sizeof(*replies));
-	replies->client = backend->address;
-	replies->vip = backend->source;
-	replies->client_port = backend->port ? backend->port : opened->way.flow.port;
-	replies->protocol = opened->way.flow.protocol;
+	set_replies(replies, &opened->way.flow, backend, &backend->source, 0);
 	for (int tried = 0; tried < PORTS_TRIED; tried++) {
 		replies->port = be16((__u16)(FIRST_SOURCE_PORT + (first + tried * NEXT_PORT) % SOURCE_PORTS));
 		int taken = take_port(replies, &opened->way);
@@ -118,7 +113,9 @@ static __noinline struct pin *establish(const struct flow *flow, const struct pi
 					const struct backend *backend)
 {
 	struct pin kept = *opened;
-	struct flow replies = replies_of(flow, backend, &kept.source, kept.source_port);
+	struct flow replies;
+
+	set_replies(&replies, flow, backend, &kept.source, kept.source_port);
 	const struct returned *found = map_lookup(&opening_returns, &replies);
 
 	if (found) {
@@ -137,8 +134,9 @@ static __noinline struct pin *establish(const struct flow *flow, const struct pi
 static __noinline void forget(const struct flow *flow, const struct pin *known, const struct backend *backend)
 {
 	if (backend) {
-		struct flow replies = replies_of(flow, backend, &known->source, known->source_port);
+		struct flow replies;
 
+		set_replies(&replies, flow, backend, &known->source, known->source_port);
 		map_delete(&returns, &replies);
 		map_delete(&opening_returns, &replies);
 	}

@@ -79,17 +79,6 @@ static __always_inline struct pin *find(const struct settings *settings, const s
 	return known;
 }
 
-/* Member by member: a whole one would be made on the stack first. */
-static __always_inline void set_flow(struct flow *flow, const struct packet *packet)
-{
-	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->client = packet->source;
-	flow->vip = packet->destination;
-	flow->client_port = packet->source_port;
-	flow->port = packet->destination_port;
-	flow->protocol = packet->protocol;
-}
-
 static __noinline int inbound_fullnat(struct CONTEXT *skb, const struct packet *packet, __u32 index, __u32 family)
 {
 	__u32 zero = 0;

@@ -16,6 +16,12 @@ struct address {
 	__u32 words[4];
 };
 
+static __always_inline int is_same_address(const struct address *one, const struct address *other)
+{
+	return one->words[0] == other->words[0] && one->words[1] == other->words[1] &&
+	       one->words[2] == other->words[2] && one->words[3] == other->words[3];
+}
+
 enum state {
 	SILENT = 0,
 	LEADING = 1,

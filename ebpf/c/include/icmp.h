@@ -146,12 +146,6 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct packet
 	       rewrite_ipv6_header(skb, outer, to);
 }
 
-static __always_inline int is_same_address(const struct address *one, const struct address *other)
-{
-	return one->words[0] == other->words[0] && one->words[1] == other->words[1] &&
-	       one->words[2] == other->words[2] && one->words[3] == other->words[3];
-}
-
 /* The backend of a quoted flow; `known` is its entry in mode fullnat. */
 static __always_inline __u32 backend_of(const struct settings *settings, const struct service *service, __u32 index,
 					const struct flow *flow, struct pin **known, __u64 now)

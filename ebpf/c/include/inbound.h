@@ -19,15 +19,15 @@ static __always_inline struct settings *the_settings(void)
 	return map_lookup(&settings, &zero);
 }
 
-static __always_inline struct flow flow_of(const struct packet *packet)
+/* Member by member: a whole one would be made on the stack first. */
+static __always_inline void set_flow(struct flow *flow, const struct packet *packet)
 {
-	return (struct flow){
-		.client = packet->source,
-		.vip = packet->destination,
-		.client_port = packet->source_port,
-		.port = packet->destination_port,
-		.protocol = packet->protocol,
-	};
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->client = packet->source;
+	flow->vip = packet->destination;
+	flow->client_port = packet->source_port;
+	flow->port = packet->destination_port;
+	flow->protocol = packet->protocol;
 }
 
 #ifdef XDP
@@ -53,7 +53,8 @@ static __noinline int inbound(struct CONTEXT *skb, const struct packet *packet, 
 	verdict = limited(packet, index, now);
 	if (verdict)
 		return verdict;
-	struct flow flow = flow_of(packet);
+	struct flow flow;
+	set_flow(&flow, packet);
 	__u32 chosen = select(settings, service, index, &flow, packet->tcp_flags, now);
 	struct backend *backend = usable(chosen);
 	if (!backend)
