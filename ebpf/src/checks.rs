@@ -6,8 +6,9 @@ use crate::interfaces::{Hook, Interfaces};
 use crate::layout::{Address, CHECKS, Checked};
 use crate::loader::{Hash, PerCpuArray, classifier, counted, load_classifier, open, take_map};
 use crate::plane::Verdict;
+use crate::trial::{SKB_BYTES, SKB_INTERFACE, SKB_PRIORITY, Trial, context, run};
 use aya::Ebpf;
-use aya::programs::{TcAttachType, TestRun, TestRunOptions};
+use aya::programs::TcAttachType;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -119,22 +120,9 @@ impl Checks {
         frame: &[u8],
     ) -> Result<(Verdict, Vec<u8>), KernelError> {
         let program = classifier(&mut self.ebpf, program)?;
-        let mut context = [0; CONTEXT_BYTES];
-        for (at, value) in [(PRIORITY, priority), (INTERFACE, index)] {
-            if let Some(field) = context.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-                *field = value.to_ne_bytes();
-            }
-        }
-        let mut out = vec![0; frame.len()];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        };
-        let result =
-            program.test_run(options).map_err(|error| KernelError::of("the frame can't be tried", &error))?;
-        Ok((Verdict::of(result.return_value), out))
+        let context: [u8; SKB_BYTES] = context(&[(SKB_PRIORITY, priority), (SKB_INTERFACE, index)]);
+        let Trial { value, frame, .. } = run(program, &context, frame, 1)?;
+        Ok((Verdict::of(value), frame))
     }
 
     /// Removes what an earlier life has left at `interfaces`, if it is not wanted any more.
@@ -147,11 +135,6 @@ impl Checks {
         self.retain(|_| false, &[]);
     }
 }
-
-/// Of struct __sk_buff: its size, and where the priority and the number of the interface stand.
-const CONTEXT_BYTES: usize = 192;
-const PRIORITY: usize = 32;
-const INTERFACE: usize = 40;
 
 impl std::fmt::Debug for Checks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -18,6 +18,7 @@ mod pins;
 pub mod plane;
 mod second_chance;
 mod sys;
+mod trial;
 mod walk;
 
 pub use attach::{Attachment, Mode};

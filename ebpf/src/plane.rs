@@ -16,10 +16,11 @@ use crate::loader::{
     Array, Hash, PerCpuArray, Pinned, Tables, classifier, counted, load_classifier, open, take_map,
 };
 use crate::pins::{Pins, remove};
+use crate::trial::{SKB_BYTES, SKB_INTERFACE, Trial, context, run};
 use aya::Ebpf;
 use aya::maps::{Map, MapData, MapError, PerCpuValues};
 use aya::pin::PinError;
-use aya::programs::{TcAttachType, TestRun, TestRunOptions};
+use aya::programs::TcAttachType;
 use flows::Flows;
 use layout::{
     Backend, Class, Counters, Endpoint, Event, Flow, Limit, MAPS, Pin, REASONS, Reply, Room, Service,
@@ -435,10 +436,6 @@ impl Plane {
     }
 }
 
-/// Of struct __sk_buff: its size, and where the number of the interface stands.
-const CONTEXT_BYTES: usize = 192;
-const INTERFACE: usize = 40;
-
 /// What became of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
@@ -480,23 +477,9 @@ pub(crate) fn try_frame(
     repeat: u32,
 ) -> Result<Tried, KernelError> {
     let program = classifier(ebpf, program)?;
-    let mut context = [0; CONTEXT_BYTES];
-    if let Some(field) = context.get_mut(INTERFACE..INTERFACE.saturating_add(4)) {
-        field.copy_from_slice(&index.to_ne_bytes());
-    }
-    let mut out = vec![0; frame.len().saturating_add(256)];
-    let options = TestRunOptions {
-        data_in: Some(frame),
-        data_out: Some(&mut out),
-        ctx_in: Some(&context),
-        repeat,
-        ..TestRunOptions::default()
-    };
-    let result =
-        program.test_run(options).map_err(|error| KernelError::of("the frame can't be tried", &error))?;
-    let length = usize::try_from(result.data_size_out).unwrap_or(0);
-    out.truncate(length);
-    Ok(Tried { verdict: Verdict::of(result.return_value), frame: out, time: result.duration })
+    let context: [u8; SKB_BYTES] = context(&[(SKB_INTERFACE, index)]);
+    let Trial { value, frame, time } = run(program, &context, frame, repeat)?;
+    Ok(Tried { verdict: Verdict::of(value), frame, time })
 }
 
 fn told<T, E: std::error::Error + 'static>(what: &str, result: Result<T, E>) -> Result<T, KernelError> {

@@ -8,6 +8,7 @@ use crate::attach::{Attached, attach_xdp};
 use crate::error::KernelError;
 use crate::loader::{Hash, Pinned, load, open, program, take_map};
 use crate::pins::Pins;
+use crate::trial::{Trial, context, run};
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp as Program};
 use std::collections::BTreeMap;
@@ -18,8 +19,8 @@ const SENDER: &str = "fulcrum_send";
 
 /// Of struct xdp_md: where the frame's end, its beginning and its interface stand.
 const CONTEXT_BYTES: usize = 24;
-const DATA_END: std::ops::Range<usize> = 4..8;
-const INTERFACE: std::ops::Range<usize> = 12..16;
+const DATA_END: usize = 4;
+const INTERFACE: usize = 12;
 
 /// The hardware address of an interface, as the program compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl Xdp {
 
     /// Sends a frame out of an interface as the program does: past the kernel's own ways.
     pub(super) fn send(&mut self, index: u32, frame: &[u8]) -> Result<(), KernelError> {
-        let context = context(index, frame.len());
+        let context = context_of(index, frame.len());
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
@@ -101,19 +102,10 @@ impl Xdp {
     }
 
     pub(super) fn try_frame(&mut self, index: u32, frame: &[u8], repeat: u32) -> Result<Tried, KernelError> {
-        let context = context(index, frame.len());
-        let mut out = vec![0; frame.len().saturating_add(256)];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            repeat,
-            ..TestRunOptions::default()
-        };
-        let tried = program::<Program>(&mut self.ebpf, PROGRAM)?.test_run(options);
-        let tried = tried.map_err(|error| KernelError::of("the frame can't be tried by XDP", &error))?;
-        out.truncate(usize::try_from(tried.data_size_out).unwrap_or(0));
-        Ok(Tried { verdict: verdict(tried.return_value), frame: out, time: tried.duration })
+        let context = context_of(index, frame.len());
+        let program = program::<Program>(&mut self.ebpf, PROGRAM)?;
+        let Trial { value, frame, time } = run(program, &context, frame, repeat)?;
+        Ok(Tried { verdict: verdict(value), frame, time })
     }
 }
 
@@ -132,13 +124,6 @@ fn verdict(value: u32) -> Verdict {
     }
 }
 
-fn context(index: u32, length: usize) -> [u8; CONTEXT_BYTES] {
-    let mut context = [0; CONTEXT_BYTES];
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
-    for (place, value) in [(DATA_END, length), (INTERFACE, index)] {
-        if let Some(field) = context.get_mut(place) {
-            field.copy_from_slice(&value.to_ne_bytes());
-        }
-    }
-    context
+fn context_of(index: u32, length: usize) -> [u8; CONTEXT_BYTES] {
+    context(&[(DATA_END, u32::try_from(length).unwrap_or(u32::MAX)), (INTERFACE, index)])
 }
