@@ -4,7 +4,7 @@ use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::{Address, CHECKS, Checked};
-use crate::loader::{Hash, PerCpuArray, classifier, counted, load_classifier, open, take_map};
+use crate::loader::{Hash, PerCpuArray, classifier, counted, load_classifier, open, take_map, tell};
 use crate::plane::Verdict;
 use crate::trial::{SKB_BYTES, SKB_INTERFACE, SKB_PRIORITY, Trial, context, run};
 use aya::Ebpf;
@@ -67,22 +67,10 @@ impl Checks {
     /// # Errors
     /// There is no room for more than [`crate::layout::MAX_CHECKED`].
     pub fn set_checked(&mut self, wanted: &BTreeMap<Checked, IpAddr>) -> Result<(), KernelError> {
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            KernelError::of("the kernel can't be told which backends are checked at a VIP", error)
-        };
-        let gone: Vec<Checked> =
-            self.told.keys().filter(|check| !wanted.contains_key(*check)).copied().collect();
-        for check in gone {
-            self.checked.remove(&check).map_err(|error| failed(&error))?;
-            self.told.remove(&check);
-        }
-        for (check, vip) in wanted {
-            if self.told.get(check) != Some(vip) {
-                self.checked.insert(check, Address::from(*vip), 0).map_err(|error| failed(&error))?;
-                self.told.insert(*check, *vip);
-            }
-        }
-        Ok(())
+        let result = tell(&mut self.checked, &mut self.told, wanted, |check| check, Address::from);
+        result.map_err(|error| {
+            KernelError::of("the kernel can't be told which backends are checked at a VIP", &error)
+        })
     }
 
     /// Packets by what became of them, by the names in [`CHECKS`].

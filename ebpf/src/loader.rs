@@ -5,7 +5,8 @@ use crate::pins::Pins;
 use crate::sys;
 use aya::maps::{Map, MapData, MapError};
 use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, Pod};
+use std::collections::BTreeMap;
 use std::io;
 
 /// Maps that outlive the process, and that others share.
@@ -121,6 +122,29 @@ pub(crate) type Array<V> = aya::maps::Array<MapData, V>;
 pub(crate) type PerCpuArray<V> = aya::maps::PerCpuArray<MapData, V>;
 /// From an index to a map of one value that is replaced whole.
 pub(crate) type Tables<V> = aya::maps::ArrayOfMaps<MapData, Array<V>>;
+
+/// Brings a table up to date: what is not wanted any more goes, then what is new or another is told, as `key` and `value`
+/// say it. `told` is what stands there, also after an error.
+pub(crate) fn tell<K: Copy + Ord, V: Copy + PartialEq, TableKey: Pod, TableValue: Pod>(
+    table: &mut Hash<TableKey, TableValue>,
+    told: &mut BTreeMap<K, V>,
+    wanted: &BTreeMap<K, V>,
+    key: impl Fn(K) -> TableKey,
+    value: impl Fn(V) -> TableValue,
+) -> Result<(), MapError> {
+    let gone: Vec<K> = told.keys().filter(|known| !wanted.contains_key(*known)).copied().collect();
+    for known in gone {
+        table.remove(&key(known))?;
+        told.remove(&known);
+    }
+    for (new, it) in wanted {
+        if told.get(new) != Some(it) {
+            table.insert(key(*new), value(*it), 0)?;
+            told.insert(*new, *it);
+        }
+    }
+    Ok(())
+}
 
 /// The counters of all processors together, by their names.
 pub(crate) fn counted(counters: &PerCpuArray<u64>, names: &[&'static str]) -> Vec<(&'static str, u64)> {

@@ -4,7 +4,7 @@ use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::{Address, Finisher, SECOND};
-use crate::loader::{Array, Hash, PerCpuArray, counted, load_classifier, open, take_map};
+use crate::loader::{Array, Hash, PerCpuArray, counted, load_classifier, open, take_map, tell};
 use crate::plane::{Tried, try_frame};
 use aya::Ebpf;
 use aya::programs::TcAttachType;
@@ -72,18 +72,8 @@ impl SecondChance {
         // First, so that nothing stands in the table that is not looked up.
         let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         self.finishing.set(0, count, 0).map_err(|error| failed(&error))?;
-        let gone: Vec<IpAddr> = self.told.keys().filter(|vip| !wanted.contains_key(*vip)).copied().collect();
-        for vip in gone {
-            self.finishers.remove(&Address::from(vip)).map_err(|error| failed(&error))?;
-            self.told.remove(&vip);
-        }
-        for (vip, finisher) in wanted {
-            if self.told.get(vip) != Some(finisher) {
-                self.finishers.insert(Address::from(*vip), finisher, 0).map_err(|error| failed(&error))?;
-                self.told.insert(*vip, *finisher);
-            }
-        }
-        Ok(())
+        let told = tell(&mut self.finishers, &mut self.told, wanted, Address::from, |finisher| finisher);
+        told.map_err(|error| failed(&error))
     }
 
     /// Packets by what became of them, by the names in [`SECOND`].
