@@ -3,7 +3,7 @@
 use super::book::{Book, Earlier, Entry, Wanted, WantedBackend};
 use super::checks::Checks;
 use super::room::{NOTED_MAX, rooms};
-use super::routes::{Routes, Way};
+use super::routes::{Routes, Way, forwards};
 use super::sources::Sources;
 use super::xdp::Drivers;
 use crate::PlaneObserved;
@@ -562,9 +562,7 @@ fn errors(book: &Book, ways: &BTreeMap<IpAddr, Way>) -> BTreeMap<ServiceName, Ve
 fn not_forwarding(index: u32, address: IpAddr) -> Option<String> {
     let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
     let name = name_of(index)?;
-    let path = format!("/proc/sys/net/{family}/conf/{name}/forwarding");
-    let value = fs::read_to_string(path).ok()?;
-    (value.trim() == "0").then(|| {
+    (!forwards(family, &name)?).then(|| {
         let all = if address.is_ipv4() { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
         format!("forwarding is off at {name}, so replies of backends can't reach clients: set {all}=1")
     })

@@ -65,6 +65,13 @@ impl Routes {
     }
 }
 
+/// Whether the kernel forwards what comes in by an interface; nothing if it does not say.
+pub(super) fn forwards(family: &str, interface: &str) -> Option<bool> {
+    let value =
+        std::fs::read_to_string(format!("/proc/sys/net/{family}/conf/{interface}/forwarding")).ok()?;
+    Some(value.trim() != "0")
+}
+
 fn request(address: IpAddr, sequence: u32) -> Vec<u8> {
     let mut route = RouteMessage::default();
     let (family, length, destination) = match address {

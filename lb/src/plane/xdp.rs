@@ -1,5 +1,6 @@
 //! Whether the plane works in an interface's driver: only where frames have been seen to pass there both ways.
 
+use super::routes::forwards;
 use crate::sys::{LinkFacts, link_facts};
 use fulcrum_config::Xdp;
 use fulcrum_ebpf::Plane;
@@ -101,11 +102,8 @@ impl Drivers {
 
 /// Where the kernel forwards nothing, it does not say by XDP where neighbours are.
 fn not_forwarding(interface: &str) -> Option<String> {
-    let forwards = |family: &str| {
-        let path = format!("/proc/sys/net/{family}/conf/{interface}/forwarding");
-        fs::read_to_string(path).is_ok_and(|value| value.trim() != "0")
-    };
-    let is_off = !forwards("ipv4") && !forwards("ipv6");
+    let is_on = |family| forwards(family, interface) == Some(true);
+    let is_off = !is_on("ipv4") && !is_on("ipv6");
     is_off.then(|| {
         "forwarding is off there, and XDP finds no way without: set net.ipv4.ip_forward=1".to_owned()
     })
