@@ -86,6 +86,9 @@ impl Fence {
             Err(reason) => (None, Some(reason)),
         };
         let shared = pins.clone().filter(|_| share);
+        if let Some(pins) = &shared {
+            remove_others(pins);
+        }
         let pinned = shared.as_ref().map(|pins| Pinned { pins, maps: &SHARED });
         let mut ebpf = open("fence", OBJECT, pinned)?;
         let vips = take_map(&mut ebpf, "vips")?;
@@ -186,8 +189,16 @@ impl Fence {
     pub fn stop(mut self) {
         self.retain(|_| false, &[]);
         if let Some(pins) = &self.shared {
-            pins.remove_maps(SHARED_MAPS, None);
+            pins.remove_maps(SHARED_MAPS);
         }
+    }
+}
+
+/// Nobody reads the shared tables of another layout: what they hold is said anew in each life.
+pub(crate) fn remove_others(pins: &Pins) {
+    let _held = Pins::lock();
+    for (maps, version) in SHARED {
+        pins.remove_maps_but(maps, |other| other == version);
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) const SHARED_MAPS: &[&str] = &["vips", "groups"];
 pub(crate) const SHARED: [(&[&str], u32); 1] = [(SHARED_MAPS, 1)];
 
 /// A VIP as the programs look it up: an IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Address(pub [u8; 16]);
 

@@ -26,7 +26,6 @@ pub(crate) fn open(what: &str, object: &[u8], pinned: Option<Pinned<'_>>) -> Res
     if let Some(Pinned { pins, maps }) = pinned {
         pins.make();
         for (names, version) in maps {
-            pins.remove_maps(names, Some(*version));
             for name in *names {
                 loader.map_pin_path(name, pins.map(name, *version));
             }

@@ -91,20 +91,53 @@ impl Pins {
         });
     }
 
-    /// Removes the pins of these maps, and of those within them, but for those of the version `keep`.
-    pub(crate) fn remove_maps(&self, maps: &[&str], keep: Option<u32>) {
+    /// Removes the pins of these maps, and of those within them.
+    pub(crate) fn remove_maps(&self, maps: &[&str]) {
+        self.remove_maps_but(maps, |_| false);
+    }
+
+    /// The same but for those of the versions to `keep`.
+    pub(crate) fn remove_maps_but(&self, maps: &[&str], keep: impl Fn(u32) -> bool) {
         self.remove_where(|name| {
-            let (map, version) = name.strip_prefix("map-")?.rsplit_once('-')?;
-            let map = map.trim_end_matches(|letter: char| letter.is_ascii_digit());
-            Some(maps.contains(&map) && version.parse().ok() != keep)
+            let (map, version) = map_and_version(name)?;
+            Some(maps.contains(&map) && !keep(version))
         });
     }
 
+    /// Whether any of these maps, or of those within them, is pinned in this version.
+    pub(crate) fn has_maps(&self, maps: &[&str], version: u32) -> bool {
+        self.names().iter().any(|name| {
+            map_and_version(name).is_some_and(|(map, known)| known == version && maps.contains(&map))
+        })
+    }
+
+    /// The pins of these maps, and of those within them, become those of another version, but where there are such
+    /// already.
+    pub(crate) fn rename_maps(&self, maps: &[&str], from: u32, to: u32) {
+        for name in self.names() {
+            let is_meant =
+                map_and_version(&name).is_some_and(|(map, known)| known == from && maps.contains(&map));
+            let Some((whole, _)) = name.rsplit_once('-').filter(|_| is_meant) else { continue };
+            let new = self.directory.join(format!("{whole}-{to}"));
+            if new.exists() {
+                continue;
+            }
+            let old = self.directory.join(&name);
+            if let Err(error) = fs::rename(&old, &new) {
+                tracing::warn!(%error, "{} could not be renamed", old.display());
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
     fn remove_where(&self, is_meant: impl Fn(&str) -> Option<bool>) {
-        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().into_string().unwrap_or_default();
+        for name in self.names() {
             if is_meant(&name) == Some(true) {
-                remove(&entry.path());
+                remove(&self.directory.join(name));
             }
         }
     }
@@ -115,6 +148,12 @@ impl Pins {
         // One that is not empty stays, and so does the parent that others use.
         let _ = fs::remove_dir(&self.directory);
     }
+}
+
+/// Which map, or the one that it is within, a pin is of, in which version.
+fn map_and_version(name: &str) -> Option<(&str, u32)> {
+    let (map, version) = name.strip_prefix("map-")?.rsplit_once('-')?;
+    Some((map.trim_end_matches(|letter: char| letter.is_ascii_digit()), version.parse().ok()?))
 }
 
 /// This network namespace's number.

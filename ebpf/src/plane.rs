@@ -4,12 +4,14 @@
 
 mod flows;
 pub mod layout;
+pub(crate) mod older;
 mod ports;
 mod schedules;
 pub(crate) mod xdp;
 
 use crate::attach::{Attachment, Mode, Place};
 use crate::error::KernelError;
+use crate::fence::remove_others;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::SHARED;
 use crate::loader::{
@@ -26,6 +28,7 @@ use layout::{
     Backend, Class, Counters, Endpoint, Event, Flow, Limit, MAPS, Pin, REASONS, Reply, Room, Service,
     Settings, Slots, UNFINISHED, VERSION,
 };
+use older::{LAYOUTS, Migration, Older};
 use ports::{Ports, Whose};
 use schedules::Schedules;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -69,6 +72,8 @@ pub struct Plane {
     /// Once it is wanted.
     xdp: Option<Xdp>,
     pins: Option<Pins>,
+    /// Until the last program of an earlier layout is replaced.
+    migration: Option<Migration>,
 }
 
 impl Plane {
@@ -81,10 +86,14 @@ impl Plane {
             what: "the forwarding plane's tables can't be kept".to_owned(),
             why,
         })?;
-        Self::load_with(mode, Some(pins))
+        Self::load_with(mode, Some(pins), LAYOUTS)
     }
 
-    fn load_with(mode: Mode, pins: Option<Pins>) -> Result<Self, KernelError> {
+    fn load_with(mode: Mode, pins: Option<Pins>, layouts: &[Older]) -> Result<Self, KernelError> {
+        let migration = pins.as_ref().and_then(|pins| {
+            remove_others(pins);
+            Migration::begin(pins, layouts)
+        });
         let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &PINNED });
         let mut ebpf = open("forwarding plane", OBJECT, pinned)?;
         load_classifier(&mut ebpf, PROGRAM)?;
@@ -93,7 +102,7 @@ impl Plane {
         let used = endpoints.keys().flatten().map(|endpoint| (Whose::Services, endpoint));
         let used = used.chain(replies.keys().flatten().map(|endpoint| (Whose::Backends, endpoint)));
         let ports = told("port", Ports::new(take_map(&mut ebpf, "ports")?, used))?;
-        Ok(Self {
+        let mut plane = Self {
             ports,
             endpoints,
             services: take_map(&mut ebpf, "services")?,
@@ -112,8 +121,29 @@ impl Plane {
             interfaces: Interfaces::new(&HOOKS, Place::PLANE, mode, pins.clone()),
             xdp: None,
             pins,
+            migration,
             ebpf,
-        })
+        };
+        plane.copy_older();
+        Ok(plane)
+    }
+
+    /// Takes over what the plane of an earlier layout, which may go on at the interfaces, has noted since the last time. To be
+    /// called just before it is replaced there.
+    pub fn copy_older(&mut self) {
+        if let Some(migration) = &mut self.migration {
+            migration.copy(&mut self.flows);
+        }
+    }
+
+    /// The same for the last time, if that plane stands at no interface any more: it goes.
+    pub fn end_older(&mut self) {
+        self.copy_older();
+        if self.migration.take().is_some()
+            && let Some(pins) = &self.pins
+        {
+            pins.remove_maps_but(MAPS, |version| version == VERSION);
+        }
     }
 
     /// Attaches it to an interface, unless it is.
@@ -423,7 +453,7 @@ impl Plane {
         Interfaces::new(&HOOKS, Place::PLANE, Mode::Auto, pins.clone()).retain(|_| false, interfaces);
         if let Some(pins) = pins {
             pins.retain(xdp::PROGRAM, |_| false);
-            pins.remove_maps(MAPS, None);
+            pins.remove_maps(MAPS);
         }
     }
 
@@ -431,7 +461,7 @@ impl Plane {
     pub fn stop(mut self) {
         self.retain(|_| false, &[]);
         if let Some(pins) = &self.pins {
-            pins.remove_maps(MAPS, None);
+            pins.remove_maps(MAPS);
         }
     }
 }

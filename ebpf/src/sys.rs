@@ -7,6 +7,7 @@ use crate::plane::layout::{
     Backend, Counters, Endpoint, Flow, Limit, Pin, PortsInUse, Reply, Returned, Room, Service, Settings,
     Slots,
 };
+use crate::plane::older::Pin2;
 use crate::plane::xdp::Link;
 use std::ffi::CString;
 use std::io;
@@ -34,6 +35,8 @@ unsafe impl aya::Pod for Reply {}
 unsafe impl aya::Pod for Flow {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Pin {}
+// SAFETY: the same (asserted in plane/older.rs).
+unsafe impl aya::Pod for Pin2 {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Returned {}
 // SAFETY: the same.

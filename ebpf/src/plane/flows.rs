@@ -8,6 +8,9 @@ use aya::Ebpf;
 use aya::maps::{MapData, MapError, RingBuf};
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// BPF_NOEXIST: only if there is none.
+const NO_EXIST: u64 = 1;
+
 /// Their tables.
 pub(super) struct Flows {
     flows: Hash<Flow, Pin>,
@@ -54,6 +57,34 @@ impl Flows {
             self.returns.insert(replies, way, 0)?;
         }
         self.flows.insert(flow, pin, 0)
+    }
+
+    /// A flow that an earlier layout's plane knows, and maybe this one too. What does not fit in is left out.
+    pub(super) fn take_over(&mut self, opening: bool, flow: &Flow, pin: &Pin) {
+        let table = if opening { &mut self.opening } else { &mut self.flows };
+        let known = table.get(flow, 0).ok();
+        let joined = known.map_or(Some(*pin), |known| known.joined(pin));
+        if let Some(joined) = joined.filter(|joined| known != Some(*joined)) {
+            let _ = table.insert(flow, joined, 0);
+        }
+    }
+
+    /// The same of its replies.
+    pub(super) fn take_over_way(&mut self, opening: bool, replies: &Flow, way: &Returned) {
+        let table = if opening { &mut self.opening_returns } else { &mut self.returns };
+        // Its port may have been given to another meanwhile.
+        let _ = table.insert(replies, way, NO_EXIST);
+    }
+
+    #[cfg(test)]
+    pub(super) fn way(&self, replies: &Flow) -> Option<Returned> {
+        let of = |table: &Hash<Flow, Returned>| table.get(replies, 0).ok();
+        of(&self.returns).or_else(|| of(&self.opening_returns))
+    }
+
+    #[cfg(test)]
+    pub(super) fn put(&mut self, flow: &Flow, pin: &Pin) {
+        self.flows.insert(flow, pin, 0).unwrap();
     }
 
     /// One that is gone already is no error.

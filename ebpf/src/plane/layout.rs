@@ -22,7 +22,8 @@ pub const SOURCE_OF_FLOWS: u32 = u32::MAX - 1;
 /// The lowest port that packets are sent on from in mode fullnat.
 pub const FIRST_SOURCE_PORT: u16 = 16_384;
 
-/// The version of all that follows: a plane of another version does not adopt the maps of this one.
+/// The version of all that follows. With it goes an entry of [`super::older`], which says how a plane of this version is taken
+/// over by one of the next: another version's maps are not adopted as they are.
 pub(crate) const VERSION: u32 = 5;
 /// In place of the version: it is about to take the place of another. The next life removes it.
 pub(crate) const UNFINISHED: u32 = 0;
@@ -290,7 +291,7 @@ impl Reply {
 }
 
 /// A flow that was noted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Flow {
     client: Address,
@@ -339,15 +340,15 @@ impl Flow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Pin {
-    backend: u16,
-    heard_of: u8,
-    reserved: u8,
-    source_port: [u8; 2],
-    closed: u8,
-    answered: u8,
+    pub(super) backend: u16,
+    pub(super) heard_of: u8,
+    pub(super) reserved: u8,
+    pub(super) source_port: [u8; 2],
+    pub(super) closed: u8,
+    pub(super) answered: u8,
     /// The last packet, within a second, in nanoseconds of the monotonic clock.
     pub seen: u64,
-    source: Address,
+    pub(super) source: Address,
 }
 
 /// Who has ended a flow, as far as it was seen.
@@ -389,6 +390,19 @@ impl Pin {
             seen,
             source,
         }
+    }
+
+    /// What is known of a flow by this and by another entry for it, or nothing if they are of two flows, one after the other.
+    pub(crate) fn joined(&self, other: &Self) -> Option<Self> {
+        let is_same =
+            (self.backend, self.source, self.source_port) == (other.backend, other.source, other.source_port);
+        is_same.then(|| Self {
+            heard_of: self.heard_of & other.heard_of,
+            closed: self.closed | other.closed,
+            answered: self.answered | other.answered,
+            seen: self.seen.max(other.seen),
+            ..*self
+        })
     }
 
     /// The index of the backend.

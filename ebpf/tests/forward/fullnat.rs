@@ -11,16 +11,16 @@ use fulcrum_ebpf::plane::layout::{
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 
-fn serve(scene: &mut Scene, family: &Family, count: u16) {
+pub fn serve(scene: &mut Scene, family: &Family, count: u16) {
     scene.serve(ServiceMode::Fullnat, family.vip, family.backend, count);
 }
 
-fn backend(family: &Family) -> SocketAddr {
+pub fn backend(family: &Family) -> SocketAddr {
     SocketAddr::new(family.backend, BACKEND_PORT)
 }
 
 /// Where a client's packet is sent on from.
-fn source(scene: &mut Scene, family: &Family, client: SocketAddr, flags: u8) -> SocketAddr {
+pub fn source(scene: &mut Scene, family: &Family, client: SocketAddr, flags: u8) -> SocketAddr {
     let out = Packet::read(&scene.outside(&tcp(client, family.vip, flags, &[]).frame()).forwarded());
     assert_eq!((out.from.ip(), out.to.port(), out.ttl), (family.vip.ip(), BACKEND_PORT, 63));
     assert!(out.from.port() >= FIRST_SOURCE_PORT);
@@ -28,7 +28,7 @@ fn source(scene: &mut Scene, family: &Family, client: SocketAddr, flags: u8) -> 
 }
 
 /// A connection whose handshake is over: where it is sent on from.
-fn connect(scene: &mut Scene, family: &Family, client: SocketAddr) -> SocketAddr {
+pub fn connect(scene: &mut Scene, family: &Family, client: SocketAddr) -> SocketAddr {
     let source = source(scene, family, client, SYN);
     let reply = scene.inside(&tcp(backend(family), source, SYN | ACK, &[]).frame()).forwarded();
     assert_eq!((Packet::read(&reply).from, Packet::read(&reply).to), (family.vip, client));
@@ -36,7 +36,7 @@ fn connect(scene: &mut Scene, family: &Family, client: SocketAddr) -> SocketAddr
     source
 }
 
-fn with_port(client: SocketAddr, port: u16) -> SocketAddr {
+pub fn with_port(client: SocketAddr, port: u16) -> SocketAddr {
     SocketAddr::new(client.ip(), port)
 }
 

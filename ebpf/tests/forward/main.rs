@@ -22,4 +22,5 @@ mod passing;
 mod scene;
 mod selection;
 mod turns;
+mod upgrade;
 mod xdp;

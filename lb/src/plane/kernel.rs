@@ -62,8 +62,8 @@ pub(crate) struct Kernel {
     /// Counted the last time, and how many more might be noted from then on.
     noted_flows: BTreeMap<Class, (u32, u32)>,
     errors: BTreeMap<ServiceName, Vec<String>>,
-    /// Whether what an earlier life left at other interfaces was looked for.
-    swept: bool,
+    /// Whether it stands at its interfaces, and what an earlier life left at others was looked for.
+    stands: bool,
     /// Whether anybody is to be told of flows.
     heard: bool,
     checks: Checks,
@@ -171,7 +171,7 @@ impl Kernel {
             interfaces: BTreeMap::new(),
             noted_flows: BTreeMap::new(),
             errors: BTreeMap::new(),
-            swept: false,
+            stands: false,
             heard: false,
             checks: Checks::new(mode),
         })
@@ -191,9 +191,19 @@ impl Kernel {
         let ways = self.ways(wanted);
         self.errors = errors(book, &ways);
         self.checks.tell(&wanted.checked, &ways, name_of, monotonic());
-        self.attach(wanted, &ways, clients, drivers)?;
+        // Later, interfaces come before the tables that lead packets there. The first time what an earlier life left, with tables
+        // that may be its own, goes on until there is something to replace it by.
+        if self.stands {
+            self.attach(wanted, &ways, clients, drivers)?;
+        }
         if !self.tell_tables(wanted, &ways).map_err(|error| error.to_string())? {
             return Err("the forwarding plane is still being told its tables; wait".to_owned());
+        }
+        if !self.stands {
+            self.plane.copy_older();
+            self.attach(wanted, &ways, clients, drivers)?;
+            self.plane.end_older();
+            self.stands = true;
         }
         let freed = std::mem::take(&mut book.freed_backends);
         self.forget(&freed).map_err(|error| error.to_string())
@@ -241,9 +251,8 @@ impl Kernel {
                 Err(error) => failed = Err(error.to_string()),
             }
         }
-        let others = if self.swept { Vec::new() } else { other_interfaces(&indexes) };
-        self.swept = true;
-        if !others.is_empty() || self.interfaces.keys().any(|index| !indexes.contains(index)) {
+        let others = if self.stands { Vec::new() } else { other_interfaces(&indexes) };
+        if !self.stands || self.interfaces.keys().any(|index| !indexes.contains(index)) {
             self.plane.retain(|index| indexes.contains(&index), &others);
             self.interfaces.retain(|index, _| indexes.contains(index));
         }

@@ -6,7 +6,13 @@ use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Status};
 use fulcrum_tests::probe::Session;
 use fulcrum_tests::wait::wait_until;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::Command;
+
+/// A layout that there was before.
+const OLDER: u32 = 2;
 
 /// What the unit allows.
 const UNIT: &str = "-all,+net_admin,+net_raw,+net_bind_service,+sys_nice,+ipc_lock,+chown,+bpf,+perfmon";
@@ -64,6 +70,65 @@ fn with_least_connections_a_daemon_that_is_killed_and_started_again_takes_its_fl
 #[test]
 fn in_fullnat_a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
     takes_its_flows_over(Mode::Fullnat, "maglev");
+}
+
+/// What stands in the kernel of this machine becomes a plane of version 2, whose entries read alike.
+fn make_older(machine: &Machine) -> Result<()> {
+    let (directory, maps) = maps(machine)?;
+    assert!(maps.len() > 10, "{maps:?}");
+    for (name, version) in maps {
+        fs::rename(directory.join(format!("{name}-{version}")), directory.join(format!("{name}-{OLDER}")))?;
+    }
+    Ok(())
+}
+
+/// Where the plane's maps are pinned, and the name and version of each that is its own.
+fn maps(machine: &Machine) -> Result<(PathBuf, Vec<(String, u32)>)> {
+    let namespace = machine.namespace().enter(|| fs::metadata("/proc/thread-self/ns/net"))??.ino();
+    let directory = PathBuf::from(format!("/sys/fs/bpf/fulcrum/{namespace}"));
+    let names = fs::read_dir(&directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let maps = names.filter(|name| name.starts_with("map-") && !is_shared(name)).filter_map(|name| {
+        let (name, version) = name.rsplit_once('-')?;
+        Some((name.to_owned(), version.parse().ok()?))
+    });
+    let maps = maps.collect();
+    Ok((directory, maps))
+}
+
+/// The fence has them too.
+fn is_shared(name: &str) -> bool {
+    ["map-vips-", "map-groups-"].iter().any(|shared| name.starts_with(shared))
+}
+
+fn an_upgrade_keeps_connections(mode: Mode) {
+    Lab::run(|lab| {
+        let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
+        let first = start_as_the_unit(&pair)?;
+        first.wait_leader(GROUP)?;
+        let mut sessions = sessions(&pair)?;
+        first.kill()?;
+        first.process().wait(LONG)?;
+        make_older(&pair.lb1)?;
+        let again = start_as_the_unit(&pair)?;
+        again.wait_leader(GROUP)?;
+        let log = again.process().log();
+        assert!(log.contains("of an earlier version (2) are taken over"), "{log}");
+        assert!(!log.contains("can't be read"), "{log}");
+        assert_all_live(&mut sessions);
+        let (_, maps) = maps(&pair.lb1)?;
+        assert!(maps.iter().all(|(_, version)| *version != OLDER), "{maps:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn in_nat_a_daemon_of_another_layout_takes_over_the_flows_of_the_one_before() {
+    an_upgrade_keeps_connections(Mode::Nat);
+}
+
+#[test]
+fn in_fullnat_a_daemon_of_another_layout_takes_over_the_flows_of_the_one_before() {
+    an_upgrade_keeps_connections(Mode::Fullnat);
 }
 
 fn forwards_by_clsact(mode: Mode) {
