@@ -152,7 +152,7 @@ impl Changes {
     }
 
     fn node(&mut self, old: &Node, new: &Node) {
-        fields!(self, old, new, Node { kind, priority }, elsewhere { addresses });
+        fields!(self, old, new, Node { kind, priority, weight, domain }, elsewhere { addresses });
         self.members("address", &old.addresses, &new.addresses);
     }
 
@@ -166,7 +166,7 @@ impl Changes {
             self,
             old,
             new,
-            Group { class, vrid, advert_interval, adverts, preempt, drain, accept },
+            Group { class, election, advert_interval, adverts, preempt, drain, accept },
             elsewhere { name, vips, priorities, tracks }
         );
         self.members("VIP", &old.vips, &new.vips);

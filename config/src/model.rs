@@ -12,9 +12,10 @@ mod units;
 pub use admin::{Admin, LogFormat, TcpAdmin};
 pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
 pub use group::{
-    Adverts, Class, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track, TrackEffect, Vip,
+    Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track,
+    TrackEffect, Vip,
 };
-pub use names::{BackendName, GroupName, InterfaceName, NodeName, ServiceName};
+pub use names::{BackendName, DomainName, GroupName, InterfaceName, NodeName, ServiceName};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub use service::{
     Backend, BackendAddress, Balance, ConnectionLog, Forwarding, Limits, Mode, OnDown, PortRange, Protocol,

@@ -13,13 +13,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// How long the start waits for listeners before it takes part in the election anyway.
 const LISTENERS: Duration = Duration::from_secs(1);
 
 /// Messages of flows that wait between the engines.
 const MESSAGES: usize = 64;
+
+/// Heartbeats of elected groups that wait between the engines: a few of each of 64 nodes.
+const HEARTBEATS: usize = 1024;
 
 /// The hidden subcommand that runs the guard.
 pub(crate) const GUARD: &str = "guard";
@@ -54,13 +57,15 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
         fencing: fencing(),
         echoes: Some(echoes),
     };
-    let observed = fulcrum_vip_manager::start(seen, options).map_err(refused)?;
+    let (vip_heartbeats, peer_heartbeats) = heartbeat_links();
+    let observed = fulcrum_vip_manager::start(seen, options, Some(vip_heartbeats)).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
 
     let (peer_desired, seen) = watch::channel(peer_desired(config, 1, serial, &vip.observed.borrow()));
     let options = fulcrum_peer::Options {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         echoes: Some(Box::new(move |news| tell_echoes(&echoed, news))),
+        heartbeats: Some(peer_heartbeats),
     };
     let observed = fulcrum_peer::start(seen, peer_flows, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };
@@ -95,6 +100,17 @@ fn flow_links() -> (fulcrum_lb::FlowLink, fulcrum_peer::FlowLink) {
     (
         fulcrum_lb::FlowLink { peers: known, to_peers, from_peers },
         fulcrum_peer::FlowLink { peers, to_peers: said, from_peers: heard },
+    )
+}
+
+/// Both ends of the way that what nodes say of elected groups travels.
+fn heartbeat_links() -> (fulcrum_vip_manager::HeartbeatLink, fulcrum_peer::HeartbeatLink) {
+    let (to_peers, said) = mpsc::channel(HEARTBEATS);
+    let (heard, from_peers) = mpsc::channel(HEARTBEATS);
+    let arrived = Arc::new(Notify::new());
+    (
+        fulcrum_vip_manager::HeartbeatLink { to_peers, from_peers, arrived: Arc::clone(&arrived) },
+        fulcrum_peer::HeartbeatLink { to_peers: said, from_peers: heard, arrived },
     )
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
     let group = Group {
         name: GroupName::new("main"),
         class: Class::Workload,
-        vrid: Vrid::new(51).expect("a VRID"),
+        election: fulcrum_config::Election::Vrrp(Vrid::new(51).expect("a VRID")),
         vips: vec![Vip { address: vip(), interface: interface.clone() }],
         priorities: BTreeMap::from([(node.clone(), Priority::DEFAULT)]),
         advert_interval: AdvertInterval::DEFAULT,
@@ -59,6 +59,8 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         addresses: vec!["10.0.0.1".parse().expect("an address")],
         kind: NodeKind::Fulcrum,
         priority: Priority::DEFAULT,
+        weight: fulcrum_config::Weight::ONE,
+        domain: None,
     };
     let networks = vec!["10.0.0.0/24".parse().expect("a network")];
     Config {

@@ -142,7 +142,10 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
     Group {
         name: group.name.to_string(),
         class: word(&group.class),
-        vrid: group.vrid.get(),
+        standbys: observed
+            .map_or_else(Vec::new, |seen| seen.order.iter().skip(1).map(ToString::to_string).collect()),
+        moves_to: observed.and_then(|seen| seen.moves_to.as_ref()).map(ToString::to_string),
+        vrid: group.vrid().map(fulcrum_config::Vrid::get),
         role: word(&role),
         since_seconds: since,
         reason,

@@ -184,8 +184,14 @@ pub struct Group {
     pub name: String,
     /// `control-plane` or `workload`.
     pub class: String,
-    /// Its VRID.
-    pub vrid: u8,
+    /// Its VRID; none if the nodes elect its leader over the peer link.
+    pub vrid: Option<u8>,
+    /// Of an elected group: who takes over, one after the other.
+    #[serde(default)]
+    pub standbys: Vec<String>,
+    /// Of an elected group: who is to lead it for an even spread over the nodes, if another than who does.
+    #[serde(default)]
+    pub moves_to: Option<String>,
     /// What this node is in it: `leader`, `standby` or `init`.
     pub role: String,
     /// For how long.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Whom to keep a link to, and what to say there.
 #[derive(Debug, Clone)]
@@ -110,12 +110,25 @@ pub struct Echoed {
 /// What is done with each peer's last echo, each time that there is a newer one, or one less.
 pub type TellEchoes = Box<dyn FnMut(BTreeMap<NodeName, Echoed>) + Send>;
 
+/// How what the nodes tell each other of the groups that they elect leaders of travels; what it says is not for this room.
+#[derive(Debug)]
+pub struct HeartbeatLink {
+    /// From this node, each to all whose link is up.
+    pub to_peers: mpsc::Receiver<Arc<[u8]>>,
+    /// From each; what finds no room is lost.
+    pub from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
+    /// Told that there is something.
+    pub arrived: Arc<Notify>,
+}
+
 /// How the engine works on this node.
 pub struct Options {
     /// The version to tell peers.
     pub version: String,
     /// Who wants to know of echoes at once.
     pub echoes: Option<TellEchoes>,
+    /// Where what is said of elected groups comes from and goes.
+    pub heartbeats: Option<HeartbeatLink>,
 }
 
 impl fmt::Debug for Options {
@@ -170,6 +183,8 @@ pub struct Counters {
     pub keys_withdrawn: u64,
     /// Messages of flows that the data plane was too busy to take.
     pub flows_lost: u64,
+    /// What was said of elected groups and could not be sent, or not be taken.
+    pub heartbeats_lost: u64,
 }
 
 /// What is known of one peer.

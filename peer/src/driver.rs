@@ -7,17 +7,18 @@ use crate::border::{
 use crate::error::StartError;
 use crate::key::{self, Key, pin_of};
 use crate::link::{Action, Code, Failure, Id, Link, Settings};
-use crate::message::{Datagram, Message};
+use crate::message::{Datagram, ELECTION, Message};
 use crate::serving::Services;
 use crate::tls;
 use connection::{Event, carry, dial, say, say_all};
 use endpoints::Endpoints;
 use fulcrum_config::{Config, KeyPin, NodeName};
 use quinn::{Connection, VarInt};
+use rustix::process::setpriority_process;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 mod connection;
 mod endpoints;
@@ -34,6 +35,8 @@ const TELL: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Portions of what is said of forwarded services that wait to be sent: more than all of them together.
 const PORTIONS: usize = 4096;
+/// Ahead of everything but what the kernel schedules in real time: whoever floods this thread must not have that.
+const NICE: i32 = -15;
 /// How long the end waits for the peers to be told.
 const END: Duration = Duration::from_millis(100);
 
@@ -51,7 +54,12 @@ pub fn start(
     let (observed, receiver) = watch::channel(Observed::default());
     std::thread::Builder::new()
         .name("peer".into())
-        .spawn(move || runtime.block_on(run(desired, observed, flows, options)))
+        .spawn(move || {
+            // Of this thread alone: a busy data plane must not make this node look dead. Without the right to it
+            // (CAP_SYS_NICE) it goes on as it is.
+            let _ = setpriority_process(None, NICE);
+            runtime.block_on(run(desired, observed, flows, options));
+        })
         .map_err(StartError::Thread)?;
     Ok(receiver)
 }
@@ -60,8 +68,13 @@ async fn run(
     mut desired: watch::Receiver<Desired>,
     observed: watch::Sender<Observed>,
     flows: FlowLink,
-    options: Options,
+    mut options: Options,
 ) {
+    let (mut to_send, heard) = options
+        .heartbeats
+        .take()
+        .map(|link| (link.to_peers, Heard { from_peers: link.from_peers, arrived: link.arrived }))
+        .unzip();
     let FlowLink { peers, mut to_peers, from_peers } = flows;
     let flows =
         Flows { peers, from_peers, sending: Arc::new(Semaphore::new(SENDING)), missed: BTreeSet::new() };
@@ -69,6 +82,7 @@ async fn run(
     let (sender, mut events) = mpsc::channel(EVENTS);
     let first = desired.borrow_and_update().clone();
     let mut driver = Driver::new(first, options, sender, flows, clock());
+    driver.heard = heard;
     driver.apply(clock());
     driver.say_changes(clock());
     loop {
@@ -87,6 +101,7 @@ async fn run(
             Some(event) = events.recv() => driver.handle_event(event, clock()),
             // What can't be sent yet waits where it comes from.
             Some((bytes, permit)) = next_flows(&mut to_peers, &room) => driver.say_flows(&bytes, permit),
+            Some(bytes) = next_heartbeat(&mut to_send) => driver.say_heartbeat(&bytes),
             () = tokio::time::sleep_until(driver.poll_timeout().into()) => driver.handle_timeout(clock()),
         }
     }
@@ -100,6 +115,20 @@ async fn next_flows(
 ) -> Option<(Arc<[u8]>, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     Some((to_peers.recv().await?, permit))
+}
+
+/// What is to be said next of elected groups, if that is ever told.
+async fn next_heartbeat(to_send: &mut Option<mpsc::Receiver<Arc<[u8]>>>) -> Option<Arc<[u8]>> {
+    match to_send {
+        Some(to_send) => to_send.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where what is heard of elected groups goes.
+struct Heard {
+    from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
+    arrived: Arc<Notify>,
 }
 
 /// Between the data plane and the links.
@@ -117,6 +146,7 @@ struct Driver {
     instance: u64,
     events: mpsc::Sender<Event>,
     flows: Flows,
+    heard: Option<Heard>,
     key: Option<Key>,
     errors: Vec<String>,
     endpoints: Endpoints,
@@ -168,6 +198,7 @@ impl Driver {
             instance: fastrand::u64(..),
             events: events.clone(),
             flows,
+            heard: None,
             key: None,
             errors: Vec::new(),
             endpoints: Endpoints::new(events),
@@ -335,7 +366,9 @@ impl Driver {
                 }
             }
             Event::Datagram { id, bytes } => {
-                if let Some(link) = self.link_of(id) {
+                if let Some((&ELECTION, said)) = bytes.split_first() {
+                    self.hand_heartbeat(id, said);
+                } else if let Some(link) = self.link_of(id) {
                     link.handle_datagram(id, Datagram::decode(&bytes), now);
                 }
             }
@@ -447,6 +480,26 @@ impl Driver {
                 drop(permit);
             });
         }
+    }
+
+    /// To every peer. What can't be sent now is not worth sending later.
+    fn say_heartbeat(&mut self, bytes: &[u8]) {
+        let datagram = [&[ELECTION], bytes].concat();
+        for (id, _) in self.links.values().filter_map(Link::carrier) {
+            let Some(held) = self.connections.get(&id) else { continue };
+            if held.connection.send_datagram(datagram.clone().into()).is_err() {
+                self.counters.heartbeats_lost = self.counters.heartbeats_lost.saturating_add(1);
+            }
+        }
+    }
+
+    /// From a peer to whoever elects leaders.
+    fn hand_heartbeat(&mut self, id: Id, said: &[u8]) {
+        let (Some(held), Some(heard)) = (self.connections.get(&id), &self.heard) else { return };
+        if heard.from_peers.try_send((held.peer.clone(), said.into())).is_err() {
+            self.counters.heartbeats_lost = self.counters.heartbeats_lost.saturating_add(1);
+        }
+        heard.arrived.notify_one();
     }
 
     /// From a peer to the data plane; what does not fit is said to be missing as soon as there is room.

@@ -31,8 +31,8 @@ mod serving;
 mod tls;
 
 pub use border::{
-    Answer, Changes, Counters, Desired, Echoed, FlowLink, LinkState, Observed, Offer, Options, PeerConfig,
-    PeerCounters, PeerObserved, PeerState, TellEchoes, Text, Word,
+    Answer, Changes, Counters, Desired, Echoed, FlowLink, HeartbeatLink, LinkState, Observed, Offer, Options,
+    PeerConfig, PeerCounters, PeerObserved, PeerState, TellEchoes, Text, Word,
 };
 pub use driver::start;
 pub use error::{KeyError, StartError};

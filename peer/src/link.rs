@@ -39,7 +39,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Time until a peer that is behind is sent again what runs here.
 const PUSH: Duration = Duration::from_secs(5);
 /// Time between dials that fail, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// A node that was cut off must be heard of soon after.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
 
 /// Why a connection is closed, as the other side is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,8 @@ const SERVING: u16 = 8;
 const FLOWS: u16 = 16;
 const BEAT: u8 = 1;
 const ECHO: u8 = 2;
+/// A datagram of what a node says of the groups that it leads, which is not for this room.
+pub(crate) const ELECTION: u8 = 3;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]

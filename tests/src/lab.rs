@@ -3,6 +3,7 @@
 //! One flat network, 10.77.0.0/24 and fd77::/64. A machine has a number: machine 11 is 10.77.0.11, fd77::11
 //! and 02:00:00:00:00:11. Its only interface is `eth0`.
 
+mod cluster;
 mod frr;
 mod fulcrum;
 mod keepalived;
@@ -16,6 +17,7 @@ mod process;
 mod sweep;
 mod switch;
 
+pub use cluster::{Cluster, leaders};
 pub use frr::Frr;
 pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};

@@ -7,8 +7,8 @@
 //! Standard input takes the commands `stand-down`, `stand-up`, `stop`, `drop` (nothing is desired any more), and `vips=...` as a new configuration.
 
 use fulcrum_config::{
-    Admin, AdvertInterval, Adverts, Class, Config, Group, GroupName, Interface, InterfaceName, Node,
-    NodeKind, NodeName, Preempt, Priority, Timing, Track, TrackEffect, Vip, Vrid,
+    Admin, AdvertInterval, Adverts, Class, Config, Election, Group, GroupName, Interface, InterfaceName,
+    Node, NodeKind, NodeName, Preempt, Priority, Timing, Track, TrackEffect, Vip, Vrid, Weight,
 };
 use fulcrum_vip_manager::{
     Desired, Fencing, GroupObserved, GuardCommand, Observed, Options, guard_main, start,
@@ -67,7 +67,7 @@ fn run() -> Result<()> {
         echoes: None,
     };
     let (sender, desired) = watch::channel(first);
-    let mut observed = start(desired, options)?;
+    let mut observed = start(desired, options, None)?;
     let number = arguments.get("connections").map_or(Ok(0), |number| number.parse())?;
     std::thread::spawn(move || commands(sender, &arguments));
     let _connections = connections(number)?;
@@ -185,7 +185,10 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
             rest.split_once('/').ok_or("nodes=NAME=ADDRESS[+ADDRESS]/PRIORITY,...")?;
         let addresses = addresses.split('+').map(str::parse).collect::<std::result::Result<_, _>>()?;
         let priority = Priority::new(priority.parse()?)?;
-        nodes.insert(NodeName::new(name), Node { addresses, kind: NodeKind::Fulcrum, priority });
+        nodes.insert(
+            NodeName::new(name),
+            Node { addresses, kind: NodeKind::Fulcrum, priority, weight: Weight::ONE, domain: None },
+        );
     }
     let vip = |address: &str| -> Result<Vip> {
         Ok(Vip { address: address.parse::<IpAddr>()?, interface: interface.clone() })
@@ -198,7 +201,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
     let group = Group {
         name: GroupName::new("group"),
         class: Class::Workload,
-        vrid: Vrid::new(u8::try_from(number("vrid", 1)?)?)?,
+        election: Election::Vrrp(Vrid::new(u8::try_from(number("vrid", 1)?)?)?),
         vips: get("vips")?.split(',').map(vip).collect::<Result<_>>()?,
         priorities: nodes.iter().map(|(name, node)| (name.clone(), node.priority)).collect(),
         advert_interval: interval,

@@ -170,6 +170,10 @@ pub struct GroupObserved {
     pub draining: Option<Instant>,
     /// The node that finishes connections while this one leads.
     pub finisher: Option<NodeName>,
+    /// Of a group that is elected: the nodes that live, first who leads it, then who takes over, one after the other.
+    pub order: Vec<NodeName>,
+    /// Of such a group: who is to lead it for an even spread, if not the one that does.
+    pub moves_to: Option<NodeName>,
 }
 
 /// Adverts for a group that every node denies.
@@ -231,6 +235,8 @@ pub enum Reason {
     TrackFailed(String),
     /// An operator asked for it.
     StandingDown,
+    /// Another node is to lead it, so that groups are spread evenly.
+    Balanced(NodeName),
     /// Another machine uses the addresses.
     AddressConflict,
     /// The process ends.
@@ -272,6 +278,7 @@ impl fmt::Display for Reason {
             }
             Self::InterfaceBack(interface) => write!(f, "interface {interface} is back"),
             Self::TrackFailed(track) => write!(f, "track failed: {track}"),
+            Self::Balanced(to) => write!(f, "groups are spread evenly over the nodes: {to} is to lead it"),
             Self::StandingDown => write!(f, "an operator asked this node to stand down"),
             Self::AddressConflict => write!(f, "another machine uses the addresses"),
             Self::Stopping => write!(f, "the process ends"),

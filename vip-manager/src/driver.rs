@@ -23,8 +23,9 @@ use fulcrum_config::NodeName;
 use fulcrum_ebpf::Mode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Where this room finds what it needs on the machine.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,17 @@ pub struct Options {
     /// there is a change, as it should where a peer leads something else than before. Without it the local clock and the
     /// adverts alone decide.
     pub echoes: Option<watch::Receiver<BTreeMap<NodeName, Echo>>>,
+}
+
+/// How what nodes tell each other of the groups that they elect leaders of travels: to all, and from each.
+#[derive(Debug)]
+pub struct HeartbeatLink {
+    /// From this node, to all the others whose link is up; what finds no room is lost.
+    pub to_peers: mpsc::Sender<Arc<[u8]>>,
+    /// From each.
+    pub from_peers: mpsc::Receiver<(NodeName, Arc<[u8]>)>,
+    /// Says that there is something from them.
+    pub arrived: Arc<Notify>,
 }
 
 /// Which fence silences this node for the VIPs that it does not lead.
@@ -75,12 +87,13 @@ impl Fencing {
 pub fn start(
     desired: watch::Receiver<Desired>,
     options: Options,
+    heartbeats: Option<HeartbeatLink>,
 ) -> Result<watch::Receiver<Observed>, StartError> {
     let (sender, observed) = watch::channel(Observed::default());
     let (started, result) = oneshot::channel();
     std::thread::Builder::new()
         .name("vip-manager".to_owned())
-        .spawn(move || run(desired, &options, sender, started))
+        .spawn(move || run(desired, &options, heartbeats, sender, started))
         .map_err(StartError::Thread)?;
     result.blocking_recv().unwrap_or_else(|_| Err(StartError::Thread(std::io::ErrorKind::Other.into())))?;
     Ok(observed)
@@ -89,6 +102,7 @@ pub fn start(
 fn run(
     desired: watch::Receiver<Desired>,
     options: &Options,
+    heartbeats: Option<HeartbeatLink>,
     observed: watch::Sender<Observed>,
     started: oneshot::Sender<Result<(), StartError>>,
 ) {
@@ -98,12 +112,13 @@ fn run(
     };
     runtime.block_on(async {
         // Before the thread becomes a real-time one: the guard is not to inherit that.
-        let engine = Engine::new(options, observed, clock);
+        let arrived = heartbeats.as_ref().map(|link| Arc::clone(&link.arrived));
+        let engine = Engine::new(options, heartbeats, observed, clock);
         match engine {
             Ok(engine) => {
                 let _ = started.send(Ok(()));
                 prioritize();
-                turn_after_turn(engine, desired, options.echoes.clone()).await;
+                turn_after_turn(engine, desired, options.echoes.clone(), arrived).await;
             }
             Err(error) => drop(started.send(Err(error))),
         }
@@ -130,10 +145,19 @@ async fn echo(echoes: &mut Option<watch::Receiver<Echoes>>) {
     std::future::pending().await
 }
 
+/// Until there is a heartbeat, if there can be any.
+async fn heartbeat(arrived: Option<&Notify>) {
+    match arrived {
+        Some(arrived) => arrived.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn turn_after_turn(
     mut engine: Engine,
     mut desired: watch::Receiver<Desired>,
     mut echoes: Option<watch::Receiver<Echoes>>,
+    arrived: Option<Arc<Notify>>,
 ) {
     let first = desired.borrow_and_update().clone();
     engine.handle_desired(first, clock());
@@ -153,6 +177,7 @@ async fn turn_after_turn(
                 }
             }
             () = echo(&mut echoes) => {}
+            () = heartbeat(arrived.as_deref()) => {}
             changed = desired.changed(), if !engine.is_ending() => {
                 let now = clock();
                 if changed.is_ok() {

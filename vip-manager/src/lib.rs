@@ -10,6 +10,7 @@ pub mod arp;
 mod border;
 mod drain;
 mod driver;
+pub mod election;
 mod error;
 mod fence;
 pub mod frame;
@@ -30,7 +31,7 @@ pub use border::{
     AddressState, Advice, Counters, Desired, Echo, FenceObserved, GroupObserved, KernelSetting, LinkObserved,
     Observed, PeerSeen, Reason, Role, TrackObserved, Unclaimed, Word,
 };
-pub use driver::{Fencing, Options, start};
+pub use driver::{Fencing, HeartbeatLink, Options, start};
 pub use error::StartError;
 #[doc(hidden)]
 pub use guard::reread_guard_message;

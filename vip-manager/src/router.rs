@@ -292,6 +292,11 @@ impl Router {
         }
     }
 
+    /// Another node knows of a leader of this epoch: the next one's is higher.
+    pub fn handle_epoch(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -1,9 +1,9 @@
 //! Values in the words of the file.
 
 use crate::model::{
-    AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, GroupName,
-    KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority, Protocol,
-    ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Vrid, Weight, Xdp,
+    AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, DomainName,
+    Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority,
+    Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -27,7 +27,7 @@ macro_rules! displayed {
     )+};
 }
 
-displayed! { bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, Vrid, Priority }
+displayed! { bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, DomainName, Election, Priority }
 
 /// Enums whose serialised form is the word that the file has.
 macro_rules! serialised {

@@ -1,6 +1,6 @@
 //! `timing`, `nodes`, `interfaces` and `groups`.
 
-use crate::model::{AdvertInterval, Adverts, Class, KeyPin, Priority, Vrid};
+use crate::model::{AdvertInterval, Adverts, Class, KeyPin, Priority, Vrid, Weight};
 use crate::scalar::{LinkName, Name, Number, Profile, Time, TrackWord};
 use crate::table::{List, Named, Or, section};
 use ipnet::IpNet;
@@ -39,6 +39,10 @@ section! {
         addresses: required List<IpAddr>,
         /// The highest leads: 1 to 254; 255 is for the owner of the addresses. Default: 100.
         priority: optional Priority,
+        /// Its share of the groups that the nodes elect leaders of: 0 to 256, 0 for none as long as another node lives. Default: 1.
+        weight: optional Weight,
+        /// What it shares with other nodes that may fail at once, such as the name of its hypervisor: the leader of a group and its first standby are of different ones where they can be. Default: none.
+        domain: optional Name,
         /// Whether it runs another VRRPv3 router (keepalived, FRR). Default: false.
         foreign: optional bool,
         /// The keys that it may show on the peer link, as `fulcrum peer-key` prints them; two while one is being replaced. Default: none, and no link.
@@ -61,8 +65,8 @@ section! {
     GroupSection {
         /// What it carries: `control-plane` is protected. Default: workload.
         class: optional Class,
-        /// The virtual router identifier, 1 to 255, the same on every node and used by no other router there.
-        vrid: required Vrid,
+        /// The virtual router identifier, 1 to 255, the same on every node and used by no other router there. Without one the nodes elect its leader over the peer link, which needs keys on every node.
+        vrid: optional Vrid,
         /// The addresses that move together.
         vips: required List<Or<IpAddr, VipSection>>,
         /// Priorities of nodes in this group, where they differ from those in `nodes`.

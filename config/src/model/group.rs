@@ -1,6 +1,6 @@
 //! Nodes, interfaces and VIP groups.
 
-use super::{AdvertInterval, GroupName, InterfaceName, NodeName, Priority, Vrid};
+use super::{AdvertInterval, DomainName, GroupName, InterfaceName, NodeName, Priority, Vrid, Weight};
 use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ pub struct Node {
     pub kind: NodeKind,
     /// Its priority in each group that does not say otherwise.
     pub priority: Priority,
+    /// Its share of the groups that the nodes elect leaders of.
+    pub weight: Weight,
+    /// What it shares with others that may fail at once, such as its hypervisor.
+    pub domain: Option<DomainName>,
 }
 
 /// What runs on a node.
@@ -66,15 +70,15 @@ pub struct Group {
     pub name: GroupName,
     /// What it carries.
     pub class: Class,
-    /// Its VRID on every link.
-    pub vrid: Vrid,
+    /// How its leader is found.
+    pub election: Election,
     /// The addresses, in the order of the file. Never empty.
     pub vips: Vec<Vip>,
     /// The priority of every node in this group. Has this node and at least every node of `Config::nodes`.
     pub priorities: BTreeMap<NodeName, Priority>,
     /// How often the leader advertises.
     pub advert_interval: AdvertInterval,
-    /// Where adverts go.
+    /// Where adverts of VRRP go.
     pub adverts: Adverts,
     /// Whether a node of higher priority takes the group from a living leader.
     pub preempt: Preempt,
@@ -87,9 +91,37 @@ pub struct Group {
     pub tracks: Vec<Track>,
 }
 
+/// How the leader of a group is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Election {
+    /// By adverts of RFC 9568 with this VRID, the same on every link.
+    Vrrp(Vrid),
+    /// By what the nodes tell each other over the peer link; all of them are Fulcrum's and have keys.
+    Peers,
+}
+
+impl fmt::Display for Election {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vrrp(vrid) => write!(f, "VRRP with VRID {vrid}"),
+            Self::Peers => f.write_str("over the peer link"),
+        }
+    }
+}
+
 impl Group {
     /// What [`Group::drain`] is where nothing is written.
     pub const DRAIN: Duration = Duration::from_secs(300);
+
+    /// Its VRID, if its leader is found by VRRP.
+    #[must_use]
+    pub fn vrid(&self) -> Option<Vrid> {
+        match self.election {
+            Election::Vrrp(vrid) => Some(vrid),
+            Election::Peers => None,
+        }
+    }
 }
 
 impl fmt::Display for Family {

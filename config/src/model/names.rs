@@ -1,7 +1,9 @@
 //! Names of configured things: each its own type, so that one can't stand for another.
 
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher24;
 use std::fmt;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 macro_rules! name {
@@ -38,10 +40,36 @@ name! {
     NodeName,
     /// A network interface as the kernel names it (at most 15 bytes).
     InterfaceName,
+    /// What several nodes share that may fail at once: a hypervisor, a rack.
+    DomainName,
     /// A VIP group.
     GroupName,
     /// A service.
     ServiceName,
     /// A backend, unique within its service.
     BackendName,
+}
+
+impl GroupName {
+    /// What stands for it between nodes. Equal on all of them and in all versions.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        number(&[&self.0])
+    }
+
+    /// How well `node` suits it where nothing else decides: by rendezvous hashing, so that each group has an order of
+    /// its own of all nodes, which stays as it is when others come and go.
+    #[must_use]
+    pub fn affinity(&self, node: &NodeName) -> u64 {
+        number(&[&self.0, &node.0])
+    }
+}
+
+fn number(texts: &[&str]) -> u64 {
+    let mut hasher = SipHasher24::new();
+    for text in texts {
+        hasher.write(text.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
 }

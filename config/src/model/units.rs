@@ -26,6 +26,9 @@ impl UnitError {
 pub struct Vrid(u8);
 
 impl Vrid {
+    /// The lowest there is.
+    pub const MIN: Self = Self(1);
+
     /// # Errors
     /// Zero is reserved.
     pub fn new(id: u8) -> Result<Self, UnitError> {

@@ -6,10 +6,11 @@ mod mistakes;
 mod schema;
 mod warnings;
 
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
     ("demo.yaml", include_str!("../../examples/demo.yaml")),
     ("pair.yaml", include_str!("../../examples/pair.yaml")),
     ("control-plane.yaml", include_str!("../../examples/control-plane.yaml")),
+    ("cluster.yaml", include_str!("../../examples/cluster.yaml")),
     ("dual-stack.yaml", include_str!("../../examples/dual-stack.yaml")),
     ("full.yaml", include_str!("../../examples/full.yaml")),
 ];

@@ -5,8 +5,8 @@ use super::nodes::{Interfaces, Nodes};
 use crate::document::NodeId;
 use crate::file::{File, GroupSection, TrackSection};
 use crate::model::{
-    Adverts, Class, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, Preempt, Priority,
-    Timing, Track, TrackEffect, Vip, Vrid,
+    Adverts, Class, Election, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, Preempt,
+    Priority, Timing, Track, TrackEffect, Vip, Vrid,
 };
 use crate::reader::{At, Field, Reader};
 use crate::table::Or;
@@ -45,6 +45,8 @@ struct Walk<'a> {
     vrids: HashMap<(Link, Vrid), (GroupName, NodeId)>,
     /// Nodes that were found to have no address on a link: one report is enough.
     without_address: HashSet<(NodeName, Link)>,
+    /// Whether it was said that leaders can't be elected: once is enough.
+    unelectable: bool,
     /// Nodes that were found equal.
     equal: BTreeSet<(NodeName, NodeName)>,
 }
@@ -63,6 +65,7 @@ pub(super) fn resolve(
         groups: Groups::default(),
         vrids: HashMap::new(),
         without_address: HashSet::new(),
+        unelectable: false,
         equal: BTreeSet::new(),
     };
     let Some(sections) = &file.groups else {
@@ -112,14 +115,24 @@ impl Walk<'_> {
             reader.error(field.node, message, "divide them among several groups, each with its own VRID");
         }
         let vips: Vec<Vip> = vips.into_iter().map(|(vip, _)| vip).collect();
-        self.owner(reader, section, &vips, &priorities);
-        self.warn_equal(reader, section, &priorities);
         let tracks = self.tracks(reader, section);
-        let Some(vrid) = section.vrid.get().copied() else { return };
+        let election = match section.vrid.get().copied() {
+            Some(vrid) => Election::Vrrp(vrid),
+            // It was refused.
+            None if reader.child(section.at, "vrid").is_some() => return,
+            None => Election::Peers,
+        };
+        match election {
+            Election::Peers => self.elected(reader, section),
+            Election::Vrrp(_) => {
+                self.owner(reader, section, &vips, &priorities);
+                self.warn_equal(reader, section, &priorities);
+            }
+        }
         let group = Group {
             name: name.clone(),
             class,
-            vrid,
+            election,
             vips,
             priorities,
             advert_interval: section.advert_interval.get().copied().unwrap_or(self.timing.advert_interval),
@@ -130,8 +143,10 @@ impl Walk<'_> {
             tracks,
         };
         for link in group.links() {
-            self.vrid(reader, section, &group, &link);
-            self.sources(reader, adverts, &link);
+            if let Election::Vrrp(vrid) = election {
+                self.vrid(reader, section, &group, vrid, &link);
+                self.sources(reader, adverts, &link);
+            }
         }
         self.groups.all.insert(name, Arc::new(group));
     }
@@ -303,13 +318,19 @@ impl Walk<'_> {
         }
     }
 
-    fn vrid(&mut self, reader: &mut Reader<'_>, section: &GroupSection, group: &Group, link: &Link) {
+    fn vrid(
+        &mut self,
+        reader: &mut Reader<'_>,
+        section: &GroupSection,
+        group: &Group,
+        vrid: Vrid,
+        link: &Link,
+    ) {
         let place = section.vrid.as_ref().map_or(section.at, |vrid| vrid.node);
-        let key = (link.clone(), group.vrid);
+        let key = (link.clone(), vrid);
         match self.vrids.get(&key) {
             Some((other, other_place)) => {
-                let message =
-                    format!("VRID {} is group `{other}`'s on {} already", group.vrid, link.interface);
+                let message = format!("VRID {vrid} is group `{other}`'s on {} already", link.interface);
                 reader.conflict(
                     place,
                     message,
@@ -321,6 +342,36 @@ impl Walk<'_> {
             None => {
                 self.vrids.insert(key, (group.name.clone(), place));
             }
+        }
+    }
+
+    /// A group without a VRID is led by whom the nodes elect: all of them must be able to speak on the peer link.
+    fn elected(&mut self, reader: &mut Reader<'_>, section: &GroupSection) {
+        for (name, node) in &self.nodes.all {
+            let lacks = match node.kind {
+                NodeKind::Foreign => format!("`{name}` runs another VRRP router"),
+                NodeKind::Fulcrum if !self.nodes.has_keys.contains(name) => format!("`{name}` has no keys"),
+                NodeKind::Fulcrum => continue,
+            };
+            if !std::mem::replace(&mut self.unelectable, true) {
+                reader.error(
+                    section.at,
+                    format!("the group has no VRID, and its leader can't be elected over the peer link: {lacks}"),
+                    "write `vrid:` with a number of its own, or give each node `keys` (see `fulcrum peer-key --help`)",
+                );
+            }
+            break;
+        }
+        for field in reader.children(section.at, &["adverts", "preempt"]) {
+            let help = "delete it, or write `vrid:` with a number of its own";
+            reader.error_at_key(field, "this is for a group with a VRID", help);
+        }
+        let named = section.priorities.get().map(|named| named.0.as_slice()).unwrap_or_default();
+        let of_nodes = self.nodes.all.values().map(|node| node.priority);
+        if of_nodes.chain(named.iter().filter_map(|(_, priority)| *priority)).any(|it| it == Priority::OWNER)
+        {
+            let help = "write at most 254, or `vrid:` with a number of its own";
+            reader.error(section.at, "priority 255, the owner's, is for a group with a VRID", help);
         }
     }
 

@@ -3,10 +3,10 @@
 use super::addresses::not_of_one_machine;
 use crate::document::NodeId;
 use crate::file::{File, NodeSection};
-use crate::model::{Interface, InterfaceName, Node, NodeKind, NodeName, Priority};
+use crate::model::{DomainName, Interface, InterfaceName, Node, NodeKind, NodeName, Priority, Weight};
 use crate::reader::{Field, Reader, meant};
 use ipnet::IpNet;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// The nodes, and where the file speaks of them.
@@ -17,6 +17,8 @@ pub(super) struct Nodes {
     pub(super) places: BTreeMap<NodeName, NodeId>,
     /// Whose address it is, and where that stands.
     pub(super) addresses: HashMap<IpAddr, (NodeName, NodeId)>,
+    /// Those that can have a link to each other.
+    pub(super) has_keys: BTreeSet<NodeName>,
 }
 
 /// The interfaces, and whether all of them could be read.
@@ -26,8 +28,13 @@ pub(super) struct Interfaces {
 }
 
 pub(super) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> Nodes {
-    let mut nodes =
-        Nodes { own: None, all: BTreeMap::new(), places: BTreeMap::new(), addresses: HashMap::new() };
+    let mut nodes = Nodes {
+        own: None,
+        all: BTreeMap::new(),
+        places: BTreeMap::new(),
+        addresses: HashMap::new(),
+        has_keys: BTreeSet::new(),
+    };
     let Some(sections) = &file.nodes else { return nodes };
     for (name, section) in &sections.value.0 {
         let Some(section) = section else { continue };
@@ -114,9 +121,14 @@ fn add(reader: &mut Reader<'_>, nodes: &mut Nodes, name: NodeName, section: &Nod
         addresses: list.iter().map(|address| address.value).collect(),
         kind: if foreign { NodeKind::Foreign } else { NodeKind::Fulcrum },
         priority: section.priority.get().copied().unwrap_or(Priority::DEFAULT),
+        weight: section.weight.get().copied().unwrap_or(Weight::ONE),
+        domain: section.domain.as_ref().map(|domain| DomainName::new(&domain.value.0)),
     };
     let place = section.addresses.as_ref().map_or(section.at, |addresses| addresses.node);
     nodes.places.insert(name.clone(), place);
+    if section.keys.as_ref().is_some_and(|keys| !keys.value.0.is_empty()) {
+        nodes.has_keys.insert(name.clone());
+    }
     nodes.all.insert(name, node);
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn group(role: Role) -> GroupObserved {
         unclaimed: None,
         draining: None,
         finisher: None,
+        order: Vec::new(),
+        moves_to: None,
     }
 }
 

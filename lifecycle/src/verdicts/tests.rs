@@ -97,6 +97,8 @@ impl World {
             unclaimed: None,
             draining: None,
             finisher: None,
+            order: Vec::new(),
+            moves_to: None,
         };
         self.vip.groups.insert(main(), group);
     }

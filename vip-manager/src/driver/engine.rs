@@ -1,19 +1,20 @@
 //! Everything the loop holds, and one turn of it.
 
 mod acting;
+mod electing;
 mod guarding;
 mod keeping;
 mod neighbours;
 mod reading;
 mod routing;
 
-use super::Options;
 use super::addresses::Addresses;
 use super::fence::Fence;
 use super::group::GroupDriver;
 use super::link::{LinkDriver, Update, count};
 use super::second_chance::SecondChance;
 use super::virtual_mac::{Devices, Kernel};
+use super::{HeartbeatLink, Options};
 use crate::border::{Counters, Desired, Observed, Role, Word};
 use crate::error::StartError;
 use crate::guard::Guard;
@@ -22,6 +23,7 @@ use crate::poller::Poller;
 use crate::router::Claim;
 use crate::settings::Settings;
 use crate::witness::Echoes;
+use electing::Electing;
 use fulcrum_config::{GroupName, Link};
 use routing::Routing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +74,7 @@ pub(super) struct Engine {
     addresses: Addresses,
     pub(super) fence: Fence,
     pub(super) second: SecondChance,
+    pub(super) electing: Electing,
     /// What the peers echo.
     pub(super) echoes: Option<watch::Receiver<Echoes>>,
     /// Groups or their addresses changed: the fence must be told which it guards.
@@ -99,6 +102,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(
         options: &Options,
+        heartbeats: Option<HeartbeatLink>,
         observed: watch::Sender<Observed>,
         clock: impl Fn() -> Instant,
     ) -> Result<Self, StartError> {
@@ -132,6 +136,7 @@ impl Engine {
             addresses: Addresses::default(),
             fence: Fence::new(options.fencing, clock),
             second: SecondChance::new(options.fencing.mode()),
+            electing: Electing::new(heartbeats, now),
             echoes: options.echoes.clone(),
             fence_due: true,
             devices: Devices::default(),
@@ -210,6 +215,7 @@ impl Engine {
             }
         }
         self.fence_due = true;
+        self.update_elected();
         self.update_fenced();
         self.update_links(now);
         self.update_fitness(now);
@@ -256,6 +262,7 @@ impl Engine {
         self.read(&clock);
         let now = clock();
         self.handle_pause(now);
+        self.read_heartbeats(now);
         for group in self.groups.values_mut() {
             group.handle_timer(now);
         }
@@ -266,6 +273,7 @@ impl Engine {
         self.handle_retry(now);
         self.keep_settings(now);
         self.handle_guard_timer(now);
+        self.elect(now);
         self.act(now);
         // The guard knows what to do before there is anything to undo, and a beat comes before orders.
         self.beat(now);
@@ -309,6 +317,7 @@ impl Engine {
             self.routing.poll_timeout(),
             self.addresses.poll_timeout(),
             self.devices.poll_timeout(),
+            self.electing.poll_timeout(),
             self.show.poll_timeout(),
         ];
         deadlines.into_iter().flatten().min()

@@ -2,10 +2,11 @@
 
 use super::link::LinkDriver;
 use super::rivals::{Claim, Rivals};
-use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
+use crate::advert::{Advert, MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role, Unclaimed};
 use crate::drain::Drain;
+use crate::election::heartbeat::{Said, State};
 use crate::fence::Permit;
 use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
@@ -14,7 +15,9 @@ use crate::netlink::View;
 use crate::prober::{Prober, Verdict};
 use crate::router::{Fitness, Router, RouterSpec, down_interval};
 use crate::track::Tracks;
-use fulcrum_config::{Adverts, Config, Family, Group, InterfaceName, Link, NodeName, Priority, Track, Vip};
+use fulcrum_config::{
+    Adverts, Config, Election, Family, Group, InterfaceName, Link, NodeName, Priority, Track, Vip,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,6 +47,8 @@ pub(super) struct GroupDriver {
     pub(super) tracks: Tracks,
     gateways: Vec<(Link, IpAddr, Gateway)>,
     fitness: Option<Fitness>,
+    /// Whom it is offered to for an even spread over the nodes, and until when.
+    pub(super) moving: Option<(NodeName, Instant)>,
     rivals: Rivals,
     prober_done: bool,
     /// Who had which address; not answered for until it was probed anew.
@@ -84,6 +89,7 @@ impl GroupDriver {
             tracks: Tracks::new(&group.tracks, config.timing.track_damping),
             gateways: gateways(&group, now),
             fitness: None,
+            moving: None,
             rivals: Rivals::default(),
             prober_done: false,
             suspects: BTreeMap::new(),
@@ -110,6 +116,38 @@ impl GroupDriver {
         self.former.extend(self.group.vips.iter().map(|vip| vip.address));
         self.group = group;
         self.update_announced(now);
+    }
+
+    /// The nodes come in another order than before.
+    pub(super) fn set_priorities(
+        &mut self,
+        config: &Config,
+        priorities: BTreeMap<NodeName, Priority>,
+        now: Instant,
+    ) {
+        if self.group.priorities == priorities {
+            return;
+        }
+        self.group = Arc::new(Group { priorities, ..(*self.group).clone() });
+        self.router.handle_reconfigured(RouterSpec::new(config, &self.group), now);
+        self.fitness = None;
+    }
+
+    /// What this node says of the group on the peer link.
+    pub(super) fn said(&self, state: State) -> Said {
+        let interval = self.group.advert_interval;
+        Said { group: self.group.name.number(), state, epoch: self.router.epoch(), interval }
+    }
+
+    /// The advert that stands for what was said there, on the link that decides.
+    pub(super) fn first_advert(&self, priority: u8) -> Option<(Link, Advert)> {
+        let link = self.destinations.keys().next()?;
+        Some((link.clone(), self.router.advert(link, priority)?))
+    }
+
+    /// Whether this node leads only if nobody else does.
+    pub(super) fn is_unfit(&self) -> bool {
+        self.router.priority().is_none()
     }
 
     /// Tells the router which links are up, and probes the addresses behind them.
@@ -141,6 +179,8 @@ impl GroupDriver {
         self.tracks.handle_timer(now);
         let fitness = if desired.standing_down.contains(&self.group.name) {
             Fitness::LastResort(Reason::StandingDown)
+        } else if let Some(reason) = self.moves().filter(|_| self.router.role() == Role::Leader) {
+            Fitness::LastResort(reason)
         } else {
             let priority = self.group.priorities.get(&desired.config.node).copied();
             self.tracks.fitness(priority.unwrap_or(Priority::DEFAULT))
@@ -185,12 +225,13 @@ impl GroupDriver {
     }
 
     /// Once every address was probed, this node may lead.
-    pub(super) fn finish_probing(&mut self, now: Instant) {
+    pub(super) fn finish_probing(&mut self, gathered: bool, now: Instant) {
         if self.router.leader().is_some() {
             self.prober.handle_leader();
         }
         let up = self.router.role() != Role::Init;
-        if up && !self.prober_done && self.prober.is_done() {
+        let waits = self.group.election == Election::Peers && !gathered;
+        if up && !self.prober_done && self.prober.is_done() && !waits {
             self.prober_done = true;
             self.router.handle_clear(now);
         }
@@ -387,7 +428,8 @@ impl GroupDriver {
 
     /// An advert that no node of ours sent came from `source`.
     pub(super) fn refuse(&mut self, driver: &mut LinkDriver, source: IpAddr, priority: u8, now: Instant) {
-        let mac = driver.sender(source, self.group.vrid.get()).map(|mac| mac.to_string());
+        let mac =
+            self.group.vrid().and_then(|vrid| driver.sender(source, vrid.get())).map(|mac| mac.to_string());
         if let Some(times) = driver.count_seldom("refused_unclaimed") {
             tracing::warn!(
                 group = %self.group.name, %source, mac = mac.as_deref().unwrap_or("not seen"), priority, times,
@@ -454,6 +496,7 @@ fn is_handed_over(reason: &Reason) -> bool {
         Reason::Stopping
         | Reason::StandingDown
         | Reason::TrackFailed(_)
+        | Reason::Balanced(_)
         | Reason::BetterLeader(_)
         | Reason::NotHeard(_) => true,
         Reason::Started
@@ -477,8 +520,10 @@ fn is_link_local(address: IpAddr) -> bool {
 /// The virtual MAC of each link whose interface wants it.
 fn virtual_macs(config: &Config, group: &Group) -> BTreeMap<Link, Mac> {
     let wants = |link: &Link| config.interfaces.get(&link.interface).is_some_and(|found| found.virtual_mac);
-    let links = group.links().into_iter().filter(wants);
-    links.map(|link| (link.clone(), virtual_mac(group.vrid, link.family))).collect()
+    let links =
+        group.vrid().into_iter().flat_map(|vrid| group.links().into_iter().map(move |link| (vrid, link)));
+    let links = links.filter(|(_, link)| wants(link));
+    links.map(|(vrid, link)| (link.clone(), virtual_mac(vrid, link.family))).collect()
 }
 
 fn gateways(group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {
@@ -494,10 +539,11 @@ fn gateways(group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {
 
 /// Where adverts go on each link of a group.
 fn destinations(config: &Config, group: &Group) -> BTreeMap<Link, Vec<IpAddr>> {
-    let to = |link: &Link| match (group.adverts, link.family) {
-        (Adverts::Multicast, Family::Ipv4) => vec![MULTICAST_IPV4.into()],
-        (Adverts::Multicast, Family::Ipv6) => vec![MULTICAST_IPV6.into()],
-        (Adverts::Unicast, _) => peers_on(config, link),
+    let to = |link: &Link| match (group.election, group.adverts, link.family) {
+        (Election::Peers, _, _) => Vec::new(),
+        (Election::Vrrp(_), Adverts::Multicast, Family::Ipv4) => vec![MULTICAST_IPV4.into()],
+        (Election::Vrrp(_), Adverts::Multicast, Family::Ipv6) => vec![MULTICAST_IPV6.into()],
+        (Election::Vrrp(_), Adverts::Unicast, _) => peers_on(config, link),
     };
     group.links().into_iter().map(|link| (link.clone(), to(&link))).collect()
 }

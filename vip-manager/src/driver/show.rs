@@ -164,6 +164,7 @@ impl Engine {
     fn group(&self, group: &GroupDriver) -> GroupObserved {
         let router = &group.router;
         let links = group.group.links();
+        let order = self.electing.order(&group.group.name);
         let observed = |link: Link| self.links.get(&link).map(|driver| (link, driver.observed()));
         GroupObserved {
             role: router.role(),
@@ -179,6 +180,10 @@ impl Engine {
             takeover: group.takeover,
             unclaimed: group.unclaimed.clone(),
             draining: group.drain.until().filter(|_| !group.leading),
+            order: order.map(|order| order.nodes.clone()).unwrap_or_default(),
+            moves_to: order
+                .and_then(|order| order.target.clone())
+                .filter(|to| order.and_then(|order| order.nodes.first()) != Some(to)),
             finisher: self.second.finisher(&group.group.name).filter(|_| group.leading).cloned(),
         }
     }

@@ -129,7 +129,8 @@ impl Devices {
             Family::Ipv4 => 4,
             Family::Ipv6 => 6,
         };
-        let name = format!("vrrp{family}.{}.{parent}", driver.group.vrid);
+        let name =
+            format!("vrrp{family}.{}.{parent}", driver.group.vrid().map_or(0, fulcrum_config::Vrid::get));
         if let Some((number, _)) = self.devices.iter().find(|(_, device)| device.name == name) {
             return *number;
         }

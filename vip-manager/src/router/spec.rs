@@ -2,16 +2,20 @@
 
 use crate::advert::{ChecksumForm, MAX_ADDRESSES_IPV4, MAX_ADDRESSES_IPV6};
 use fulcrum_config::{
-    AdvertInterval, Adverts, Config, Family, Group, Link, Node, NodeKind, NodeName, Preempt, Priority, Vrid,
+    AdvertInterval, Adverts, Config, Election, Family, Group, Link, Node, NodeKind, NodeName, Preempt,
+    Priority, Vrid,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What stands for the VRID of a group that has none.
+const NO_VRID: Vrid = Vrid::MIN;
+
 /// One group as its router sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterSpec {
-    /// Its VRID on every link.
+    /// Its VRID on every link. A group whose leader is elected over the peer link has [`NO_VRID`], which is never sent.
     pub vrid: Vrid,
     /// This node's configured priority.
     pub priority: Priority,
@@ -70,8 +74,9 @@ impl RouterSpec {
             node.kind == NodeKind::Fulcrum && config.peer.pins.contains_key(name)
         };
         Self {
-            claimed: config.nodes.iter().all(claims),
-            vrid: group.vrid,
+            // What comes over the link is its sender's own.
+            claimed: group.election != Election::Peers && config.nodes.iter().all(claims),
+            vrid: group.vrid().unwrap_or(NO_VRID),
             priority: priority(&config.node),
             interval: group.advert_interval,
             preempt: group.preempt,

@@ -62,7 +62,7 @@ impl Lab {
         Group {
             name: GroupName::new("web"),
             class: Class::Workload,
-            vrid: Vrid::new(51).unwrap(),
+            election: fulcrum_config::Election::Vrrp(Vrid::new(51).unwrap()),
             vips,
             priorities: priorities
                 .map(|(index, priority)| (Self::name(index), Priority::new(*priority).unwrap()))
@@ -87,6 +87,8 @@ impl Lab {
                 addresses: links.map(|link| Self::address(index, link)).collect(),
                 kind: NodeKind::Fulcrum,
                 priority: Priority::new(priority).unwrap(),
+                weight: fulcrum_config::Weight::ONE,
+                domain: None,
             }
         };
         let pins = (0..self.priorities.len()).filter(|_| self.keys);

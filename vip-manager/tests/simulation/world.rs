@@ -498,7 +498,7 @@ impl World {
     fn rogue(&mut self, link: usize, source: IpAddr, priority: u8) {
         let listed = self.lab.group().vips_on(&self.links[link]).collect();
         let advert = Advert {
-            vrid: self.lab.group().vrid,
+            vrid: self.lab.group().vrid().unwrap(),
             priority,
             interval: self.lab.interval,
             addresses: listed,

@@ -75,7 +75,9 @@ fn assert_valid(config: &Config) {
             assert!(networks.iter().any(|network| network.contains(&vip.address)));
         }
         for link in group.links() {
-            assert!(routers.insert((link, group.vrid)));
+            if let Some(vrid) = group.vrid() {
+                assert!(routers.insert((link, vrid)));
+            }
         }
     }
     let mut listeners = HashSet::new();

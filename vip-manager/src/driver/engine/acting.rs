@@ -4,6 +4,7 @@ use super::Engine;
 use crate::border::Role;
 use crate::router::Action;
 use crate::witness::Echoes;
+use fulcrum_config::Election;
 use std::time::Instant;
 
 impl Engine {
@@ -11,6 +12,7 @@ impl Engine {
     /// before its addresses go.
     pub(super) fn act(&mut self, now: Instant) {
         self.act_for_routers(now);
+        self.say_news();
         if let Some(desired) = &self.desired {
             let (config, words) = (&desired.config, &desired.words);
             self.second.update(config, &self.groups, words, &mut self.counters, now);
@@ -35,6 +37,11 @@ impl Engine {
         for (name, group) in &mut self.groups {
             while let Some(action) = group.router.poll_action() {
                 match action {
+                    Action::SendAdvert { link, advert } if group.group.election == Election::Peers => {
+                        if group.destinations.keys().next() == Some(&link) {
+                            self.electing.handle_advert(name, advert.priority);
+                        }
+                    }
                     Action::SendAdvert { link, advert } => {
                         let destinations =
                             group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();
@@ -73,6 +80,8 @@ impl Engine {
                             }
                         }
                         group.retire(&reason, passed_on, now);
+                        group.moving = None;
+                        self.electing.handle_retired(name);
                         self.show.changed();
                     }
                 }

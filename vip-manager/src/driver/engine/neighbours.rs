@@ -127,6 +127,7 @@ impl Engine {
 
     /// Sends the probes and announcements that are due.
     pub(super) fn send_due(&mut self, now: Instant) {
+        let gathered = self.is_gathered();
         for group in self.groups.values_mut() {
             while let Some(address) = group.prober.poll_probe(now) {
                 if let Some(link) = group.link_of(address)
@@ -135,7 +136,7 @@ impl Engine {
                     driver.send_neighbour(None, |mac| probe(mac, address), "conflict_probes_sent");
                 }
             }
-            group.finish_probing(now);
+            group.finish_probing(gathered, now);
             while let Some(vip) = group.announcer.poll_announcement(now) {
                 let link = vip.link();
                 if let Some(driver) = self.links.get_mut(&link) {

@@ -95,7 +95,8 @@ impl Engine {
         }
         let vrid = advert.vrid;
         let mut groups = self.groups.values_mut();
-        let Some(group) = groups.find(|g| g.group.vrid == vrid && g.destinations.contains_key(link)) else {
+        let Some(group) = groups.find(|g| g.group.vrid() == Some(vrid) && g.destinations.contains_key(link))
+        else {
             driver.count("vrid_of_others");
             return true;
         };

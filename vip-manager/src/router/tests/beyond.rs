@@ -1,6 +1,7 @@
 //! Where the router goes beyond the RFC: offers, relief, preemption with delay, rivals that don't hear.
 
 use super::*;
+use fulcrum_config::Election;
 
 fn track() -> Fitness {
     Fitness::LastResort(Reason::TrackFailed("gateway".to_owned()))
@@ -266,7 +267,7 @@ fn hundreds_of_addresses_are_listed_as_far_as_they_fit_link_local_ones_first() {
     let group = Group {
         name: GroupName::new("many"),
         class: Class::Workload,
-        vrid: Vrid::new(1).unwrap(),
+        election: Election::Vrrp(Vrid::new(1).unwrap()),
         vips,
         priorities: BTreeMap::new(),
         advert_interval: AdvertInterval::DEFAULT,

@@ -125,6 +125,13 @@ pub(super) const TOPOLOGY: &[Row] = &[
         "no other group",
     ),
     row(
+        "  dns: {vrid: 52, vips: [10.0.0.110]}",
+        "  «dns: {vips: [10.0.0.110]}",
+        "groups.dns",
+        "can't be elected over the peer link: `lb-1` has no keys",
+        "write `vrid:` with a number of its own, or give each node `keys`",
+    ),
+    row(
         WEB_GROUP,
         "{vrid: 51, vips: [10.0.0.100], priorities: {«lb-9: 10}}",
         "groups.web.priorities.lb-9",

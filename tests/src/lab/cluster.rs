@@ -1,0 +1,151 @@
+//! N nodes that elect the leader of each of several groups: each group has one VIP, each VIP one web service.
+
+use super::{Fulcrum, Lab, Machine, Nginx, Plan, ipv4, make_key};
+use crate::error::Result;
+use crate::probe::{Options, Probe};
+use crate::wait::{now, wait_for};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The VIP of the first group.
+const FIRST_VIP: u8 = 100;
+
+/// A client, nodes and web servers. The machines stand; nothing of ours runs until it is started.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Where requests come from.
+    pub client: Machine,
+    /// The nodes.
+    pub nodes: Vec<Machine>,
+    /// The web servers.
+    pub web: Vec<Nginx>,
+    /// How many groups there are.
+    pub groups: u8,
+    /// Time between heartbeats.
+    pub milliseconds: u32,
+    /// Further keys of a node, such as `domain: left`.
+    pub of_nodes: BTreeMap<String, String>,
+    /// Further keys of each group.
+    pub of_groups: String,
+    keys: Vec<String>,
+}
+
+impl Cluster {
+    /// So many nodes and groups, and two web servers.
+    ///
+    /// # Errors
+    /// The lab can't be built.
+    pub fn new(lab: &Lab, nodes: u8, groups: u8) -> Result<Self> {
+        let client = lab.machine("client", 50)?;
+        let numbers = (1..=nodes).map(|number| (number, number.saturating_add(10)));
+        let nodes = numbers.map(|(number, place)| lab.machine(&format!("lb{number}"), place));
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
+        let web = [("web1", 81), ("web2", 82)].into_iter();
+        let web = web.map(|(name, number)| Nginx::start(&lab.machine(name, number)?));
+        let web = web.collect::<Result<Vec<_>>>()?;
+        let keys = nodes.iter().map(|node| make_key(&Plan::key_of(node))).collect::<Result<_>>()?;
+        let (of_nodes, of_groups) = (BTreeMap::new(), String::new());
+        Ok(Self { client, nodes, web, groups, milliseconds: 100, of_nodes, of_groups, keys })
+    }
+
+    /// The names of the groups.
+    pub fn names(&self) -> impl Iterator<Item = String> + use<> {
+        (1..=self.groups).map(|number| format!("web-{number}"))
+    }
+
+    /// The web service of a group, counted from 0.
+    #[must_use]
+    pub fn service(&self, group: u8) -> SocketAddr {
+        SocketAddr::new(Self::vip(group), 80)
+    }
+
+    fn vip(group: u8) -> IpAddr {
+        ipv4(FIRST_VIP.saturating_add(group))
+    }
+
+    /// The file of one node.
+    #[must_use]
+    pub fn file(&self, node: &Machine) -> String {
+        let (name, interval) = (node.name(), self.milliseconds);
+        let mut text = format!("node: {name}\ntiming: {{advert_interval: {interval}ms}}\nnodes:\n");
+        // Writing to a String does not fail.
+        for (machine, key) in self.nodes.iter().zip(&self.keys) {
+            let further = self.of_nodes.get(machine.name()).map(|more| format!(", {more}"));
+            let (name, address, further) = (machine.name(), machine.ipv4(), further.unwrap_or_default());
+            writeln!(text, "  {name}: {{addresses: [{address}], keys: [\"{key}\"]{further}}}").ok();
+        }
+        text.push_str("interfaces:\n  eth0: {networks: [10.77.0.0/24]}\ngroups:\n");
+        for (number, name) in (0..).zip(self.names()) {
+            writeln!(text, "  {name}: {{vips: [{}]{}}}", Self::vip(number), self.of_groups).ok();
+        }
+        text.push_str("services:\n");
+        let backends: Vec<String> = self
+            .web
+            .iter()
+            .map(|web| format!("{{name: {}, address: {}, port: 80}}", web.machine.name(), web.machine.ipv4()))
+            .collect();
+        let backends = backends.join(", ");
+        for (number, name) in (0..).zip(self.names()) {
+            writeln!(
+                text,
+                "  {name}: {{vip: {}, port: 80, mode: proxy, backends: [{backends}]}}",
+                Self::vip(number)
+            )
+            .ok();
+        }
+        writeln!(text, "peer:\n  key: {}", Plan::key_of(node).display()).ok();
+        let (socket, state) = (Fulcrum::socket_of(node), node.file("state"));
+        writeln!(text, "admin:\n  socket: {}\n  state_dir: {}", socket.display(), state.display()).ok();
+        text
+    }
+
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start(&self, node: &Machine) -> Result<Fulcrum> {
+        Fulcrum::start(node, &self.file(node))
+    }
+
+    /// Starts all, at once.
+    ///
+    /// # Errors
+    /// One can't be started.
+    pub fn start_all(&self) -> Result<Vec<Fulcrum>> {
+        self.nodes.iter().map(|node| self.start(node)).collect()
+    }
+
+    /// A probe of the service of a group, once it has its first answer.
+    ///
+    /// # Errors
+    /// No answer comes.
+    pub fn probe(&self, group: u8) -> Result<Probe> {
+        let begun = now();
+        let options = Options { interval: Duration::from_millis(5), timeout: Duration::from_millis(300) };
+        let probe = Probe::start(&self.client, self.service(group), options)?;
+        wait_for("a first answer", Duration::from_secs(30), || probe.answered_since(begun))?;
+        Ok(probe)
+    }
+}
+
+/// Who leads each group, as the nodes themselves say; several where several do.
+///
+/// # Errors
+/// One does not answer.
+pub fn leaders(nodes: &[&Fulcrum]) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut leaders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in nodes {
+        let status = node.status()?;
+        let groups = status.0.get("groups").and_then(|groups| groups.as_array()).cloned().unwrap_or_default();
+        for group in groups {
+            let name = group.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+            let known = leaders.entry(name).or_default();
+            if group.get("role").is_some_and(|role| role == "leader") {
+                known.push(node.machine.name().to_owned());
+            }
+        }
+    }
+    Ok(leaders)
+}

@@ -1,0 +1,165 @@
+//! Nodes that elect the leader of each group over the peer link.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test stops at what it did not expect"
+)]
+
+use fulcrum_tests::Result;
+use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, leaders};
+use fulcrum_tests::probe::{Probe, request};
+use fulcrum_tests::wait::{now, run_for, wait_until};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(40);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The one leader of each group, if each has one.
+fn settled(nodes: &[&Fulcrum]) -> Option<BTreeMap<String, String>> {
+    let one = |(group, mut leaders): (String, Vec<String>)| {
+        (leaders.len() == 1).then(|| leaders.pop()).flatten().map(|leader| (group, leader))
+    };
+    leaders(nodes).ok()?.into_iter().map(one).collect()
+}
+
+fn wait_settled(nodes: &[&Fulcrum]) -> Result<BTreeMap<String, String>> {
+    fulcrum_tests::wait::wait_for("one leader of each group", LONG, || settled(nodes))
+}
+
+/// How many groups each node leads.
+fn loads(leaders: &BTreeMap<String, String>) -> BTreeMap<&str, usize> {
+    let mut loads = BTreeMap::new();
+    leaders.values().for_each(|leader| *loads.entry(leader.as_str()).or_default() += 1);
+    loads
+}
+
+fn wait_even(nodes: &[&Fulcrum], most: usize) -> Result<BTreeMap<String, String>> {
+    wait_until("an even spread", LONG, || {
+        settled(nodes).is_some_and(|leaders| loads(&leaders).into_values().all(|load| load <= most))
+    })?;
+    wait_settled(nodes)
+}
+
+fn assert_answered(cluster: &Cluster) -> Result<()> {
+    for group in 0..cluster.groups {
+        let sample = request(&cluster.client, cluster.service(group), 3 * SECOND)?;
+        assert!(sample.is_answer(), "group {group}: {sample:?}");
+    }
+    Ok(())
+}
+
+fn probes(cluster: &Cluster) -> Result<Vec<Probe>> {
+    (0..cluster.groups).map(|group| cluster.probe(group)).collect()
+}
+
+/// The longest time without an answer of each group.
+fn gaps(cluster: &Cluster, probes: Vec<Probe>) -> BTreeMap<String, Duration> {
+    let gap = |(name, probe): (String, Probe)| (name, probe.finish().longest_gap());
+    cluster.names().zip(probes).map(gap).collect()
+}
+
+#[test]
+fn five_nodes_share_the_groups_and_a_death_moves_only_those_of_the_dead() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 5, 10)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        let before = wait_even(&all, 2)?;
+        assert_answered(&cluster)?;
+        // Everybody knows who takes over.
+        let status = all[0].status()?;
+        for (group, leader) in &before {
+            let group = status.group(group).unwrap();
+            assert_eq!(group["standbys"].as_array().unwrap().len(), 4, "{group}");
+            assert!(!group["standbys"].as_array().unwrap().contains(&leader.as_str().into()));
+            assert!(group["vrid"].is_null());
+        }
+        let probes = probes(&cluster)?;
+        let dead = before["web-1"].clone();
+        let (killed, rest): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
+            all.into_iter().partition(|node| node.machine.name() == dead);
+        killed[0].kill()?;
+        run_for(SECOND);
+        let after = wait_settled(&rest)?;
+        println!("moved: {:?}", gaps(&cluster, probes));
+        for (group, leader) in &before {
+            assert!(*leader == dead || after[group] == *leader, "{group} moved from {leader}");
+        }
+        assert!(loads(&after).into_values().all(|load| load <= 3), "{after:?}");
+        assert_answered(&cluster)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_that_joins_takes_its_share_without_a_failed_request() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 3, 6)?;
+        let first = [cluster.start(&cluster.nodes[0])?, cluster.start(&cluster.nodes[1])?];
+        wait_even(&first.iter().collect::<Vec<_>>(), 3)?;
+        let probes = probes(&cluster)?;
+        let third = cluster.start(&cluster.nodes[2])?;
+        let all = [&first[0], &first[1], &third];
+        let after = wait_even(&all, 2)?;
+        run_for(SECOND);
+        assert_eq!(loads(&after), BTreeMap::from([("lb1", 2), ("lb2", 2), ("lb3", 2)]));
+        for (name, probe) in cluster.names().zip(probes) {
+            let timeline = probe.finish();
+            assert_eq!(timeline.failed(), 0, "{name}: {:?}", timeline.outcomes());
+        }
+        // And gives it back as it stops, in good order.
+        third.process().terminate(LONG)?;
+        wait_settled(&[&first[0], &first[1]])?;
+        assert_answered(&cluster)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn who_is_cut_off_and_comes_back_leaves_one_leader_of_each_group() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 3, 6)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        let before = wait_even(&all, 2)?;
+        let probes = probes(&cluster)?;
+        let gone = before["web-1"].clone();
+        let (cut, rest): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
+            all.iter().partition(|node| node.machine.name() == gone);
+        lab.switch().cut(&cut[0].machine)?;
+        run_for(SECOND);
+        let during = wait_settled(&rest)?;
+        assert_eq!(during.len(), 6);
+        lab.switch().heal()?;
+        let begun = now();
+        wait_settled(&all)?;
+        println!("one leader of each {:?} after the cut was healed", begun.elapsed());
+        println!("gaps: {:?}", gaps(&cluster, probes));
+        assert_answered(&cluster)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_frozen_node_is_replaced_and_takes_nothing_when_it_wakes() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 3, 6)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        let before = wait_even(&all, 2)?;
+        let frozen = before["web-1"].clone();
+        let (frozen, rest): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
+            all.iter().partition(|node| node.machine.name() == frozen);
+        frozen[0].process().freeze()?;
+        run_for(SECOND);
+        let during = wait_settled(&rest)?;
+        assert_answered(&cluster)?;
+        frozen[0].process().thaw()?;
+        let after = wait_settled(&all)?;
+        assert_eq!(during, after);
+        assert_answered(&cluster)?;
+        Ok(())
+    });
+}

@@ -1,0 +1,84 @@
+#![allow(clippy::disallowed_methods, reason = "a moment to count from")]
+use super::{Members, Stale};
+use crate::election::heartbeat::{Heartbeat, Said, State};
+use fulcrum_config::{AdvertInterval, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_millis(400);
+const MS: Duration = Duration::from_millis(1);
+
+fn heartbeat(sequence: u64, groups: &[(u64, State, u64)]) -> Heartbeat {
+    let said = |(group, state, epoch): &(u64, State, u64)| Said {
+        group: *group,
+        state: *state,
+        epoch: *epoch,
+        interval: AdvertInterval::DEFAULT,
+    };
+    Heartbeat { instance: 1, sequence, groups: groups.iter().map(said).collect() }
+}
+
+fn name(name: &str) -> NodeName {
+    NodeName::new(name)
+}
+
+#[test]
+fn who_was_heard_lives_until_it_is_silent_for_too_long() {
+    let start = Instant::now();
+    let mut members = Members::new(start);
+    let said = heartbeat(1, &[(7, State::Leads(254), 3), (8, State::Unfit, 0)]);
+    assert_eq!(members.handle_heartbeat(&name("a"), &said, start), Ok(()));
+    let view = members.view(PATIENCE, start + PATIENCE);
+    assert_eq!(view.live, BTreeSet::from([name("a")]));
+    assert_eq!(view.owners, BTreeMap::from([(7, name("a"))]));
+    assert_eq!(view.unfit, BTreeSet::from([(8, name("a"))]));
+    assert_eq!(members.view(PATIENCE, start + PATIENCE + MS), super::View::default());
+}
+
+#[test]
+fn what_it_says_no_more_is_forgotten_and_what_comes_late_passed_over() {
+    let start = Instant::now();
+    let mut members = Members::new(start);
+    let leads = heartbeat(1, &[(7, State::Leads(254), 3)]);
+    assert_eq!(members.handle_heartbeat(&name("a"), &leads, start), Ok(()));
+    assert_eq!(members.handle_heartbeat(&name("a"), &leads, start), Err(Stale), "it comes twice");
+    assert_eq!(members.handle_heartbeat(&name("a"), &heartbeat(3, &[(7, State::Resigns, 3)]), start), Ok(()));
+    assert_eq!(members.handle_heartbeat(&name("a"), &heartbeat(2, &[]), start), Err(Stale));
+    assert!(members.view(PATIENCE, start).owners.is_empty());
+    // It was started anew.
+    let again = Heartbeat { instance: 2, ..leads };
+    assert_eq!(members.handle_heartbeat(&name("a"), &again, start), Ok(()));
+    assert_eq!(members.view(PATIENCE, start).owners.len(), 1);
+    let later = start + PATIENCE;
+    assert_eq!(
+        members.handle_heartbeat(&name("a"), &Heartbeat { instance: 2, ..heartbeat(2, &[]) }, later),
+        Ok(())
+    );
+    let view = members.view(PATIENCE, later + MS);
+    assert_eq!((view.live.len(), view.owners.len()), (1, 0));
+}
+
+#[test]
+fn of_two_leaders_the_later_epoch_counts() {
+    let start: Instant = Instant::now();
+    let mut members = Members::new(start);
+    for (node, epoch) in [("a", 4), ("b", 5), ("c", 3)] {
+        let said = heartbeat(1, &[(7, State::Leads(254), epoch)]);
+        assert_eq!(members.handle_heartbeat(&name(node), &said, start), Ok(()));
+    }
+    assert_eq!(members.view(PATIENCE, start).owners, BTreeMap::from([(7, name("b"))]));
+}
+
+#[test]
+fn a_start_waits_for_all_but_not_for_ever() {
+    let start = Instant::now();
+    let mut members = Members::new(start);
+    let all = [name("a"), name("b")];
+    assert!(!members.is_gathered(all.iter(), start));
+    for node in &all {
+        assert!(!members.is_gathered(all.iter(), start));
+        assert_eq!(members.handle_heartbeat(node, &heartbeat(1, &[]), start), Ok(()));
+    }
+    assert!(members.is_gathered(all.iter(), start));
+    assert!(Members::new(start).is_gathered(all.iter(), start + super::GATHER));
+}
