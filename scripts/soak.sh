@@ -10,6 +10,8 @@ target="${CARGO_TARGET_DIR:-target}"
 export FULCRUM_BIN="${FULCRUM_BIN:-$(realpath -m "$target/release/fulcrum")}"
 export FULCRUM_STARTS="${FULCRUM_STARTS:-50}" FULCRUM_KILLS="${FULCRUM_KILLS:-100}"
 export FULCRUM_SEEDS="${FULCRUM_SEEDS:-10000}"
+flows="${FULCRUM_FLOWS:-1000}"
+unset FULCRUM_FLOWS
 fuzz_seconds="${FULCRUM_FUZZ_SECONDS:-300}"
 rows=""
 failed=0
@@ -29,6 +31,9 @@ proof "both nodes started at once, $FULCRUM_STARTS times" \
     "$cargo" test --quiet --locked -p fulcrum-tests --test starts -- --nocapture
 proof "SIGKILL at random moments under load, $FULCRUM_KILLS times" \
     "$cargo" test --quiet --locked -p fulcrum-tests --test kills -- --nocapture
+proof "$flows active and as many idle connections through each fault of the forwarding plane" \
+    env FULCRUM_FLOWS="$flows" \
+    "$cargo" test --quiet --locked -p fulcrum-tests --test forwarding faults:: -- --test-threads=1 --nocapture
 proof "simulation, $FULCRUM_SEEDS seeds a test" \
     "$cargo" test --quiet --release --locked -p fulcrum-vip-manager --test simulation
 proof "all whole-node tests, three times" sh -c '

@@ -1,9 +1,11 @@
 //! A client that asks for service again and again, each time over a new connection with a short timeout, and
 //! keeps the timeline of what it got.
 
+mod crowd;
 mod session;
 mod timeline;
 
+pub use crowd::Crowd;
 pub use session::{Ended, Session};
 pub use timeline::{Outage, Outcome, Sample, Timeline};
 

@@ -7,6 +7,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+pub(super) const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
+
+/// The name of the backend, once its answer is whole.
+pub(super) fn answered_by(answer: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(answer);
+    let (_, body) = text.split_once("\r\n\r\n")?;
+    body.ends_with('\n').then(|| body.split(' ').next().unwrap_or_default().to_owned())
+}
+
 /// An HTTP connection from a machine, kept alive.
 #[derive(Debug)]
 pub struct Session {
@@ -49,17 +58,14 @@ impl Session {
     /// # Errors
     /// The connection is gone, or nothing comes in time.
     pub fn ask(&mut self) -> Result<String> {
-        self.stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n").context("ask")?;
+        self.stream.write_all(QUESTION).context("ask")?;
         let mut answer = Vec::new();
         let mut buffer = [0; 1024];
         loop {
             let size = self.stream.read(&mut buffer).context("read the answer")?;
             answer.extend_from_slice(buffer.get(..size).unwrap_or_default());
-            let text = String::from_utf8_lossy(&answer);
-            if let Some((_, body)) = text.split_once("\r\n\r\n")
-                && body.ends_with('\n')
-            {
-                return Ok(body.split(' ').next().unwrap_or_default().to_owned());
+            if let Some(backend) = answered_by(&answer) {
+                return Ok(backend);
             }
             if size == 0 {
                 return Err(LabError::new("closed before the whole answer"));

@@ -1,7 +1,7 @@
 //! The daemon's own lives, and nodes that can't do all.
 
 use crate::backends::cut_web1;
-use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
+use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions, wait_known};
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Status};
 use fulcrum_tests::probe::Session;
@@ -146,6 +146,7 @@ fn forwards_by_clsact(mode: Mode) {
         let mut sessions = sessions(&pair)?;
         let filters = pair.lb1.run("tc", &["filter", "show", "dev", "eth0", "ingress"])?;
         assert!(filters.contains("fulcrum_forward"), "{filters}");
+        wait_known(mode, &second, sessions.len())?;
         first.kill()?;
         second.wait_leader(GROUP)?;
         assert_all_live(&mut sessions);

@@ -1,15 +1,20 @@
 //! A pair that forwards, in each mode and family, and sessions through it.
 
+use crate::told::live;
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, Lab, Machine, Pair, ipv4, ipv6};
-use fulcrum_tests::probe::{Session, request};
-use fulcrum_tests::wait::{now, wait_for};
+use fulcrum_tests::probe::{Crowd, Session, request};
+use fulcrum_tests::wait::{now, wait_for, wait_until};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub const LONG: Duration = Duration::from_secs(15);
 const SESSIONS: usize = 60;
+/// How often those ask that are not idle.
+const EVERY: Duration = Duration::from_millis(300);
 /// The backends' gateway, which moves with the VIP.
 const GATEWAY: u8 = 101;
 
@@ -80,8 +85,8 @@ pub fn forwarding_pair(lab: &Lab, mode: Mode, family: Family) -> Result<Pair> {
     match mode {
         Mode::Nat => prepare_nat(&mut pair, &addresses)?,
         Mode::Dsr => prepare_dsr(&mut pair, &addresses)?,
-        // Nothing about the network or the backends is special.
-        Mode::Fullnat => {}
+        // Nothing about the network or the backends is special. Ports that are not the first choice are known by being told.
+        Mode::Fullnat => pair.plan = pair.plan.with_keys()?,
     }
     pair.plan.service = vec![format!("mode: {}", mode.name())];
     Ok(pair)
@@ -123,13 +128,70 @@ pub fn add_to_loopback(machine: &Machine, address: &str, whole: &str) -> Result<
     machine.run("ip", arguments.get(..count).unwrap_or_default()).map(|_| ())
 }
 
+/// Waits until `other` knows so many connections, if they are of a mode that does not leave all to hashes.
+pub fn wait_known(mode: Mode, other: &Fulcrum, count: usize) -> Result<()> {
+    if mode != Mode::Fullnat {
+        return Ok(());
+    }
+    wait_until("the other node to know all connections", LONG, || live(other, "web").0 == count as u64)
+        .inspect_err(|_| eprintln!("it knows {:?} of {count}", live(other, "web")))
+}
+
+/// Connections of which half ask all the time and half are silent, on every web server: `FULCRUM_FLOWS` of each, 60 by default.
+pub struct Flows {
+    active: Crowd,
+    idle: Vec<Session>,
+}
+
+impl Flows {
+    pub fn open(pair: &Pair) -> Result<Self> {
+        let count =
+            std::env::var("FULCRUM_FLOWS").ok().and_then(|text| text.parse().ok()).unwrap_or(SESSIONS);
+        allow_files(2 * count as u64 + 200)?;
+        let idle = open(pair, count)?;
+        let active = Crowd::open(&pair.client, pair.service(), count, EVERY, LONG)?;
+        assert_eq!(active.backends().len(), pair.web.len(), "{:?}", active.backends());
+        Ok(Self { active, idle })
+    }
+
+    pub fn count(&self) -> usize {
+        2 * self.idle.len()
+    }
+
+    /// To be called before something happens.
+    pub fn mark(&self) {
+        self.active.mark();
+    }
+
+    /// Every one of them lives, and is answered from where it was before. Gives the longest stall of those that were asking.
+    pub fn assert_live(&mut self) -> Result<Duration> {
+        let stall = self.active.wait_answered()?;
+        assert_all_live(&mut self.idle);
+        Ok(stall)
+    }
+}
+
+/// For this process and those that it starts from now on.
+fn allow_files(count: u64) -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < count) {
+        let maximum = maximum.map(|maximum| maximum.max(count));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum }).map_err(io::Error::from)?;
+    }
+    Ok(())
+}
+
 /// Sessions on every web server.
 pub fn sessions(pair: &Pair) -> Result<Vec<Session>> {
+    open(pair, SESSIONS)
+}
+
+fn open(pair: &Pair, count: usize) -> Result<Vec<Session>> {
     wait_for("a first answer", LONG, || {
         request(&pair.client, pair.service(), Duration::from_secs(1)).ok().filter(|sample| sample.is_answer())
     })?;
     let open = |_| Session::open(&pair.client, pair.service(), LONG);
-    let sessions = (0..SESSIONS).map(open).collect::<Result<Vec<_>>>()?;
+    let sessions = (0..count).map(open).collect::<Result<Vec<_>>>()?;
     assert_eq!(backends_of(&sessions).len(), pair.web.len(), "{:?}", backends_of(&sessions));
     Ok(sessions)
 }

@@ -1,6 +1,6 @@
 //! The plane in the drivers of the interfaces, natively, in front of itself at tcx.
 
-use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
+use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions, wait_known};
 use fulcrum_tests::Result;
 use fulcrum_tests::frames::Capture;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair};
@@ -64,6 +64,7 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         let through = seen.frames().len();
         assert!(through < sessions.len(), "{through} packets for the VIP went by the kernel");
         drop(seen);
+        wait_known(mode, &second, sessions.len())?;
         first.kill()?;
         second.wait_leader(GROUP)?;
         assert_all_live(&mut sessions);
