@@ -11,7 +11,8 @@ export FULCRUM_BIN="${FULCRUM_BIN:-$(realpath -m "$target/release/fulcrum")}"
 export FULCRUM_STARTS="${FULCRUM_STARTS:-50}" FULCRUM_KILLS="${FULCRUM_KILLS:-100}"
 export FULCRUM_SEEDS="${FULCRUM_SEEDS:-10000}"
 flows="${FULCRUM_FLOWS:-1000}"
-unset FULCRUM_FLOWS
+rate="${FULCRUM_RATE:-5000}"
+unset FULCRUM_FLOWS FULCRUM_RATE
 fuzz_seconds="${FULCRUM_FUZZ_SECONDS:-300}"
 rows=""
 failed=0
@@ -34,6 +35,9 @@ proof "SIGKILL at random moments under load, $FULCRUM_KILLS times" \
 proof "$flows active and as many idle connections through each fault of the forwarding plane" \
     env FULCRUM_FLOWS="$flows" \
     "$cargo" test --quiet --locked -p fulcrum-tests --test forwarding faults:: -- --test-threads=1 --nocapture
+proof "the forwarding daemon killed, stopped and upgraded under $rate new connections a second" \
+    env FULCRUM_RATE="$rate" \
+    "$cargo" test --quiet --locked -p fulcrum-tests --test forwarding restarts:: -- --test-threads=1 --nocapture
 proof "simulation, $FULCRUM_SEEDS seeds a test" \
     "$cargo" test --quiet --release --locked -p fulcrum-vip-manager --test simulation
 proof "all whole-node tests, three times" sh -c '

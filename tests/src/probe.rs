@@ -27,11 +27,13 @@ pub struct Options {
     pub interval: Duration,
     /// A request without a whole answer after this time has failed.
     pub timeout: Duration,
+    /// How many begin at once each time.
+    pub at_once: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interval: Duration::from_millis(1), timeout: Duration::from_millis(50) }
+        Self { interval: Duration::from_millis(1), timeout: Duration::from_millis(50), at_once: 1 }
     }
 }
 
@@ -145,11 +147,13 @@ fn ask(
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.load(Ordering::Relaxed) {
             ticks.tick().await;
-            let samples = Arc::clone(samples);
-            tokio::task::spawn_local(async move {
-                let sample = sample(target, options.timeout).await;
-                samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
-            });
+            for _ in 0..options.at_once {
+                let samples = Arc::clone(samples);
+                tokio::task::spawn_local(async move {
+                    let sample = sample(target, options.timeout).await;
+                    samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                });
+            }
         }
         // Those under way end by their timeout.
         tokio::time::sleep(options.timeout).await;

@@ -123,7 +123,11 @@ impl Cluster {
     /// No answer comes.
     pub fn probe(&self, group: u8) -> Result<Probe> {
         let begun = now();
-        let options = Options { interval: Duration::from_millis(5), timeout: Duration::from_millis(300) };
+        let options = Options {
+            interval: Duration::from_millis(5),
+            timeout: Duration::from_millis(300),
+            ..Options::default()
+        };
         let probe = Probe::start(&self.client, self.service(group), options)?;
         wait_for("a first answer", Duration::from_secs(30), || probe.answered_since(begun))?;
         Ok(probe)

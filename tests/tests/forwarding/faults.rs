@@ -41,7 +41,7 @@ fn said(mode: Mode, what: &str, flows: &Flows, stall: Duration) {
 }
 
 /// After a partition the one with the better claim leads, otherwise the one that led, unless the machine was paused.
-fn wait_settled(first: &Fulcrum, second: &Fulcrum) -> Result<()> {
+pub fn wait_settled(first: &Fulcrum, second: &Fulcrum) -> Result<()> {
     wait_until("one leader and one standby", LONG, || {
         let role = |node: &Fulcrum| node.status().ok()?.role(GROUP).map(str::to_owned);
         let roles = BTreeSet::from([role(first), role(second)]);
@@ -49,7 +49,7 @@ fn wait_settled(first: &Fulcrum, second: &Fulcrum) -> Result<()> {
     })
 }
 
-fn wait_ready(node: &Fulcrum) -> Result<()> {
+pub fn wait_ready(node: &Fulcrum) -> Result<()> {
     wait_until("the node to be ready", LONG, || {
         node.status().is_ok_and(|status| status.0.get("ready").is_some_and(|ready| ready == true))
     })

@@ -17,7 +17,7 @@ const OLDER: u32 = 2;
 /// What the unit allows.
 const UNIT: &str = "-all,+net_admin,+net_raw,+net_bind_service,+sys_nice,+ipc_lock,+chown,+bpf,+perfmon";
 
-fn start_as_the_unit(pair: &Pair) -> Result<Fulcrum> {
+pub fn start_as_the_unit(pair: &Pair) -> Result<Fulcrum> {
     Fulcrum::start_with(&pair.lb1, &pair.plan.file(&pair.lb1), |command| {
         let mut limited = Command::new("setpriv");
         limited.args(["--inh-caps", "-all", "--bounding-set", UNIT, "--"]);
@@ -73,7 +73,7 @@ fn in_fullnat_a_daemon_that_is_killed_and_started_again_takes_its_flows_over() {
 }
 
 /// What stands in the kernel of this machine becomes a plane of version 2, whose entries read alike.
-fn make_older(machine: &Machine) -> Result<()> {
+pub fn make_older(machine: &Machine) -> Result<()> {
     let (directory, maps) = maps(machine)?;
     assert!(maps.len() > 10, "{maps:?}");
     for (name, version) in maps {

@@ -14,6 +14,7 @@ mod datagrams;
 mod faults;
 mod life;
 mod limits;
+mod restarts;
 mod scene;
 mod schedulers;
 mod told;

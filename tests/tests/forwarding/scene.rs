@@ -171,11 +171,11 @@ impl Flows {
     }
 }
 
-/// For this process and those that it starts from now on.
-fn allow_files(count: u64) -> Result<()> {
+/// For this process and those that it starts from now on, as far as it may.
+pub fn allow_files(count: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let count = maximum.map_or(count, |maximum| maximum.min(count));
     if current.is_some_and(|current| current < count) {
-        let maximum = maximum.map(|maximum| maximum.max(count));
         setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum }).map_err(io::Error::from)?;
     }
     Ok(())

@@ -49,7 +49,11 @@ impl Stage {
                 role_of(&nodes, machine.name()) == role
             })?;
         }
-        let options = Options { interval: Duration::from_millis(1), timeout: Duration::from_millis(100) };
+        let options = Options {
+            interval: Duration::from_millis(1),
+            timeout: Duration::from_millis(100),
+            ..Options::default()
+        };
         let probe = Probe::start(&pair.client, pair.service(), options)?;
         wait_served_by(&probe, &pair.lb1)?;
         let lasting =
