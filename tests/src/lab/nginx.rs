@@ -4,6 +4,7 @@ use super::{Machine, Process};
 use crate::error::Result;
 use crate::wait::wait_until;
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -47,8 +48,25 @@ impl Nginx {
              \x20 fastcgi_temp_path {directory}/fastcgi;\n  uwsgi_temp_path {directory}/uwsgi;\n\
              \x20 scgi_temp_path {directory}/scgi;\n\
              \x20 server {{\n    listen 80 backlog=4096;\n    listen [::]:80 backlog=4096;\n\
-             \x20   location / {{ return 200 \"{name} $remote_addr\\n\"; }}\n  }}\n}}\n"
+             \x20   location / {{ return 200 \"{name} $remote_addr\\n\"; }}\n\
+             \x20   location /files/ {{ root {directory}; limit_rate 8m; }}\n  }}\n}}\n"
         )
+    }
+
+    /// From now on it also has a file, `/files/<name>`, and sends 8 MiB of it a second.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path_of(name);
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        Ok(std::fs::write(path, bytes)?)
+    }
+
+    /// Where that file is.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.machine.file("nginx").join("files").join(name)
     }
 
     /// Its process.

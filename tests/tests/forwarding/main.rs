@@ -10,6 +10,7 @@
 mod backends;
 mod capture;
 mod checks;
+mod clients;
 mod datagrams;
 mod faults;
 mod life;
