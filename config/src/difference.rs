@@ -3,8 +3,8 @@
 mod words;
 
 use crate::model::{
-    Admin, Backend, BackendName, Config, Group, Interface, Limits, Node, PeerLink, ProxyProtocol, Service,
-    Timeouts, Timing, UdpOptions,
+    Admin, Backend, BackendName, Config, Group, Interface, Limits, Node, PeerLink, Pool, ProxyProtocol,
+    Service, Timeouts, Timing, UdpOptions,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.things("node", &old.nodes, &new.nodes, Changes::node);
     changes.things("interface", &old.interfaces, &new.interfaces, Changes::interface);
     changes.things("group", &old.groups, &new.groups, |changes, old, new| changes.group(old, new));
+    changes.things("pool", &old.pools, &new.pools, Changes::pool);
     changes.things("service", &old.services, &new.services, |changes, old, new| changes.service(old, new));
     changes.admin(&old.admin, &new.admin);
     changes.peer(&old.peer, &new.peer);
@@ -175,6 +176,22 @@ impl Changes {
         for (node, priority) in &new.priorities {
             if let Some(before) = old.priorities.get(node) {
                 self.value(&format!("priority of {node}"), before, priority);
+            }
+        }
+    }
+
+    fn pool(&mut self, old: &Pool, new: &Pool) {
+        fields!(
+            self,
+            old,
+            new,
+            Pool { group, auto_assign, priority, avoid_reserved },
+            elsewhere { name, ranges, allow, quotas, taken }
+        );
+        self.members("range", &old.ranges, &new.ranges);
+        for (name, is_equal) in [("allow", old.allow == new.allow), ("quotas", old.quotas == new.quotas)] {
+            if !is_equal {
+                self.add(format!("{name} changed"));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What stands for all that the nodes of a file share.
 
 use crate::document::{Document, NodeId, Value};
-use crate::model::SharedDigest;
+use crate::model::{Allocations, SharedDigest};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
@@ -13,8 +13,8 @@ pub(crate) const OWN: [&str; 2] = ["node", "admin"];
 /// What is each node's own of `peer`.
 pub(crate) const OWN_OF_PEER: &str = "key";
 
-/// The digest of everything in `document` but what is each node's own.
-pub(crate) fn shared(document: &Document) -> SharedDigest {
+/// The digest of everything in `document` but what is each node's own, and of what services have from pools.
+pub(crate) fn shared(document: &Document, allocations: &Allocations) -> SharedDigest {
     let mut hasher = SipHasher24::new();
     let Value::Map(sections) = document.value(document.root()) else { return SharedDigest::default() };
     for section in sorted(document, sections) {
@@ -37,6 +37,12 @@ pub(crate) fn shared(document: &Document) -> SharedDigest {
         }
         text(&mut hasher, name);
         value(&mut hasher, document, section);
+    }
+    // Nothing at all without pools: versions that know of none agree on the rest.
+    for (service, addresses) in allocations.iter() {
+        text(&mut hasher, service.as_str());
+        length(&mut hasher, addresses.len());
+        addresses.keys().for_each(|address| text(&mut hasher, &address.to_string()));
     }
     SharedDigest(hasher.finish128().as_u128())
 }

@@ -1,11 +1,13 @@
 //! The sections of `fulcrum.yaml`, each a table. What they say is the description in the JSON Schema.
 
+mod address_pool;
 mod admin;
 mod check;
 mod group;
 mod peer;
 mod service;
 
+pub(crate) use address_pool::{AddressPoolSection, RequestSection};
 pub(crate) use admin::AdminSection;
 pub(crate) use check::{CheckSection, ExpectSection, TlsSection, Wire};
 pub(crate) use group::{
@@ -38,6 +40,8 @@ section! {
         interfaces: optional Named<LinkName, InterfaceSection>,
         /// VIPs that always move together.
         groups: optional Named<Name, GroupSection>,
+        /// Addresses that services get without naming one.
+        pools: optional Named<Name, AddressPoolSection>,
         /// How backends are asked whether they can take traffic.
         checks: optional Named<Name, CheckSection>,
         /// Pools of backends that services share.

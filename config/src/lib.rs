@@ -7,6 +7,7 @@
 //! `table` and `scalar`), `resolve` (names, addresses and timings that fit together), [`Config`].
 
 mod adopt;
+pub mod allocate;
 mod diagnostic;
 mod difference;
 mod digest;
@@ -26,4 +27,4 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 pub use difference::{Change, difference};
 pub use digest::digest_of_text;
 pub use model::*;
-pub use parse::{Parsed, load, parse, read, schema};
+pub use parse::{Before, Parsed, load, parse, parse_after, read, schema};

@@ -1,22 +1,29 @@
 //! The valid configuration, as the other rooms see it.
 
 mod admin;
+mod allocations;
 mod check;
 mod group;
 mod names;
 mod peer;
+mod pool;
 mod service;
 mod tables;
 mod units;
 
 pub use admin::{Admin, LogFormat, TcpAdmin};
+pub use allocations::Allocations;
 pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
 pub use group::{
     Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track,
     TrackEffect, Vip,
 };
-pub use names::{BackendName, DomainName, GroupName, InterfaceName, NodeName, ServiceName};
+pub use names::{
+    BackendName, DomainName, GroupName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,
+};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
+pub(crate) use pool::after;
+pub use pool::{AddressRange, Allow, Pool, PoolUse};
 pub use service::{
     Backend, BackendAddress, Balance, ConnectionLog, Forwarding, Limits, Mode, OnDown, PortRange, Protocol,
     ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions, Xdp,
@@ -24,7 +31,7 @@ pub use service::{
 pub use tables::{AddressSlots, OlderTable, ServiceTables};
 pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A whole, valid configuration of one node.
@@ -42,6 +49,10 @@ pub struct Config {
     pub groups: BTreeMap<GroupName, Arc<Group>>,
     /// What clients connect to.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// Pools of addresses for services.
+    pub pools: BTreeMap<PoolName, Pool>,
+    /// The addresses that services have from pools. They are among the VIPs of groups and of services, too.
+    pub allocations: Arc<Allocations>,
     /// The timing profile, resolved.
     pub timing: Timing,
     /// How operators reach the daemon.
@@ -59,6 +70,26 @@ impl Config {
     #[must_use]
     pub fn group_of(&self, address: std::net::IpAddr) -> Option<&Arc<Group>> {
         self.groups.values().find(|group| group.vips.iter().any(|vip| vip.address == address))
+    }
+
+    /// How much of each pool is in use, by pool and family; families that a pool does not have are left out.
+    #[must_use]
+    pub fn pool_use(&self) -> Vec<PoolUse> {
+        let mut used: BTreeMap<(&PoolName, Family), BTreeSet<std::net::IpAddr>> = BTreeMap::new();
+        for (_, addresses) in self.allocations.iter() {
+            for (address, pool) in addresses {
+                used.entry((pool, Family::of(*address))).or_default().insert(*address);
+            }
+        }
+        let uses = self.pools.values().flat_map(|pool| {
+            [Family::Ipv4, Family::Ipv6].into_iter().map(move |family| (pool, family, pool.total(family)))
+        });
+        let uses = uses.filter(|(pool, family, _)| pool.has_family(*family));
+        let uses = uses.map(|(pool, family, total)| {
+            let used = used.get(&(&pool.name, family)).map_or(0, BTreeSet::len);
+            PoolUse { pool: pool.name.clone(), family, used, total }
+        });
+        uses.collect()
     }
 
     /// Holds the groups and services that `other` has like this together with it: to compare the two costs little

@@ -4,13 +4,14 @@ use crate::diagnostic::Diagnostics;
 use crate::digest;
 use crate::document::{Document, SIZE_LIMIT};
 use crate::file::File;
-use crate::model::Config;
+use crate::model::{Allocations, Config};
 use crate::reader::Reader;
 use crate::resolve::resolve;
 use crate::table::{Decode, Definitions};
 use serde_json::{Value as Json, json};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,28 @@ pub struct Parsed {
     pub warnings: Diagnostics,
 }
 
+/// What was in force before.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// The addresses that services had from pools.
+    pub allocations: Arc<Allocations>,
+    /// Services may lose theirs and get others, if the pools do not have them any more.
+    pub give_up: bool,
+}
+
 /// Reads `text`, which came from `file`, on a host called `host_name` (the default of `node:`).
 ///
 /// # Errors
 /// Everything that is wrong, warnings included.
 pub fn parse(text: &str, file: &str, host_name: &str) -> Result<Parsed, Diagnostics> {
+    parse_after(text, file, host_name, &Before::default())
+}
+
+/// As [`parse`], where services had addresses from pools before: what they have, they keep.
+///
+/// # Errors
+/// As those of [`parse`]; and a service would lose an address that it has.
+pub fn parse_after(text: &str, file: &str, host_name: &str, before: &Before) -> Result<Parsed, Diagnostics> {
     let (document, faults) = Document::read(text);
     // What stands behind a fault of the YAML itself was not read: it must not look missing.
     let whole = faults.iter().all(|fault| fault.related.is_some());
@@ -36,9 +54,10 @@ pub fn parse(text: &str, file: &str, host_name: &str) -> Result<Parsed, Diagnost
     let mut config = None;
     if whole {
         let root = reader.root();
-        config = File::decode(&mut reader, root).and_then(|file| resolve(&mut reader, &file, host_name));
+        config =
+            File::decode(&mut reader, root).and_then(|file| resolve(&mut reader, &file, host_name, before));
         if let Some(config) = &mut config {
-            config.shared = digest::shared(&document);
+            config.shared = digest::shared(&document, &config.allocations);
         }
     }
     let refused = reader.refused();

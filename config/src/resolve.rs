@@ -2,8 +2,10 @@
 //!
 //! Each step goes on past what is refused, so that every mistake is reported at once.
 
+mod address_pools;
 mod addresses;
 mod admin;
+mod allocations;
 mod checks;
 mod forwarding;
 mod groups;
@@ -14,20 +16,31 @@ mod services;
 
 use crate::file::{File, TimingSection};
 use crate::model::{AdvertInterval, Config, SharedDigest, Timing};
+use crate::parse::Before;
 use crate::reader::{Field, Reader};
 use crate::scalar::Profile;
 use crate::table::Or;
+use std::sync::Arc;
 
 /// `None` if anything was refused; it has been reported then.
-pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> Option<Config> {
+pub(crate) fn resolve(
+    reader: &mut Reader<'_>,
+    file: &File,
+    host_name: &str,
+    before: &Before,
+) -> Option<Config> {
     let timing = timing(file);
     let nodes = nodes::resolve(reader, file, host_name);
     let interfaces = nodes::interfaces(reader, file);
     nodes::check_sources(reader, &nodes, &interfaces);
-    let groups = groups::resolve(reader, file, &nodes, &interfaces, &timing);
+    let mut ranges = address_pools::resolve(reader, file, &nodes, &interfaces);
+    let mut groups = groups::resolve(reader, file, &nodes, &interfaces, &timing, &ranges);
+    address_pools::check_groups(reader, file, &mut ranges, &groups);
+    let allocations = allocations::resolve(reader, file, &ranges, &mut groups, before);
     let checks = checks::resolve(reader, file);
-    let pools = pools::resolve(reader, file, &checks, &groups);
-    let services = services::resolve(reader, file, &checks, &pools, &groups);
+    let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
+    let around = services::Around { checks: &checks, pools: &pools, groups: &groups, ranges: &ranges };
+    let services = services::resolve(reader, file, &around, &allocations);
     let admin = admin::resolve(file);
     let peer = peer::resolve(reader, file, &nodes);
     forwarding::warn_untold(reader, file, &nodes, &peer);
@@ -38,8 +51,11 @@ pub(crate) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> 
         node: nodes.own?,
         nodes: nodes.all,
         interfaces: interfaces.all,
-        groups: groups.all,
+        // One whose pools nobody uses has nothing to answer for.
+        groups: groups.all.into_iter().filter(|(_, group)| !group.vips.is_empty()).collect(),
         services,
+        pools: ranges.all,
+        allocations: Arc::new(allocations),
         timing,
         admin,
         peer,

@@ -6,8 +6,10 @@ mod text;
 mod time;
 mod words;
 
-pub(crate) use address::Sources;
+pub(crate) use address::{Sources, Span, VipWord};
 pub(crate) use number::Number;
-pub(crate) use text::{AbsolutePath, HeaderValue, Hex, HttpToken, LinkName, Name, UrlPath};
+pub(crate) use text::{
+    AbsolutePath, HeaderValue, Hex, HttpToken, Label, LinkName, Name, NamePattern, UrlPath,
+};
 pub(crate) use time::{Time, show_duration};
 pub(crate) use words::{CheckType, OnDownWord, Profile, Record, TrackWord};

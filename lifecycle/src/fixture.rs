@@ -76,6 +76,8 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
         xdp: fulcrum_config::Xdp::Auto,
+        pools: BTreeMap::new(),
+        allocations: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     }
 }

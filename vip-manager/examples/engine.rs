@@ -231,6 +231,8 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
         xdp: fulcrum_config::Xdp::Auto,
+        pools: BTreeMap::new(),
+        allocations: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     })
 }

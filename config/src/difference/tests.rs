@@ -49,6 +49,25 @@ fn each_change_is_told_in_words() {
             "\"30000-30200\"\n    backends: shop",
             &["service node-ports: ports: 30000-30100 is now 30000-30200"],
         ),
+        (
+            "addresses: [192.168.1.200-192.168.1.220, 192.168.1.240/29]",
+            "addresses: [192.168.1.200-192.168.1.230, 192.168.1.240/29]",
+            &[
+                "pool public: range 192.168.1.200-192.168.1.220 removed",
+                "pool public: range 192.168.1.200-192.168.1.230 added",
+            ],
+        ),
+        ("quotas: {marketing: 5}", "quotas: {marketing: 6}", &["pool public: quotas changed"]),
+        (
+            "address: 192.168.1.205, ",
+            "address: 192.168.1.206, ",
+            &[
+                "group workload: VIP 192.168.1.205 on eth1 removed",
+                "group workload: VIP 192.168.1.206 on eth1 added",
+                "service campaign: VIP 192.168.1.205 removed",
+                "service campaign: VIP 192.168.1.206 added",
+            ],
+        ),
         ("slow_start: 30s", "slow_start: 90s", &["service api: slow start: 30s is now 90s"]),
         ("idle: 1h", "idle: 30m", &["service api: idle: 1h is now 30m"]),
         ("path: /readyz", "path: /livez", &["service api: check changed"]),

@@ -1,7 +1,7 @@
 //! Values in the words of the file.
 
 use crate::model::{
-    AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, DomainName,
+    AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, DomainName,
     Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority,
     Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Xdp,
 };
@@ -58,6 +58,12 @@ impl<T: Words> Words for Vec<T> {
     fn words(&self) -> String {
         let words: Vec<String> = self.iter().map(Words::words).collect();
         if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+    }
+}
+
+impl Words for AddressRange {
+    fn words(&self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
     }
 }
 

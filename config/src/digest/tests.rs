@@ -3,7 +3,7 @@ use super::*;
 fn digest(text: &str) -> SharedDigest {
     let (document, faults) = Document::read(text);
     assert!(faults.is_empty(), "{faults:?}");
-    shared(&document)
+    shared(&document, &Allocations::default())
 }
 
 const FILE: &str = "\

@@ -67,8 +67,8 @@ section! {
         class: optional Class,
         /// The virtual router identifier, 1 to 255, the same on every node and used by no other router there. Without one the nodes elect its leader over the peer link, which needs keys on every node.
         vrid: optional Vrid,
-        /// The addresses that move together.
-        vips: required List<Or<IpAddr, VipSection>>,
+        /// The addresses that move together, besides those of its pools.
+        vips: optional List<Or<IpAddr, VipSection>>,
         /// Priorities of nodes in this group, where they differ from those in `nodes`.
         priorities: optional Named<Name, Priority>,
         /// How often its leader advertises. Default: that of `timing`.

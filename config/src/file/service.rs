@@ -1,9 +1,9 @@
 //! `backends` and `services`.
 
-use super::{CheckReference, Member};
+use super::{CheckReference, Member, RequestSection};
 use crate::model::{BackendAddress, Balance, Mode, PortRange, Protocol, ProxyProtocolVersion, Rate, Weight};
-use crate::scalar::{Name, Number, OnDownWord, Sources, Time};
-use crate::table::{List, Or, section};
+use crate::scalar::{Label, Name, Number, OnDownWord, Sources, Time, VipWord};
+use crate::table::{List, Named, Or, section};
 use std::net::IpAddr;
 
 section! {
@@ -37,10 +37,16 @@ section! {
 section! {
     /// A service.
     ServiceSection {
-        /// Its address, one of a group's VIPs.
-        vip: optional IpAddr,
+        /// Its address: one of a group's VIPs, `auto` (one of a pool), or a map that says of which pool.
+        vip: optional Or<VipWord, RequestSection>,
         /// Its addresses, if it has several; all of one group.
         vips: optional List<IpAddr>,
+        /// Of pools: services of one tenant with the same word here share an address where their ports allow it.
+        share: optional Name,
+        /// Of pools: whom it belongs to.
+        tenant: optional Name,
+        /// Of pools: by which they can be for some services only.
+        labels: optional Named<Label, Label>,
         /// `tcp` or `udp`. Default: tcp.
         protocol: optional Protocol,
         /// Its port, or a range such as "30000-30100".

@@ -48,6 +48,10 @@ name! {
     ServiceName,
     /// A backend, unique within its service.
     BackendName,
+    /// A pool of addresses.
+    PoolName,
+    /// Whom services belong to.
+    TenantName,
 }
 
 impl GroupName {

@@ -12,6 +12,7 @@ const EXAMPLES: [(&str, &str); 6] = [
     ("control-plane.yaml", include_str!("../../examples/control-plane.yaml")),
     ("cluster.yaml", include_str!("../../examples/cluster.yaml")),
     ("dual-stack.yaml", include_str!("../../examples/dual-stack.yaml")),
+    ("pools.yaml", include_str!("../../examples/pools.yaml")),
     ("full.yaml", include_str!("../../examples/full.yaml")),
 ];
 

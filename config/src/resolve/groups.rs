@@ -1,5 +1,6 @@
 //! VIP groups: where their addresses live, who leads first, what is tracked.
 
+use super::address_pools::AddressPools;
 use super::addresses::{not_of_one_machine, reserved_in};
 use super::nodes::{Interfaces, Nodes};
 use crate::document::NodeId;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The most VIPs of one group: they move together, within one down interval.
-const MAX_VIPS: usize = 1000;
+pub(super) const MAX_VIPS: usize = 1000;
 
 /// What services need to know of a group.
 #[derive(Debug, Clone)]
@@ -41,6 +42,7 @@ struct Walk<'a> {
     nodes: &'a Nodes,
     interfaces: &'a Interfaces,
     timing: &'a Timing,
+    ranges: &'a AddressPools,
     groups: Groups,
     vrids: HashMap<(Link, Vrid), (GroupName, NodeId)>,
     /// Nodes that were found to have no address on a link: one report is enough.
@@ -57,11 +59,13 @@ pub(super) fn resolve(
     nodes: &Nodes,
     interfaces: &Interfaces,
     timing: &Timing,
+    ranges: &AddressPools,
 ) -> Groups {
     let mut walk = Walk {
         nodes,
         interfaces,
         timing,
+        ranges,
         groups: Groups::default(),
         vrids: HashMap::new(),
         without_address: HashSet::new(),
@@ -102,12 +106,7 @@ impl Walk<'_> {
                 reader.conflict(*place, message, "delete one of them", other.place, "the first one");
             }
         }
-        if let Some(field) = &section.vips
-            && listed.is_empty()
-            && !reader.refused_within(field.node)
-        {
-            reader.error(field.node, "the group has no VIP", "write its addresses");
-        }
+        self.refuse_empty(reader, &name, section);
         if let Some(field) = &section.vips
             && listed.len() > MAX_VIPS
         {
@@ -142,13 +141,30 @@ impl Walk<'_> {
             accept,
             tracks,
         };
-        for link in group.links() {
+        let links: BTreeSet<Link> = group.links().into_iter().chain(self.ranges.links(&name)).collect();
+        for link in links {
             if let Election::Vrrp(vrid) = election {
                 self.vrid(reader, section, &group, vrid, &link);
                 self.sources(reader, adverts, &link);
             }
         }
         self.groups.all.insert(name, Arc::new(group));
+    }
+
+    fn refuse_empty(&self, reader: &mut Reader<'_>, name: &GroupName, section: &GroupSection) {
+        if self.ranges.may_serve(name) {
+            return;
+        }
+        let help = "write its addresses, or name the group in one of `pools`";
+        match &section.vips {
+            Some(field) if field.value.0.is_empty() && !reader.refused_within(field.node) => {
+                reader.error(field.node, "the group has no VIP", help);
+            }
+            None if reader.child(section.at, "vips").is_none() => {
+                reader.error(section.at, "`vips` is missing", help);
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn vip(

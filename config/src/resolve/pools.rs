@@ -1,5 +1,6 @@
 //! Backends, in pools and in services.
 
+use super::address_pools::AddressPools;
 use super::addresses::not_of_one_machine;
 use super::checks::{Checks, referred};
 use super::groups::Groups;
@@ -19,12 +20,18 @@ pub(super) struct Pool {
 /// The pools by name; one that was refused has no value.
 pub(super) type Pools = HashMap<String, Option<Pool>>;
 
-pub(super) fn resolve(reader: &mut Reader<'_>, file: &File, checks: &Checks, groups: &Groups) -> Pools {
+pub(super) fn resolve(
+    reader: &mut Reader<'_>,
+    file: &File,
+    checks: &Checks,
+    groups: &Groups,
+    ranges: &AddressPools,
+) -> Pools {
     let mut pools = Pools::new();
     for (name, section) in file.backends.get().map(|named| named.0.as_slice()).unwrap_or_default() {
         let pool = section.as_ref().and_then(|section| {
             let check = section.check.as_ref().and_then(|reference| referred(reader, reference, checks));
-            let backends = backends(reader, section.members.as_ref()?, groups);
+            let backends = backends(reader, section.members.as_ref()?, groups, ranges);
             Some(Pool { backends, check: check.flatten() })
         });
         pools.insert(name.value.0.clone(), pool);
@@ -36,6 +43,7 @@ pub(super) fn backends(
     reader: &mut Reader<'_>,
     list: &At<List<Member>>,
     groups: &Groups,
+    ranges: &AddressPools,
 ) -> Vec<Arc<Backend>> {
     let mut backends: Vec<Arc<Backend>> = Vec::with_capacity(list.value.0.len());
     let mut names = BTreeMap::new();
@@ -46,7 +54,12 @@ pub(super) fn backends(
         if let Some(kind) = not_of_one_machine(ip).filter(|_| !ip.is_loopback()) {
             reader.error(member.node, format!("`{ip}` is {kind}"), "write the address of a server");
         }
-        if let Some(vip) = groups.vips.get(&ip) {
+        if let Some((pool, place)) = ranges.around(ip) {
+            let message = format!(
+                "`{ip}` lies in pool `{pool}`: it would be handed out, and connections go round in a loop"
+            );
+            reader.conflict(member.node, message, "leave it out of the pool", place, "the pool");
+        } else if let Some(vip) = groups.vips.get(&ip) {
             let message =
                 format!("`{ip}` is a VIP of group `{}`: connections would go round in a loop", vip.name);
             reader.conflict(member.node, message, "write the server's own address", vip.place, "the VIP");

@@ -1,5 +1,6 @@
 //! Services: whose VIPs they are on, that they do not collide, and what their protocol can do.
 
+use super::address_pools::AddressPools;
 use super::checks::{Checks, referred};
 use super::forwarding::{self, Replies};
 use super::groups::Groups;
@@ -7,11 +8,12 @@ use super::pools::{Pools, backends};
 use crate::document::NodeId;
 use crate::file::{File, LimitsSection, RateSection, ServiceSection, TimeoutsSection};
 use crate::model::{
-    Backend, Balance, Check, Class, ConnectionLog, Family, GroupName, Limits, Mode, OnDown, PortRange,
-    Protocol, ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, ServiceName, Timeouts, UdpOptions,
+    Allocations, Backend, Balance, Check, Class, ConnectionLog, Family, GroupName, Limits, Mode, OnDown,
+    PoolName, PortRange, Protocol, ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, ServiceName,
+    Timeouts, UdpOptions,
 };
 use crate::reader::{At, Field, Reader};
-use crate::scalar::{Number, OnDownWord};
+use crate::scalar::{Number, OnDownWord, VipWord};
 use crate::table::Or;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -23,9 +25,8 @@ type Listeners = HashMap<(IpAddr, Protocol), Vec<(PortRange, ServiceName, NodeId
 pub(super) fn resolve(
     reader: &mut Reader<'_>,
     file: &File,
-    checks: &Checks,
-    pools: &Pools,
-    groups: &Groups,
+    around: &Around<'_>,
+    allocations: &Allocations,
 ) -> BTreeMap<ServiceName, Arc<Service>> {
     let mut services = BTreeMap::new();
     let mut listeners = Listeners::new();
@@ -33,7 +34,7 @@ pub(super) fn resolve(
     for (name, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
         let Some(section) = section else { continue };
         let name = ServiceName::new(&name.value.0);
-        let walk = Walk { section, checks, pools, groups };
+        let walk = Walk { section, around, allocated: allocations.of(&name) };
         if let Some(service) = walk.service(reader, name.clone(), &mut listeners) {
             replies.add(reader, &service, section);
             services.insert(name, Arc::new(service));
@@ -75,11 +76,19 @@ fn refuse_overlaps(reader: &mut Reader<'_>, listeners: Listeners) {
     }
 }
 
+/// What else the file says.
+pub(super) struct Around<'a> {
+    pub(super) checks: &'a Checks,
+    pub(super) pools: &'a Pools,
+    pub(super) groups: &'a Groups,
+    pub(super) ranges: &'a AddressPools,
+}
+
 struct Walk<'a> {
     section: &'a ServiceSection,
-    checks: &'a Checks,
-    pools: &'a Pools,
-    groups: &'a Groups,
+    around: &'a Around<'a>,
+    /// What it has of pools.
+    allocated: Option<&'a BTreeMap<IpAddr, PoolName>>,
 }
 
 impl Walk<'_> {
@@ -95,7 +104,7 @@ impl Walk<'_> {
         let group = self.group(reader, &vips);
         let (backends, pool_check) = self.backends(reader);
         let check = match &section.check {
-            Some(reference) => referred(reader, reference, self.checks).flatten(),
+            Some(reference) => referred(reader, reference, self.around.checks).flatten(),
             None => pool_check,
         };
         let quorum = self.quorum(reader, backends.as_deref(), group.as_ref());
@@ -142,7 +151,13 @@ impl Walk<'_> {
     fn vips(&self, reader: &mut Reader<'_>) -> Vec<At<IpAddr>> {
         let section = self.section;
         match (&section.vip, &section.vips) {
-            (Some(vip), None) => vec![*vip],
+            (Some(vip), None) => match &vip.value {
+                Or::Short(VipWord::Address(address)) => vec![At { value: *address, node: vip.node }],
+                Or::Short(VipWord::Auto) | Or::Long(_) => {
+                    let addresses = self.allocated.into_iter().flat_map(BTreeMap::keys);
+                    addresses.map(|address| At { value: *address, node: vip.node }).collect()
+                }
+            },
             (None, Some(vips)) => {
                 if vips.value.0.is_empty() && !reader.refused_within(vips.node) {
                     reader.error(vips.node, "the list is empty", "write one of a group's VIPs");
@@ -173,15 +188,8 @@ impl Walk<'_> {
     fn group(&self, reader: &mut Reader<'_>, vips: &[At<IpAddr>]) -> Option<GroupName> {
         let mut group: Option<(GroupName, NodeId)> = None;
         for vip in vips {
-            let Some(facts) = self.groups.vips.get(&vip.value) else {
-                if self.groups.complete {
-                    let message = format!("`{}` is not a VIP of any group", vip.value);
-                    reader.error(
-                        vip.node,
-                        message,
-                        "add it to the `vips` of a group, or write one that is there",
-                    );
-                }
+            let Some(facts) = self.around.groups.vips.get(&vip.value) else {
+                self.refuse_of_no_group(reader, *vip);
                 continue;
             };
             if !facts.accept {
@@ -204,19 +212,36 @@ impl Walk<'_> {
         group.map(|(name, _)| name)
     }
 
+    fn refuse_of_no_group(&self, reader: &mut Reader<'_>, vip: At<IpAddr>) {
+        if !self.around.groups.complete {
+            return;
+        }
+        let message = format!("`{}` is not a VIP of any group", vip.value);
+        match self.around.ranges.around(vip.value) {
+            Some((pool, place)) => {
+                let help = format!("to get it from pool `{pool}` write `vip: {{address: {}}}`", vip.value);
+                reader.conflict(vip.node, message, help, place, "the pool");
+            }
+            None => {
+                let help = "add it to the `vips` of a group, or write one that is there";
+                reader.error(vip.node, message, help);
+            }
+        }
+    }
+
     #[allow(clippy::type_complexity, reason = "two things that come from one place")]
     fn backends(&self, reader: &mut Reader<'_>) -> (Option<Vec<Arc<Backend>>>, Option<Arc<Check>>) {
         let Some(field) = &self.section.backends else { return (None, None) };
         match &field.value {
             Or::Long(list) => {
                 let list = At { value: list.clone(), node: field.node };
-                (Some(backends(reader, &list, self.groups)), None)
+                (Some(backends(reader, &list, self.around.groups, self.around.ranges)), None)
             }
-            Or::Short(name) => match self.pools.get(&name.0) {
+            Or::Short(name) => match self.around.pools.get(&name.0) {
                 Some(Some(pool)) => (Some(pool.backends.clone()), pool.check.clone()),
                 Some(None) => (None, None),
                 None => {
-                    let names = self.pools.keys().map(String::as_str);
+                    let names = self.around.pools.keys().map(String::as_str);
                     reader.dangling(field.node, "pool of backends", &name.0, names);
                     (None, None)
                 }
@@ -249,7 +274,7 @@ impl Walk<'_> {
                 format!("the service needs {needed} backends to come up, and has {}", backends.len());
             reader.error(field.node, message, "write a smaller quorum, or add backends");
         }
-        let class = group.and_then(|name| self.groups.all.get(name)).map(|group| group.class);
+        let class = group.and_then(|name| self.around.groups.all.get(name)).map(|group| group.class);
         if quorum.minimum > 1 && class == Some(Class::ControlPlane) {
             let message = "the control plane is refused while fewer backends are up, even if one still works";
             reader.warn(field.node, message, "delete `quorum` unless that is wanted");

@@ -1,6 +1,6 @@
 //! Addresses and networks.
 
-use crate::model::BackendAddress;
+use crate::model::{BackendAddress, Family};
 use crate::reader::Problem;
 use crate::table::Scalar;
 use ipnet::IpNet;
@@ -116,5 +116,76 @@ impl Scalar for BackendAddress {
 
     fn schema() -> Json {
         json!({ "type": "string", "pattern": "^[\\[\\]0-9a-fA-F:.]+$" })
+    }
+}
+
+/// Addresses of one family that follow each other, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: IpAddr,
+    pub(crate) last: IpAddr,
+}
+
+impl Scalar for Span {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        if let Some((first, last)) = text.split_once('-') {
+            let (first, last) = (IpAddr::parse(first.trim())?, IpAddr::parse(last.trim())?);
+            if Family::of(first) != Family::of(last) {
+                return Err(Problem::not(text, "a range", "two addresses of one family"));
+            }
+            if last < first {
+                return Err(Problem {
+                    message: format!("`{text}` ends before it begins"),
+                    help: format!("write `{last}-{first}`"),
+                });
+            }
+            return Ok(Self { first, last });
+        }
+        if text.contains('/') {
+            let network = parse_network(text)?;
+            return Ok(Self { first: network.network(), last: network.broadcast() });
+        }
+        if text.parse::<IpAddr>().is_err() {
+            return Err(Problem::not(text, "a range of addresses", &<Self as Scalar>::expected()));
+        }
+        IpAddr::parse(text).map(|address| Self { first: address, last: address })
+    }
+
+    fn expected() -> String {
+        "a network such as 10.0.0.128/25, a range such as 10.0.0.100-10.0.0.150, or an address".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({
+            "type": "string",
+            "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3}| *- *[0-9a-fA-F:.]+)?$",
+        })
+    }
+}
+
+/// An address, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VipWord {
+    Auto,
+    Address(IpAddr),
+}
+
+impl Scalar for VipWord {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        if text.parse::<IpAddr>().is_err() {
+            return Err(Problem::not(text, "an address", &<Self as Scalar>::expected()));
+        }
+        IpAddr::parse(text).map(Self::Address)
+    }
+
+    fn expected() -> String {
+        "an IPv4 or IPv6 address without a prefix length, or `auto`".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^([0-9a-fA-F:.]+|auto)$" })
     }
 }

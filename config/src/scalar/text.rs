@@ -60,6 +60,26 @@ text! {
 }
 
 text! {
+    /// A name, or several.
+    NamePattern(String), "a name or a pattern of names", "a name, in which `*` stands for any text",
+    "^[A-Za-z0-9._*-]{1,63}$",
+    |text| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-*".contains(&byte);
+        checked(text, (1..=63).contains(&text.len()) && text.bytes().all(inner))
+    }
+}
+
+text! {
+    /// The key or value of a label, as Kubernetes has them.
+    Label(String), "the key or value of a label", "at most 317 letters, digits, `.`, `_`, `-` and `/`",
+    "^[A-Za-z0-9._/-]{1,317}$",
+    |text| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+        checked(text, (1..=317).contains(&text.len()) && text.bytes().all(inner))
+    }
+}
+
+text! {
     /// What the kernel calls an interface.
     LinkName(String), "the name of an interface", "its name as `ip link` shows it, at most 15 characters",
     "^[^/:\\s]{1,15}$",

@@ -109,6 +109,8 @@ impl Lab {
             admin: Admin::default(),
             peer: fulcrum_config::PeerLink { pins, ..Default::default() },
             xdp: fulcrum_config::Xdp::Auto,
+            pools: BTreeMap::new(),
+            allocations: Arc::default(),
             shared: fulcrum_config::SharedDigest::default(),
         }
     }

@@ -6,6 +6,7 @@ use super::parse;
 use crate::diagnostic::Severity;
 
 mod forwarding;
+mod pools;
 mod services;
 mod text;
 mod topology;
@@ -75,25 +76,27 @@ fn a_group_has_a_thousand_vips_and_no_more() {
 
 #[test]
 fn each_mistake_has_its_place_and_its_advice() {
-    let mut wrong = Vec::new();
-    let mut checked = 0;
-    for row in [
+    for rows in [
         text::YAML,
         text::KEYS,
         values::VALUES,
         topology::TOPOLOGY,
         services::SERVICES,
         forwarding::FORWARDING,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        checked += 1;
-        assert_eq!(BASE.matches(row.from).count(), 1, "`{}` must be in the base once", row.from);
-        let marked = BASE.replace(row.from, row.to);
+    ] {
+        check(BASE, rows);
+    }
+    check(pools::BASE, pools::POOLS);
+}
+
+fn check(base: &str, rows: &[Row]) {
+    let mut wrong = Vec::new();
+    for row in rows {
+        assert_eq!(base.matches(row.from).count(), 1, "`{}` must be in the base once", row.from);
+        let marked = base.replace(row.from, row.to);
         let expected = marked.lines().zip(1_u32..).find_map(|(line, number)| {
             let (before, _) = line.split_once('«')?;
-            Some((number, u32::try_from(before.chars().count()).unwrap() + 1))
+            Some((number, u32::try_from(before.chars().count()).unwrap().saturating_add(1)))
         });
         let text = marked.replace('«', "");
         let Err(diagnostics) = parse(&text, "fulcrum.yaml", "lb-1") else {
@@ -115,5 +118,5 @@ fn each_mistake_has_its_place_and_its_advice() {
             wrong.push(format!("{} -> {expected:?} {}\n{diagnostics}", row.to, row.field));
         }
     }
-    assert!(wrong.is_empty(), "{} of {checked}:\n\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), rows.len(), wrong.join("\n\n"));
 }

@@ -42,7 +42,7 @@ pub(super) const KEYS: &[Row] = &[
         "{vip: 10.0.0.100, port: 80, backends: web, «frobnicate: 1}",
         "services.web.frobnicate",
         "is not a key",
-        "the keys here are vip, vips, protocol",
+        "the keys here are vip, vips, share, tenant",
     ),
     row(
         WEB,

@@ -1,0 +1,120 @@
+//! Who gets which address of which pool: a pure function of the pools, of what services ask for, and of what they had.
+//!
+//! What a service has it keeps, for as long as a pool that it may use has the address and the service does not ask for
+//! another. Then those are served that ask for certain addresses, then all others; each time in the order of their
+//! names, so that the order of a file does not matter. A pool of higher priority goes first, then that of the lower
+//! name; of a pool the lowest address that is free. A service has all its addresses in one group, or none.
+
+mod book;
+mod words;
+
+use crate::model::{
+    Allocations, Family, GroupName, Pool, PoolName, PortRange, Protocol, ServiceName, TenantName,
+};
+use book::Book;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+#[cfg(test)]
+mod tests;
+
+/// What a service asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its name.
+    pub service: ServiceName,
+    /// Addresses of this pool only.
+    pub pool: Option<PoolName>,
+    /// This address.
+    pub address: Option<IpAddr>,
+    /// One address of each; empty means one of what there is, IPv4 if the service may have that.
+    pub families: BTreeSet<Family>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whom it belongs to.
+    pub tenant: Option<TenantName>,
+    /// Services of one tenant with the same word share an address where their ports allow it.
+    pub share: Option<String>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its ports.
+    pub ports: PortRange,
+}
+
+/// What became of the requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What each service has now.
+    pub allocations: Allocations,
+    /// Services that did not get all that they ask for, and why: they have what they had.
+    pub refused: BTreeMap<ServiceName, Reason>,
+    /// Addresses that services had and can't keep although they did not ask for others. They have been given
+    /// others, if there were any.
+    pub lost: Vec<Lost>,
+}
+
+/// Why something can't be had, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// What is the case.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// An address that a service can't keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The service.
+    pub service: ServiceName,
+    /// The address.
+    pub address: IpAddr,
+    /// The pool that it was taken from.
+    pub pool: PoolName,
+    /// Why.
+    pub why: String,
+}
+
+/// Gives addresses of `pools` to those who ask for them. `rooms` says how many addresses each group still has room for,
+/// besides those of its pools.
+#[must_use]
+pub fn allocate(
+    pools: &BTreeMap<PoolName, Pool>,
+    requests: &[Request],
+    before: &Allocations,
+    rooms: &BTreeMap<GroupName, usize>,
+) -> Outcome {
+    let mut sorted: Vec<&Request> = requests.iter().collect();
+    sorted.sort_by_key(|request| &request.service);
+    let mut book = Book::new(pools, rooms);
+    let mut lost = Vec::new();
+    for request in &sorted {
+        for (address, pool) in before.of(&request.service).into_iter().flatten() {
+            match book.keep(request, *address, pool) {
+                Kept::Yes | Kept::NotWanted => {}
+                Kept::No(why) => {
+                    let (service, pool) = (request.service.clone(), pool.clone());
+                    lost.push(Lost { service, address: *address, pool, why });
+                }
+            }
+        }
+    }
+    let mut refused = BTreeMap::new();
+    let (asking, others): (Vec<&Request>, Vec<&Request>) =
+        sorted.into_iter().partition(|request| request.address.is_some());
+    for request in asking.into_iter().chain(others) {
+        if let Err(reason) = book.serve(request) {
+            refused.insert(request.service.clone(), reason);
+        }
+    }
+    Outcome { allocations: book.into_allocations(), refused, lost }
+}
+
+/// Whether a service keeps an address.
+enum Kept {
+    Yes,
+    /// It asks for another.
+    NotWanted,
+    /// Why not.
+    No(String),
+}

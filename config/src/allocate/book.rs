@@ -1,0 +1,382 @@
+//! Who has what, while addresses are handed out.
+
+use super::{Kept, Reason, Request, words};
+use crate::model::{Allocations, Family, GroupName, Pool, PoolName, TenantName, after};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Tenant and word of those who share.
+type Key<'a> = (Option<&'a TenantName>, &'a str);
+
+pub(super) struct Book<'a> {
+    /// In the order in which they are tried.
+    pools: Vec<&'a Pool>,
+    /// By their first address: whose it is, and the highest.
+    ranges: BTreeMap<IpAddr, (IpAddr, &'a Pool)>,
+    rooms: BTreeMap<GroupName, usize>,
+    /// Who has each address.
+    holders: HashMap<IpAddr, Vec<&'a Request>>,
+    /// Addresses that are shared.
+    shared: HashMap<Key<'a>, BTreeSet<IpAddr>>,
+    /// Addresses that a tenant has of a pool.
+    tenants: HashMap<(&'a PoolName, &'a TenantName), u32>,
+    /// Addresses in use of a pool.
+    used: HashMap<(&'a PoolName, Family), u128>,
+    /// Below this there is no free one.
+    from: HashMap<(&'a PoolName, Family), IpAddr>,
+    /// What each service has.
+    owned: BTreeMap<&'a str, BTreeMap<IpAddr, &'a Pool>>,
+}
+
+impl<'a> Book<'a> {
+    pub(super) fn new(pools: &'a BTreeMap<PoolName, Pool>, rooms: &BTreeMap<GroupName, usize>) -> Self {
+        let ranges = pools.values().flat_map(|pool| pool.ranges.iter().map(move |range| (pool, range)));
+        let ranges = ranges.map(|(pool, range)| (range.first, (range.last, pool))).collect();
+        let mut order: Vec<&Pool> = pools.values().collect();
+        order.sort_by_key(|pool| (Reverse(pool.priority), &pool.name));
+        Self {
+            pools: order,
+            ranges,
+            rooms: rooms.clone(),
+            holders: HashMap::new(),
+            shared: HashMap::new(),
+            tenants: HashMap::new(),
+            used: HashMap::new(),
+            from: HashMap::new(),
+            owned: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn into_allocations(self) -> Allocations {
+        let mut allocations = Allocations::default();
+        for (service, addresses) in self.owned {
+            for (address, pool) in addresses {
+                allocations.insert(crate::model::ServiceName::new(service), address, pool.name.clone());
+            }
+        }
+        allocations
+    }
+
+    /// The pool whose range `address` lies in.
+    fn pool_of(&self, address: IpAddr) -> Option<&'a Pool> {
+        let (_, (last, pool)) = self.ranges.range(..=address).next_back()?;
+        (address <= *last).then_some(*pool)
+    }
+
+    /// Leaves `address`, which was taken from `was`, to a service that had it before.
+    pub(super) fn keep(&mut self, request: &'a Request, address: IpAddr, was: &PoolName) -> Kept {
+        let family = Family::of(address);
+        let asks_for_another = request.address.is_some_and(|it| Family::of(it) == family && it != address);
+        let alone = request.families.is_empty();
+        let of_one = alone
+            && (request.address.is_some_and(|it| Family::of(it) != family)
+                || self.owned.contains_key(request.service.as_str()));
+        let of_others = !alone && !request.families.contains(&family);
+        if asks_for_another || of_one || of_others || self.has_one(request, family) {
+            return Kept::NotWanted;
+        }
+        let pool = self.pool_of(address).filter(|pool| pool.has(address));
+        if request.pool.as_ref().is_some_and(|asked| asked != was)
+            && pool.map(|pool| &pool.name) != request.pool.as_ref()
+        {
+            return Kept::NotWanted;
+        }
+        let Some(pool) = pool else { return Kept::No(words::gone(&self.pools, was, address)) };
+        if request.pool.as_ref().is_some_and(|asked| *asked != pool.name) {
+            return Kept::No(format!("it is of pool `{}` now", pool.name));
+        }
+        if !pool.allows(&request.service, &request.labels, request.tenant.as_ref()) {
+            return Kept::No(format!("pool `{}` is not for this service any more", pool.name));
+        }
+        if let Some(group) = self.group(request).filter(|group| **group != pool.group) {
+            return Kept::No(format!(
+                "its other address is of group `{group}`, this one of `{}`",
+                pool.group
+            ));
+        }
+        match self.may_share(request, address) {
+            Ok(()) => {
+                self.give(request, address, pool);
+                Kept::Yes
+            }
+            Err(why) => Kept::No(why),
+        }
+    }
+
+    fn has_one(&self, request: &Request, family: Family) -> bool {
+        let owned = self.owned.get(request.service.as_str());
+        owned.is_some_and(|owned| owned.keys().any(|address| Family::of(*address) == family))
+    }
+
+    /// The group of the addresses that a service has already.
+    fn group(&self, request: &Request) -> Option<&'a GroupName> {
+        Some(&self.owned.get(request.service.as_str())?.values().next()?.group)
+    }
+
+    /// Whether a service can have an address besides those who have it.
+    fn may_share(&self, request: &Request, address: IpAddr) -> Result<(), String> {
+        let Some(holders) = self.holders.get(&address) else { return Ok(()) };
+        for holder in holders {
+            if request.share.is_none() || key(holder) != key(request) {
+                return Err(words::not_shared(holder, request));
+            }
+            let overlap = holder.protocol == request.protocol
+                && holder.ports.first <= request.ports.last
+                && request.ports.first <= holder.ports.last;
+            if overlap {
+                return Err(format!("service `{}` listens on the same port there", holder.service));
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, request: &'a Request, address: IpAddr, pool: &'a Pool) {
+        let holders = self.holders.entry(address).or_default();
+        if holders.is_empty() {
+            let used = self.used.entry((&pool.name, Family::of(address))).or_default();
+            *used = used.saturating_add(1);
+            if let Some(tenant) = &request.tenant {
+                let held = self.tenants.entry((&pool.name, tenant)).or_default();
+                *held = held.saturating_add(1);
+            }
+            if let Some(room) = self.rooms.get_mut(&pool.group) {
+                *room = room.saturating_sub(1);
+            }
+        }
+        holders.push(request);
+        if let Some(key) = key(request) {
+            self.shared.entry(key).or_default().insert(address);
+        }
+        self.owned.entry(request.service.as_str()).or_default().insert(address, pool);
+    }
+
+    /// Takes an address that was just given away back again.
+    fn take_back(&mut self, request: &'a Request, address: IpAddr, pool: &'a Pool) {
+        if let Some(owned) = self.owned.get_mut(request.service.as_str()) {
+            owned.remove(&address);
+            if owned.is_empty() {
+                self.owned.remove(request.service.as_str());
+            }
+        }
+        let Some(holders) = self.holders.get_mut(&address) else { return };
+        holders.retain(|holder| holder.service != request.service);
+        if !holders.is_empty() {
+            return;
+        }
+        self.holders.remove(&address);
+        let family = Family::of(address);
+        if let Some(used) = self.used.get_mut(&(&pool.name, family)) {
+            *used = used.saturating_sub(1);
+        }
+        if let Some(tenant) = &request.tenant
+            && let Some(held) = self.tenants.get_mut(&(&pool.name, tenant))
+        {
+            *held = held.saturating_sub(1);
+        }
+        if let Some(room) = self.rooms.get_mut(&pool.group) {
+            *room = room.saturating_add(1);
+        }
+        if let Some(shared) = key(request).and_then(|key| self.shared.get_mut(&key)) {
+            shared.remove(&address);
+        }
+        if let Some(from) = self.from.get_mut(&(&pool.name, family)) {
+            *from = address.min(*from);
+        }
+    }
+
+    /// Gives a service all that it lacks, or nothing.
+    pub(super) fn serve(&mut self, request: &'a Request) -> Result<(), Reason> {
+        if let Some(name) = &request.pool
+            && !self.pools.iter().any(|pool| pool.name == *name)
+        {
+            return Err(words::no_such_pool(name));
+        }
+        if let Some(address) = request.address
+            && !request.families.is_empty()
+            && !request.families.contains(&Family::of(address))
+        {
+            return Err(words::of_no_family(address));
+        }
+        let mut asked = None;
+        if let Some(address) = request.address
+            && !self.has_one(request, Family::of(address))
+        {
+            let pool = self.for_this(request, address)?;
+            self.give(request, address, pool);
+            asked = Some((address, pool));
+        }
+        let result = self.complete(request);
+        if let (Err(_), Some((address, pool))) = (&result, asked) {
+            self.take_back(request, address, pool);
+        }
+        result
+    }
+
+    fn complete(&mut self, request: &'a Request) -> Result<(), Reason> {
+        let missing = self.missing(request);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let groups: Vec<&GroupName> = match self.group(request) {
+            Some(group) => vec![group],
+            None => {
+                let mut seen = BTreeSet::new();
+                self.pools.iter().map(|pool| &pool.group).filter(|group| seen.insert(*group)).collect()
+            }
+        };
+        let mut tried = BTreeSet::new();
+        for group in groups {
+            if self.complete_in(request, &missing, group, &mut tried) {
+                return Ok(());
+            }
+        }
+        Err(words::nothing_left(request, &missing, tried))
+    }
+
+    /// Gives a service an address of each family in `group`, or none. The first pool that has the one may leave none
+    /// for the other, so that the next is tried, too.
+    fn complete_in(
+        &mut self,
+        request: &'a Request,
+        missing: &[Family],
+        group: &GroupName,
+        tried: &mut BTreeSet<String>,
+    ) -> bool {
+        let Some((family, others)) = missing.split_first() else { return true };
+        let mut passed_over = BTreeSet::new();
+        while let Some((address, pool)) = self.choose(request, *family, group, &passed_over, tried) {
+            self.give(request, address, pool);
+            if self.complete_in(request, others, group, tried) {
+                return true;
+            }
+            self.take_back(request, address, pool);
+            passed_over.insert(&pool.name);
+        }
+        false
+    }
+
+    /// The families that a service still needs an address of.
+    fn missing(&self, request: &Request) -> Vec<Family> {
+        let lacks = |family: &Family| !self.has_one(request, *family);
+        if !request.families.is_empty() {
+            return request.families.iter().copied().filter(lacks).collect();
+        }
+        if self.owned.contains_key(request.service.as_str()) {
+            return Vec::new();
+        }
+        let has_v4 = |pool: &&'a Pool| self.is_for(request, pool) && pool.has_family(Family::Ipv4);
+        let has_v4 = self.pools.iter().any(has_v4);
+        vec![if has_v4 { Family::Ipv4 } else { Family::Ipv6 }]
+    }
+
+    /// Whether a service may have addresses of `pool` without asking for them one by one.
+    fn is_for(&self, request: &Request, pool: &Pool) -> bool {
+        let named = request.pool.as_ref().map_or(pool.auto_assign, |name| *name == pool.name);
+        named && pool.allows(&request.service, &request.labels, request.tenant.as_ref())
+    }
+
+    /// The pool of the address that a service asks for.
+    fn for_this(&self, request: &Request, address: IpAddr) -> Result<&'a Pool, Reason> {
+        let Some(pool) = self.pool_of(address) else { return Err(words::in_no_pool(request, address)) };
+        if request.pool.as_ref().is_some_and(|name| *name != pool.name) {
+            return Err(words::of_other_pool(address, pool));
+        }
+        if !pool.has(address) {
+            return Err(words::taken(address, pool));
+        }
+        if !pool.allows(&request.service, &request.labels, request.tenant.as_ref()) {
+            return Err(words::not_allowed(pool));
+        }
+        if let Some(group) = self.group(request).filter(|group| **group != pool.group) {
+            return Err(words::other_group(address, pool, group));
+        }
+        self.may_share(request, address).map_err(|why| words::had(address, pool, &why))?;
+        let is_new = !self.holders.contains_key(&address);
+        match self.full(request, pool).filter(|_| is_new) {
+            Some(why) => Err(words::limited(&why)),
+            None => Ok(pool),
+        }
+    }
+
+    /// Why no further address of `pool` can be given to a service, whatever is free.
+    fn full(&self, request: &Request, pool: &Pool) -> Option<String> {
+        if let Some(tenant) = &request.tenant
+            && let Some(quota) = pool.quotas.get(tenant)
+            && self.tenants.get(&(&pool.name, tenant)).copied().unwrap_or(0) >= *quota
+        {
+            let name = &pool.name;
+            return Some(format!(
+                "tenant `{tenant}` has as many addresses of pool `{name}` as it may: {quota}"
+            ));
+        }
+        let room = self.rooms.get(&pool.group).copied().unwrap_or(usize::MAX);
+        (room == 0).then(|| {
+            format!("group `{}` of pool `{}` has as many VIPs as one group can", pool.group, pool.name)
+        })
+    }
+
+    /// An address of `family` in `group`: one that it can share, or a free one. What was in the way comes to `tried`.
+    fn choose(
+        &mut self,
+        request: &Request,
+        family: Family,
+        group: &GroupName,
+        passed_over: &BTreeSet<&PoolName>,
+        tried: &mut BTreeSet<String>,
+    ) -> Option<(IpAddr, &'a Pool)> {
+        let suits = |pool: &&Pool| {
+            let fits = pool.group == *group && pool.has_family(family) && self.is_for(request, pool);
+            fits && !passed_over.contains(&pool.name)
+        };
+        let pools: Vec<&'a Pool> = self.pools.iter().copied().filter(suits).collect();
+        if let Some(shared) = key(request).and_then(|key| self.shared.get(&key)) {
+            let fits = |address: &&IpAddr| {
+                Family::of(**address) == family && self.may_share(request, **address).is_ok()
+            };
+            let fitting = shared.iter().filter(fits);
+            let in_pools = fitting.filter_map(|address| {
+                let pool = self.pool_of(*address)?;
+                let place = pools.iter().position(|it| it.name == pool.name)?;
+                Some((place, *address, pool))
+            });
+            if let Some((_, address, pool)) = in_pools.min_by_key(|(place, address, _)| (*place, *address)) {
+                return Some((address, pool));
+            }
+        }
+        for pool in pools {
+            if let Some(why) = self.full(request, pool) {
+                tried.insert(why);
+                continue;
+            }
+            if let Some(address) = self.free(pool, family) {
+                return Some((address, pool));
+            }
+            tried.insert(words::used_up(pool, family));
+        }
+        None
+    }
+
+    /// The lowest address of a pool that nobody has.
+    fn free(&mut self, pool: &'a Pool, family: Family) -> Option<IpAddr> {
+        let lowest = match family {
+            Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        if self.used.get(&(&pool.name, family)).is_some_and(|used| *used >= pool.total(family)) {
+            return None;
+        }
+        let from = self.from.get(&(&pool.name, family)).copied().unwrap_or(lowest);
+        let mut candidate = pool.next(family, from)?;
+        // Each address in use is passed over once.
+        while self.holders.contains_key(&candidate) {
+            candidate = pool.next(family, after(candidate)?)?;
+        }
+        self.from.insert((&pool.name, family), candidate);
+        Some(candidate)
+    }
+}
+
+fn key(request: &Request) -> Option<Key<'_>> {
+    Some((request.tenant.as_ref(), request.share.as_deref()?))
+}

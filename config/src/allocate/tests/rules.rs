@@ -1,0 +1,168 @@
+//! Each rule alone.
+
+use super::*;
+
+fn names(services: &[&str]) -> Vec<Request> {
+    services.iter().map(|name| request(name)).collect()
+}
+
+fn run(pools: &BTreeMap<PoolName, Pool>, requests: &[Request], before: &Outcome) -> Outcome {
+    allocate(pools, requests, &before.allocations, &BTreeMap::new())
+}
+
+fn of(outcome: &Outcome, service: &str) -> Vec<String> {
+    let addresses = outcome.allocations.of(&ServiceName::new(service));
+    addresses.into_iter().flatten().map(|(address, _)| address.to_string()).collect()
+}
+
+fn refusal(outcome: &Outcome, service: &str) -> String {
+    outcome.refused[&ServiceName::new(service)].message.clone()
+}
+
+#[test]
+fn pools_are_tried_by_priority_and_then_by_name() {
+    let mut first = pool("z", "web", &[("10.0.0.1", "10.0.0.1")]);
+    first.priority = 101;
+    let pools = by_name(vec![
+        pool("b", "web", &[("10.0.2.1", "10.0.2.1")]),
+        first,
+        pool("a", "web", &[("10.0.1.1", "10.0.1.1")]),
+    ]);
+    let outcome = run(&pools, &names(&["s3", "s1", "s2"]), &Outcome::default());
+    assert_eq!(of(&outcome, "s1"), ["10.0.0.1"]);
+    assert_eq!(of(&outcome, "s2"), ["10.0.1.1"]);
+    assert_eq!(of(&outcome, "s3"), ["10.0.2.1"]);
+}
+
+#[test]
+fn an_address_stays_when_a_better_pool_comes_and_its_own_is_renamed() {
+    let pools = by_name(vec![pool("old", "web", &[("10.0.0.1", "10.0.0.9")])]);
+    let before = run(&pools, &names(&["a", "b"]), &Outcome::default());
+    let mut renamed = pool("new", "web", &[("10.0.0.1", "10.0.0.9")]);
+    renamed.auto_assign = false;
+    let mut better = pool("better", "web", &[("10.0.1.1", "10.0.1.9")]);
+    better.priority = 999;
+    let after = run(&by_name(vec![renamed, better]), &names(&["a", "b", "c"]), &before);
+    assert_eq!(of(&after, "a"), ["10.0.0.1"]);
+    assert_eq!(of(&after, "b"), ["10.0.0.2"]);
+    assert_eq!(of(&after, "c"), ["10.0.1.1"]);
+    assert_eq!(after.lost, []);
+}
+
+#[test]
+fn an_address_that_its_pool_lost_is_told_with_the_pool_and_replaced() {
+    let pools = by_name(vec![pool("p", "web", &[("10.0.0.1", "10.0.0.9")])]);
+    let before = run(&pools, &names(&["a", "b"]), &Outcome::default());
+    let smaller = by_name(vec![pool("p", "web", &[("10.0.0.2", "10.0.0.9")])]);
+    let after = run(&smaller, &names(&["a", "b"]), &before);
+    let [lost] = after.lost.as_slice() else { panic!("{:?}", after.lost) };
+    assert_eq!((lost.service.as_str(), lost.address.to_string().as_str()), ("a", "10.0.0.1"));
+    assert_eq!(lost.why, "pool `p` does not have it any more");
+    assert_eq!(of(&after, "a"), ["10.0.0.3"]);
+    assert_eq!(of(&after, "b"), ["10.0.0.2"]);
+    let gone = run(&by_name(vec![pool("q", "web", &[("10.0.7.1", "10.0.7.9")])]), &names(&["a"]), &before);
+    assert_eq!(gone.lost[0].why, "pool `p` is not there any more");
+}
+
+#[test]
+fn who_asks_for_another_loses_nothing() {
+    let pools = by_name(vec![
+        pool("p", "web", &[("10.0.0.1", "10.0.0.9"), ("2001:db8::1", "2001:db8::9")]),
+        pool("q", "web", &[("10.0.1.1", "10.0.1.9")]),
+    ]);
+    let before = run(&pools, &names(&["a", "b", "c", "d"]), &Outcome::default());
+    let mut requests = names(&["a", "b", "c", "d"]);
+    requests[0].pool = Some(PoolName::new("q"));
+    requests[1].address = Some("10.0.0.7".parse().unwrap());
+    requests[2].families = [Family::Ipv6].into();
+    requests[3].families = [Family::Ipv4, Family::Ipv6].into();
+    let after = run(&pools, &requests, &before);
+    assert_eq!(after.lost, []);
+    assert_eq!(of(&after, "a"), ["10.0.1.1"]);
+    assert_eq!(of(&after, "b"), ["10.0.0.7"]);
+    assert_eq!(of(&after, "c"), ["2001:db8::1"]);
+    assert_eq!(of(&after, "d"), ["10.0.0.4", "2001:db8::2"]);
+}
+
+#[test]
+fn what_somebody_has_is_not_given_to_who_asks_for_it() {
+    let pools = by_name(vec![pool("p", "web", &[("10.0.0.1", "10.0.0.9")])]);
+    let before = run(&pools, &names(&["z"]), &Outcome::default());
+    let mut requests = names(&["a", "z"]);
+    requests[0].address = Some("10.0.0.1".parse().unwrap());
+    let after = run(&pools, &requests, &before);
+    assert_eq!(refusal(&after, "a"), "`10.0.0.1` of pool `p` can't be had: service `z` has it");
+    assert_eq!(of(&after, "z"), ["10.0.0.1"]);
+    requests[0].address = Some("10.0.3.1".parse().unwrap());
+    assert_eq!(refusal(&run(&pools, &requests, &before), "a"), "`10.0.3.1` is of no pool");
+}
+
+#[test]
+fn sharing_needs_the_word_the_tenant_and_another_port() {
+    let pools = by_name(vec![pool("p", "web", &[("10.0.0.1", "10.0.0.9")])]);
+    let mut requests = names(&["a", "b", "c", "d", "e"]);
+    for request in &mut requests {
+        request.share = Some("k".to_owned());
+    }
+    requests[1].ports = PortRange::single(443);
+    requests[2].protocol = Protocol::Udp;
+    // The port of `a`, and another tenant.
+    requests[4].tenant = Some(TenantName::new("t"));
+    requests[4].ports = PortRange::single(8080);
+    let outcome = run(&pools, &requests, &Outcome::default());
+    for (service, address) in
+        [("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.1"), ("d", "10.0.0.2"), ("e", "10.0.0.3")]
+    {
+        assert_eq!(of(&outcome, service), [address], "{service}");
+    }
+    // Who asks for a taken port of that very address is told whose it is.
+    requests[3].address = Some("10.0.0.1".parse().unwrap());
+    let asked = refusal(&run(&pools, &requests, &outcome), "d");
+    assert_eq!(asked, "`10.0.0.1` of pool `p` can't be had: service `a` listens on the same port there");
+    requests[4].address = Some("10.0.0.1".parse().unwrap());
+    assert!(refusal(&run(&pools, &requests, &outcome), "e").contains("service `a` of another tenant has it"));
+}
+
+#[test]
+fn both_families_are_of_one_group_or_none_is_given() {
+    let mut first = pool("a", "web", &[("10.0.0.1", "10.0.0.9")]);
+    first.priority = 999;
+    let mut requests = names(&["s"]);
+    requests[0].families = [Family::Ipv4, Family::Ipv6].into();
+    let second = pool("b", "dns", &[("10.0.1.1", "10.0.1.1"), ("2001:db8::1", "2001:db8::1")]);
+    let pools = by_name(vec![first.clone(), second]);
+    assert_eq!(of(&run(&pools, &requests, &Outcome::default()), "s"), ["10.0.1.1", "2001:db8::1"]);
+    let pools = by_name(vec![first, pool("b", "dns", &[("2001:db8::1", "2001:db8::1")])]);
+    let refused = run(&pools, &requests, &Outcome::default());
+    assert!(refused.allocations.is_empty());
+    assert_eq!(
+        refusal(&refused, "s"),
+        "no pool has IPv4 and IPv6 addresses for this service, all in one group"
+    );
+}
+
+#[test]
+fn a_quota_holds_for_new_addresses_and_takes_none_away() {
+    let mut small = pool("p", "web", &[("10.0.0.1", "10.0.0.9")]);
+    let mut requests = names(&["a", "b", "c"]);
+    requests.iter_mut().for_each(|request| request.tenant = Some(TenantName::new("t")));
+    let before = run(&by_name(vec![small.clone()]), &requests[..2], &Outcome::default());
+    small.quotas.insert(TenantName::new("t"), 1);
+    let after = run(&by_name(vec![small]), &requests, &before);
+    assert_eq!(after.lost, []);
+    assert_eq!(of(&after, "b"), ["10.0.0.2"]);
+    assert_eq!(refusal(&after, "c"), "tenant `t` has as many addresses of pool `p` as it may: 1");
+}
+
+#[test]
+fn five_thousand_services_get_theirs_from_large_pools() {
+    let pools = by_name(vec![
+        pool("v4", "web", &[("10.0.0.0", "10.0.255.255")]),
+        pool("v6", "web", &[("2001:db8::", "2001:db8::ffff:ffff:ffff:ffff")]),
+    ]);
+    let mut requests: Vec<Request> = (0..5000).map(|number| request(&format!("s{number:04}"))).collect();
+    requests.iter_mut().for_each(|request| request.families = [Family::Ipv4, Family::Ipv6].into());
+    let first = run(&pools, &requests, &Outcome::default());
+    assert_eq!(of(&first, "s4999"), ["10.0.19.135", "2001:db8::1387"]);
+    assert_eq!(run(&pools, &requests, &first), first);
+}

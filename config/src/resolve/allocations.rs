@@ -1,0 +1,161 @@
+//! What services get of the pools: those who ask are served, and what they get becomes a VIP of the pool's group.
+
+use super::address_pools::AddressPools;
+use super::groups::{GroupFacts, Groups, MAX_VIPS};
+use crate::allocate::{Lost, Outcome, Request, allocate};
+use crate::document::NodeId;
+use crate::file::{File, ServiceSection};
+use crate::model::{Allocations, Family, PoolName, Protocol, ServiceName, TenantName, Vip};
+use crate::parse::Before;
+use crate::reader::{Field, Reader};
+use crate::scalar::VipWord;
+use crate::table::Or;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Serves the services of `file`. Where groups or pools are refused, nobody gets anything: it would be said of the wrong
+/// pools.
+pub(super) fn resolve(
+    reader: &mut Reader<'_>,
+    file: &File,
+    pools: &AddressPools,
+    groups: &mut Groups,
+    before: &Before,
+) -> Allocations {
+    let mut places = BTreeMap::new();
+    let mut requests = Vec::new();
+    for (name, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
+        let Some(section) = section else { continue };
+        let name = ServiceName::new(&name.value.0);
+        let (place, asked) = request(reader, &name, section, pools);
+        if let (Some(place), Some(request)) = (place, asked) {
+            places.insert(name, place);
+            requests.push(request);
+        }
+    }
+    if !pools.complete || !groups.complete {
+        return Allocations::default();
+    }
+    let room = |vips: usize| MAX_VIPS.saturating_sub(vips);
+    let rooms = groups.all.iter().map(|(name, group)| (name.clone(), room(group.vips.len()))).collect();
+    let Outcome { allocations, refused, lost } = allocate(&pools.all, &requests, &before.allocations, &rooms);
+    for (service, reason) in refused {
+        if let Some(place) = places.get(&service) {
+            reader.error(*place, reason.message, reason.help);
+        }
+    }
+    for lost in lost {
+        say_lost(reader, pools, &places, &allocations, &lost, before.give_up);
+    }
+    add_vips(pools, groups, &allocations);
+    allocations
+}
+
+/// Where a service says what it asks for, if it does; and that, if it makes sense.
+fn request(
+    reader: &mut Reader<'_>,
+    name: &ServiceName,
+    section: &ServiceSection,
+    pools: &AddressPools,
+) -> (Option<NodeId>, Option<Request>) {
+    let asked = section.vip.as_ref().filter(|vip| !matches!(vip.value, Or::Short(VipWord::Address(_))));
+    let Some(vip) = asked else {
+        if let Some(share) = &section.share
+            && !reader.refused_within(section.at)
+        {
+            let message = "this is for a service whose address is of a pool";
+            reader.error_at_key(share.node, message, "delete it: services on one VIP share it anyway");
+        }
+        return (None, None);
+    };
+    let (mut pool, mut address, mut families) = (None, None, BTreeSet::new());
+    if let Or::Long(asked) = &vip.value {
+        pool = asked.pool.as_ref().map(|pool| (PoolName::new(&pool.value.0), pool.node));
+        address = asked.address;
+        let list = asked.families.get().map(|list| list.0.as_slice()).unwrap_or_default();
+        for family in list {
+            if !families.insert(family.value) {
+                reader.error(family.node, format!("{} is there twice", family.value), "delete one of them");
+            }
+        }
+        if let (Some(address), Some(field)) = (address, &asked.families)
+            && !list.is_empty()
+            && !families.contains(&Family::of(address.value))
+        {
+            let message = format!("`{}` is of none of the `families`", address.value);
+            reader.conflict(address.node, message, "add its family", field.node, "the families");
+        }
+    }
+    if let Some((name, node)) = &pool
+        && pools.complete
+        && !pools.all.contains_key(name)
+    {
+        let names = pools.all.keys().map(PoolName::as_str);
+        reader.dangling(*node, "pool of addresses", name.as_str(), names);
+    } else if pools.complete && pools.all.is_empty() {
+        let help = "add `pools:`, or write one of a group's VIPs";
+        reader.error(vip.node, "there is no pool of addresses", help);
+    }
+    if reader.refused_within(vip.node) {
+        return (Some(vip.node), None);
+    }
+    let labels = section.labels.get().map(|named| named.0.as_slice()).unwrap_or_default();
+    let Some(ports) = section.port.get() else { return (Some(vip.node), None) };
+    let request = Request {
+        service: name.clone(),
+        pool: pool.map(|(name, _)| name),
+        address: address.map(|address| address.value),
+        families,
+        labels: labels
+            .iter()
+            .filter_map(|(key, value)| Some((key.value.0.clone(), value.clone()?.0)))
+            .collect(),
+        tenant: section.tenant.get().map(|name| TenantName::new(&name.0)),
+        share: section.share.get().map(|name| name.0.clone()),
+        protocol: section.protocol.get().copied().unwrap_or(Protocol::Tcp),
+        ports: *ports,
+    };
+    (Some(vip.node), Some(request))
+}
+
+/// An address in use is not taken away by a slip of an edit.
+fn say_lost(
+    reader: &mut Reader<'_>,
+    pools: &AddressPools,
+    places: &BTreeMap<ServiceName, NodeId>,
+    allocations: &Allocations,
+    lost: &Lost,
+    give_up: bool,
+) {
+    let Lost { service, address, pool, why } = lost;
+    let Some(place) = places.get(service).copied() else { return };
+    let message = format!("service `{service}` has {address} of pool `{pool}`, and can't keep it: {why}");
+    if give_up {
+        let gets = allocations.of(service).into_iter().flatten().map(|(address, _)| address.to_string());
+        let gets: Vec<String> = gets.collect();
+        let help = format!("it has {} now: tell those who connect to it", gets.join(" and "));
+        reader.warn(place, message, help);
+        return;
+    }
+    let help =
+        "undo that change; or, if the service may get another address: `fulcrum reload --give-up-addresses`";
+    match pools.all.get(pool).and_then(|pool| pools.place_of(pool)) {
+        Some(other) => reader.conflict(place, message, help, other, "the pool"),
+        None => reader.error(place, message, help),
+    }
+}
+
+fn add_vips(pools: &AddressPools, groups: &mut Groups, allocations: &Allocations) {
+    let addresses: BTreeMap<_, _> = allocations.iter().flat_map(|(_, addresses)| addresses).collect();
+    for (address, pool) in addresses {
+        let Some(pool) = pools.all.get(pool) else { continue };
+        let (Some(range), Some((_, place))) = (pool.range_of(*address), pools.around(*address)) else {
+            continue;
+        };
+        let Some(group) = groups.all.get_mut(&pool.group) else { continue };
+        let vip = Vip { address: *address, interface: range.interface.clone() };
+        let facts = GroupFacts { name: group.name.clone(), accept: group.accept, place };
+        Arc::make_mut(group).vips.push(vip);
+        groups.vips.insert(*address, facts);
+    }
+}
