@@ -168,6 +168,10 @@ pub(crate) struct ReloadOptions {
     #[arg(long)]
     pub(crate) remove_control_plane: bool,
 
+    /// Apply it even if services lose addresses that they have from pools; they get others, which are named.
+    #[arg(long)]
+    pub(crate) give_up_addresses: bool,
+
     /// Apply it on this node alone, although its peers could be asked.
     #[arg(long)]
     pub(crate) local: bool,

@@ -67,7 +67,11 @@ fn refused(refusal: &Refusal) -> Failure {
 
 fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
-    let words = [(options.remove_control_plane, "remove-control-plane"), (options.local, "local")];
+    let words = [
+        (options.remove_control_plane, "remove-control-plane"),
+        (options.give_up_addresses, "give-up-addresses"),
+        (options.local, "local"),
+    ];
     let words: Vec<&str> = words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word).collect();
     let query = if words.is_empty() { String::new() } else { format!("?{}", words.join("&")) };
     match client.ask::<Reloaded>(Method::POST, &format!("/v1/reload{query}"))? {

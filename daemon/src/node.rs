@@ -3,7 +3,9 @@
 use crate::last_good;
 use crate::systemd;
 use crate::wire::{HandedOver, Refusal, Reloaded};
-use fulcrum_config::{Admin, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, Xdp, difference};
+use fulcrum_config::{
+    Admin, Before, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, Xdp, difference,
+};
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod agree;
+mod allocated;
 mod boot;
 mod limits;
 mod share;
@@ -46,8 +49,17 @@ pub(crate) struct Node {
     shared: Mutex<Shared>,
     /// What a peer runs and could not be applied here.
     behind: Mutex<Option<Behind>>,
+    /// What services have from pools is not on disk, or was damaged there: why.
+    allocations: Mutex<Allocated>,
     /// Held through a change of the configuration: they come one after the other.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// How what services have from pools is kept.
+#[derive(Debug, Default)]
+struct Allocated {
+    damage: Option<String>,
+    unkept: Option<String>,
 }
 
 /// How a reload is asked for.
@@ -57,6 +69,8 @@ pub(crate) struct How {
     pub(crate) unprotected: bool,
     /// The peers are not asked.
     pub(crate) local: bool,
+    /// Services may lose addresses that they have from pools.
+    pub(crate) give_up: bool,
 }
 
 /// Which configuration runs.
@@ -71,7 +85,13 @@ struct Loaded {
 
 impl Node {
     #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
-    pub(crate) fn new(handle: Handle, file: PathBuf, boot: &Boot, started: Instant) -> Self {
+    pub(crate) fn new(
+        handle: Handle,
+        file: PathBuf,
+        boot: &Boot,
+        started: Instant,
+        unkept: Option<String>,
+    ) -> Self {
         let loaded = Loaded {
             state: boot.state,
             at: Instant::now(),
@@ -82,7 +102,9 @@ impl Node {
         if let Some(text) = boot.shared.received.as_ref().map(|it| &it.text).or(boot.text.as_ref())
             && text.len() <= fulcrum_peer::TEXT_LIMIT
         {
-            let text = fulcrum_peer::Text { serial: boot.shared.serial, text: text.as_str().into() };
+            let allocations = Some(Arc::clone(&boot.config.allocations));
+            let serial = boot.shared.serial;
+            let text = fulcrum_peer::Text { serial, text: text.as_str().into(), allocations };
             handle.say(|changes| changes.text = Some(Arc::new(text)));
         }
         Self {
@@ -90,6 +112,7 @@ impl Node {
             started,
             shared: Mutex::new(boot.shared.clone()),
             behind: Mutex::new(None),
+            allocations: Mutex::new(Allocated { damage: boot.damage.clone(), unkept }),
             file,
             admin: boot.config.admin.clone(),
             xdp: boot.config.xdp,
@@ -178,7 +201,48 @@ impl Node {
             remedy: "remove the cause that is named (it is tried again by itself), or change the file there"
                 .to_owned(),
         });
-        closed.iter().map(alarm).chain(behind).collect()
+        closed.iter().map(alarm).chain(behind).chain(self.trouble_of_allocations()).collect()
+    }
+
+    /// What was to come after `config` did not.
+    async fn keep_allocations_again(&self, config: &Arc<Config>) {
+        if let Err(why) = self.keep_allocations(config).await {
+            tracing::error!(target: "config", "what services have from pools is not on disk: {why}");
+            self.allocations.lock().unwrap_or_else(PoisonError::into_inner).unkept = Some(why);
+        }
+    }
+
+    fn trouble_of_allocations(&self) -> Vec<Alarm> {
+        let allocated = self.allocations.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarm = |what: String, remedy: &str| Alarm {
+            severity: Severity::Warning,
+            what,
+            affected: "services whose addresses are of pools: they may get others".to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let unkept = allocated.unkept.as_ref().map(|why| {
+            let what = format!("what services have from pools is not on disk: {why}");
+            alarm(what, "make room in the state directory, then 'fulcrum reload'")
+        });
+        let damage = allocated.damage.as_ref().map(|damage| {
+            alarm(
+                damage.clone(),
+                "compare 'fulcrum status' of the nodes, and reload where the addresses are right",
+            )
+        });
+        unkept.into_iter().chain(damage).collect()
+    }
+
+    /// Keeps what services have from pools by `config`: before it is in use.
+    async fn keep_allocations(&self, config: &Arc<Config>) -> Result<(), String> {
+        let (state_dir, file, config) = (self.state_dir.clone(), self.file.clone(), Arc::clone(config));
+        let work = move || allocated::store(&config.allocations, &state_dir, &file);
+        let kept = tokio::task::spawn_blocking(work).await;
+        let kept = kept.unwrap_or_else(|error| Err(error.to_string()));
+        if kept.is_ok() {
+            *self.allocations.lock().unwrap_or_else(PoisonError::into_inner) = Allocated::default();
+        }
+        kept
     }
 
     fn take_unproven(&self) -> Option<String> {
@@ -218,7 +282,7 @@ impl Node {
     async fn try_reload(&self, how: How) -> Result<Reloaded, Refusal> {
         let begun = Instant::now();
         let old = self.handle.config();
-        let (source, parsed) = self.read_again(&old).await?;
+        let (source, parsed) = self.read_again(&old, how).await?;
         let new = Arc::new(parsed.config);
         self.possible(&old, &new)?;
         if !how.unprotected {
@@ -229,11 +293,13 @@ impl Node {
         let asked = begun.elapsed();
         let before = (self.shared(), self.handle.said().text);
         // If this process dies now, the next one runs it, and the peers that agreed catch up.
-        self.set_shared(source.shared(agreement.serial), source.text_of(agreement.serial)).await;
+        self.keep_allocations(&new).await.map_err(|why| self.unkept(&why))?;
+        self.set_shared(source.shared(agreement.serial), source.text_of(agreement.serial, &new)).await;
         let revision = match self.put_in_force(&old, &new, agreement.serial).await {
             Ok(revision) => revision,
             Err(refusal) => {
                 self.set_shared(before.0, before.1).await;
+                self.keep_allocations_again(&old).await;
                 return Err(refusal);
             }
         };
@@ -277,11 +343,12 @@ impl Node {
     }
 
     /// Reads the file; what did not change of it is shared with `old`.
-    async fn read_again(&self, old: &Arc<Config>) -> Result<(Source, Parsed), Refusal> {
+    async fn read_again(&self, old: &Arc<Config>, how: How) -> Result<(Source, Parsed), Refusal> {
         let shared = self.shared();
         let (file, old) = (self.file.clone(), Arc::clone(old));
         let work = move || {
-            Source::read(&file, &shared).map(|(source, mut parsed)| {
+            let before = Before { allocations: Arc::clone(&old.allocations), give_up: how.give_up };
+            Source::read(&file, &shared, &before).map(|(source, mut parsed)| {
                 parsed.config.share(&old);
                 (source, parsed)
             })
@@ -352,6 +419,14 @@ impl Node {
             error: format!("{} is refused; the running configuration stays", self.file.display()),
             diagnostics: diagnostics.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    fn unkept(&self, why: &str) -> Refusal {
+        Refusal::new(format!(
+            "{}: what services get from pools can't be kept, and so is not handed out: {why}; the running configuration \
+             stays\n  make room in the state directory, and reload again",
+            self.file.display()
+        ))
     }
 
     /// What a running node can't become.
@@ -494,10 +569,15 @@ fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Reads and parses the file.
+/// Reads and parses the file, as a node would whose state is on this machine.
 pub(crate) fn read(file: &Path) -> Result<(String, Parsed), Diagnostics> {
+    let recalled = allocated::Recalled::of(&crate::last_good::candidates(file, None), file);
+    read_after(file, &recalled.before(false))
+}
+
+fn read_after(file: &Path, before: &Before) -> Result<(String, Parsed), Diagnostics> {
     let text = fulcrum_config::read(file)?;
-    let parsed = fulcrum_config::parse(&text, &file.display().to_string(), &host_name())?;
+    let parsed = fulcrum_config::parse_after(&text, &file.display().to_string(), &host_name(), before)?;
     Ok((text, parsed))
 }
 

@@ -1,7 +1,7 @@
 //! What this room is told and what it tells.
 
 use crate::serving::Services;
-use fulcrum_config::{Config, GroupName, KeyPin, NodeName, SharedDigest};
+use fulcrum_config::{Allocations, Config, GroupName, KeyPin, NodeName, SharedDigest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,6 +49,8 @@ pub struct Offer {
     pub unprotected: bool,
     /// Of the file.
     pub text: Arc<str>,
+    /// What services would have from pools then. None if the version of the sender knows of no pools.
+    pub allocations: Option<Arc<Allocations>>,
 }
 
 /// The answer to an offer.
@@ -69,6 +71,8 @@ pub struct Text {
     pub serial: u64,
     /// Of the file.
     pub text: Arc<str>,
+    /// What services have from pools. None if the version of the sender knows of no pools.
+    pub allocations: Option<Arc<Allocations>>,
 }
 
 /// What a node says of its adverts.

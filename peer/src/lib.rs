@@ -36,7 +36,7 @@ pub use border::{
 };
 pub use driver::start;
 pub use error::{KeyError, StartError};
-pub use message::TEXT_LIMIT;
+pub use message::{ALLOCATIONS_LIMIT, TEXT_LIMIT};
 pub use serving::{Judged, Services, Serving, Usage, Verdict};
 
 /// For the fuzz targets.

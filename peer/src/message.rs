@@ -5,7 +5,7 @@
 //! one are passed over, so that a newer node can talk to an older one.
 
 use crate::border::{Answer, Offer, PeerConfig, Text, Word};
-use fulcrum_config::{GroupName, SharedDigest};
+use fulcrum_config::{Allocations, GroupName, SharedDigest};
 use serde::{Deserialize, Serialize};
 use serving::Portion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub(crate) const PROTOCOL: u16 = 1;
 pub(crate) const MESSAGE_LIMIT: usize = 2 << 20;
 /// The longest configuration that nodes send each other: it may grow when it is written in JSON.
 pub const TEXT_LIMIT: usize = 1 << 20;
+/// The longest allocations that nodes send each other, in JSON.
+pub const ALLOCATIONS_LIMIT: usize = 640 << 10;
 /// Errors in an answer, and the length of each.
 const ERRORS: (usize, usize) = (50, 2000);
 /// The longest message of flows.
@@ -131,6 +133,8 @@ struct OfferBody {
     number: u64,
     unprotected: bool,
     text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    allocations: Option<Arc<Allocations>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,6 +148,8 @@ struct AnswerBody {
 struct TextBody {
     serial: u64,
     text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    allocations: Option<Arc<Allocations>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -198,6 +204,7 @@ impl Message {
                     number: offer.number,
                     unprotected: offer.unprotected,
                     text: offer.text.to_string(),
+                    allocations: offer.allocations.clone(),
                 });
                 (OFFER, serde_json::to_vec(&body))
             }
@@ -207,8 +214,8 @@ impl Message {
                 (ANSWER, serde_json::to_vec(&AnswerBody { number, serial, errors }))
             }
             Self::Text(text) => {
-                let Text { serial, ref text } = **text;
-                (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string() }))
+                let Text { serial, text, allocations } = (**text).clone();
+                (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string(), allocations }))
             }
             Self::Serving(portion) => (SERVING, portion.encode()),
             Self::Flows { number, bytes } => (FLOWS, Ok([&number.to_be_bytes()[..], bytes].concat())),
@@ -246,8 +253,8 @@ impl Message {
             }
             OFFER => {
                 let body: Option<OfferBody> = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                let offer = |OfferBody { number, unprotected, text }| {
-                    file(text).map(|text| Arc::new(Offer { number, unprotected, text }))
+                let offer = |OfferBody { number, unprotected, text, allocations }| {
+                    file(text).map(|text| Arc::new(Offer { number, unprotected, text, allocations }))
                 };
                 Ok(Self::Offer(body.map(offer).transpose()?))
             }
@@ -257,8 +264,9 @@ impl Message {
                 Ok(Self::Answer(Arc::new(Answer { number: body.number, serial: body.serial, errors })))
             }
             TEXT => {
-                let body: TextBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                Ok(Self::Text(Arc::new(Text { serial: body.serial, text: file(body.text)? })))
+                let TextBody { serial, text, allocations } =
+                    serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
+                Ok(Self::Text(Arc::new(Text { serial, text: file(text)?, allocations })))
             }
             SERVING => Portion::decode(body).map(Self::Serving),
             FLOWS if body.len() > FLOWS_LIMIT => Err(Misfit::Malformed),

@@ -69,6 +69,7 @@ fn how(query: &str) -> Option<How> {
     query.split('&').try_fold(How::default(), |how, word| match word {
         "remove-control-plane" => Some(How { unprotected: true, ..how }),
         "local" => Some(How { local: true, ..how }),
+        "give-up-addresses" => Some(How { give_up: true, ..how }),
         _ => None,
     })
 }

@@ -53,10 +53,11 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
     let (signals, bound) =
         runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
     let _alone = lock::take_namespace()?;
+    let unkept = boot.keep_allocations(file);
     let engines = engines::start(&boot.config, boot.shared.serial)?;
     let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), boot.shared.serial, engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;
-    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started));
+    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started, unkept));
     runtime.block_on(daemon(signals, bound, &node, started))
 }
 

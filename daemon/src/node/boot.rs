@@ -2,15 +2,20 @@
 
 use crate::error::Failure;
 use crate::last_good;
+use crate::node::allocated::{self, Recalled};
 use crate::node::shared::Shared;
-use crate::node::{host_name, read};
-use fulcrum_config::{Config, Diagnostics, Parsed};
+use crate::node::{host_name, read_after};
+use fulcrum_config::{Before, Config, Diagnostics, Parsed, parse_after};
 use fulcrum_lifecycle::ConfigState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
+
+/// What follows from a damaged file of allocations.
+pub(crate) const DAMAGED: &str = "What the peers have is taken as soon as there is a link to one; until then a service \
+    may have another address here than there. Compare 'fulcrum status' of the nodes";
 
 /// What a node starts with.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub(crate) struct Boot {
     pub(crate) text: Option<String>,
     /// What runs, as far as peers are concerned.
     pub(crate) shared: Shared,
+    /// Where the state is kept.
+    state_dir: PathBuf,
+    /// What is wrong with what was kept of the pools.
+    pub(crate) damage: Option<String>,
 }
 
 impl Boot {
@@ -34,6 +43,9 @@ impl Boot {
         for mistake in &self.refused {
             tracing::error!(target: "config", "{mistake}");
         }
+        if let Some(damage) = &self.damage {
+            tracing::error!(target: "config", "{damage}. {DAMAGED}");
+        }
         if self.state == ConfigState::LastGood {
             tracing::error!(
                 target: "config",
@@ -44,20 +56,37 @@ impl Boot {
     }
 }
 
-/// Reads `file`, or the last good copy of it.
-pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
-    match read(file) {
-        Ok((text, parsed)) => Ok(of_file(file, text, parsed)),
-        Err(diagnostics) => last_good(file, &diagnostics),
+impl Boot {
+    /// Keeps what services have from pools; or says why that can't be. Called when no other process runs here.
+    pub(crate) fn keep_allocations(&self, file: &Path) -> Option<String> {
+        allocated::store(&self.config.allocations, &self.state_dir, file).err()
     }
 }
 
+/// Reads `file`, or the last good copy of it.
+pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
+    let from_systemd = std::env::var("STATE_DIRECTORY").ok();
+    let directories = last_good::candidates(file, from_systemd.as_deref());
+    let recalled = Recalled::of(&directories, file);
+    let before = recalled.before(false);
+    let mut boot = match read_after(file, &before) {
+        Ok((text, parsed)) => of_file(file, text, parsed, &before),
+        Err(diagnostics) => first_usable(file, &diagnostics, &directories, &recalled)?,
+    };
+    if recalled.damage.is_some() {
+        // Whatever a peer has is newer.
+        boot.shared.serial = Shared::default_serial();
+    }
+    boot.damage = recalled.damage;
+    Ok(boot)
+}
+
 /// The file, or a peer's newer one if the file was not edited since that came.
-fn of_file(file: &Path, text: String, parsed: Parsed) -> Boot {
+fn of_file(file: &Path, text: String, parsed: Parsed, before: &Before) -> Boot {
     let mut kept = Shared::recall(&parsed.config.admin.state_dir, file);
     let received = kept.text(&text).and_then(|adopted| {
         let adopted = adopted.ok()?;
-        let parsed = fulcrum_config::parse(&adopted, &file.display().to_string(), &host_name()).ok()?;
+        let parsed = parse_after(&adopted, &file.display().to_string(), &host_name(), before).ok()?;
         Some((adopted, parsed))
     });
     if received.is_none() {
@@ -65,6 +94,8 @@ fn of_file(file: &Path, text: String, parsed: Parsed) -> Boot {
     }
     let (text, parsed) = received.unwrap_or((text, parsed));
     Boot {
+        state_dir: parsed.config.admin.state_dir.clone(),
+        damage: None,
         config: Arc::new(parsed.config),
         state: ConfigState::Current,
         warnings: lines(&parsed.warnings),
@@ -74,12 +105,12 @@ fn of_file(file: &Path, text: String, parsed: Parsed) -> Boot {
     }
 }
 
-fn last_good(file: &Path, diagnostics: &Diagnostics) -> Result<Boot, Failure> {
-    let from_systemd = std::env::var("STATE_DIRECTORY").ok();
-    first_usable(file, diagnostics, &last_good::candidates(file, from_systemd.as_deref()))
-}
-
-fn first_usable(file: &Path, diagnostics: &Diagnostics, candidates: &[PathBuf]) -> Result<Boot, Failure> {
+fn first_usable(
+    file: &Path,
+    diagnostics: &Diagnostics,
+    candidates: &[PathBuf],
+    recalled: &Recalled,
+) -> Result<Boot, Failure> {
     let mut why = "there is no last good copy of it to run".to_owned();
     // One that can't be used does not keep us from the next.
     for directory in candidates {
@@ -93,7 +124,8 @@ fn first_usable(file: &Path, diagnostics: &Diagnostics, candidates: &[PathBuf]) 
             }
         };
         let name = path.display().to_string();
-        let parsed = match fulcrum_config::parse(&text, &name, &host_name()) {
+        // It was in force with these; if not, an address that changes is better than no service.
+        let parsed = match parse_after(&text, &name, &host_name(), &recalled.before(true)) {
             Ok(parsed) => parsed,
             Err(mistakes) => {
                 why = format!("its last good copy can't be used by this version:\n{mistakes}");
@@ -101,6 +133,8 @@ fn first_usable(file: &Path, diagnostics: &Diagnostics, candidates: &[PathBuf]) 
             }
         };
         return Ok(Boot {
+            state_dir: parsed.config.admin.state_dir.clone(),
+            damage: None,
             config: Arc::new(parsed.config),
             state: ConfigState::LastGood,
             warnings: lines(&parsed.warnings),

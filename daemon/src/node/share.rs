@@ -5,8 +5,8 @@ use super::agree::{Task, Vote, next_serial, task, vote, voters};
 use super::shared::{Received, Shared};
 use super::{How, Node, host_name};
 use crate::wire::Refusal;
-use fulcrum_config::{Config, Diagnostics, NodeName, Parsed, adopt};
-use fulcrum_peer::{Answer, LinkState, Offer, PeerState, TEXT_LIMIT, Text};
+use fulcrum_config::{Before, Config, Diagnostics, NodeName, Parsed, adopt, parse_after};
+use fulcrum_peer::{ALLOCATIONS_LIMIT, Answer, LinkState, Offer, PeerState, TEXT_LIMIT, Text};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -100,6 +100,16 @@ impl Node {
         if same {
             return Ok(Agreement { serial: own, voters: BTreeSet::new(), notes: Vec::new() });
         }
+        let is_long = |new: &Config| {
+            serde_json::to_string(&*new.allocations).is_ok_and(|it| it.len() > ALLOCATIONS_LIMIT)
+        };
+        if is_long(new) && !voters.is_empty() {
+            return Err(Refusal::new(format!(
+                "services have more addresses of pools than nodes can tell each other ({} KiB); nothing was applied\n  use \
+                 shorter names, or 'fulcrum reload --local' on each node",
+                ALLOCATIONS_LIMIT >> 10
+            )));
+        }
         if text.len() > TEXT_LIMIT && !voters.is_empty() {
             return Err(Refusal::new(format!(
                 "the file is larger than the {} MiB that nodes send each other; nothing was applied\n  'fulcrum reload \
@@ -112,7 +122,9 @@ impl Node {
             return Ok(Agreement { serial, voters, notes });
         }
         let number = fastrand::u64(1..);
-        let offer = Arc::new(Offer { number, unprotected: how.unprotected, text: text.into() });
+        let allocations = Some(Arc::clone(&new.allocations));
+        let unprotected = how.unprotected;
+        let offer = Arc::new(Offer { number, unprotected, text: text.into(), allocations });
         self.handle.say(|changes| changes.offer = Some(offer));
         let decided = |seen: &fulcrum_peer::Observed| vote(&old.node, own, number, &voters, &seen.peers);
         let waited = tokio::time::timeout(ANSWER, peer.wait_for(|seen| decided(seen) != Vote::Waiting)).await;
@@ -152,9 +164,14 @@ impl Node {
     }
 
     /// Reads what `from` sent as this node's, off the loop that serves signals; or what is wrong with it, for people.
-    async fn read_received(&self, from: &NodeName, text: &Arc<str>) -> Result<Adopted, Vec<String>> {
+    async fn read_received(
+        &self,
+        from: &NodeName,
+        text: &Arc<str>,
+        before: Before,
+    ) -> Result<Adopted, Vec<String>> {
         let (file, from, text) = (self.file.clone(), from.clone(), Arc::clone(text));
-        let read = tokio::task::spawn_blocking(move || Adopted::read(&file, &from, &text)).await;
+        let read = tokio::task::spawn_blocking(move || Adopted::read(&file, &from, &text, &before)).await;
         read.unwrap_or_else(|error| Err(vec![format!("it could not be read: {error}")]))
     }
 
@@ -178,12 +195,29 @@ impl Node {
 
     async fn try_offer(&self, from: &NodeName, offer: &Offer) -> Result<(), Vec<String>> {
         let old = self.handle.config();
-        let parsed = self.read_received(from, &offer.text).await?.parsed;
+        let given = offer.allocations.as_ref().unwrap_or(&old.allocations);
+        let before = Before { allocations: Arc::clone(given), give_up: false };
+        let parsed = self.read_received(from, &offer.text, before).await?.parsed;
+        self.check_allocations(offer, &parsed.config).await?;
         self.possible(&old, &parsed.config).map_err(of_refusal)?;
         if !offer.unprotected {
             self.protects(&old, &parsed.config).map_err(of_refusal)?;
         }
         self.try_listeners(&old, &Arc::new(parsed.config), true).await.map(drop).map_err(of_refusal)
+    }
+
+    /// Whether services would have here what they have there, and that could be kept.
+    async fn check_allocations(&self, offer: &Offer, config: &Config) -> Result<(), Vec<String>> {
+        if offer.allocations.as_ref().is_some_and(|given| *given != config.allocations) {
+            return Err(vec![
+                "services would get other addresses from pools here: is the version the same?".to_owned(),
+            ]);
+        }
+        let (allocations, state_dir, file) =
+            (Arc::clone(&config.allocations), self.state_dir.clone(), self.file.clone());
+        let work = move || super::allocated::try_out(&allocations, &state_dir, &file);
+        let tried = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()));
+        tried.map_err(|why| vec![format!("what services get from pools can't be kept here: {why}")])
     }
 
     /// Applies what `from` runs, because it is newer.
@@ -211,17 +245,31 @@ impl Node {
 
     async fn try_catch_up(&self, from: &NodeName, text: &Text) -> Result<Vec<String>, Vec<String>> {
         let old = self.handle.config();
-        let Adopted { own, text: adopted, mut parsed } = self.read_received(from, &text.text).await?;
+        let given = text.allocations.as_ref().unwrap_or(&old.allocations);
+        // Its operator was asked about addresses that are lost, too.
+        let before = Before { allocations: Arc::clone(given), give_up: true };
+        let Adopted { own, text: adopted, mut parsed } =
+            self.read_received(from, &text.text, before.clone()).await?;
         parsed.config.share(&old);
         let new = Arc::new(parsed.config);
         self.possible(&old, &new).map_err(of_refusal)?;
+        say_moved(from, &old, &new);
+        self.keep_allocations(&new)
+            .await
+            .map_err(|why| vec![format!("what services have from pools can't be kept here: {why}")])?;
         // Its operator was asked about the control plane.
-        let revision = self.put_in_force(&old, &new, text.serial).await.map_err(of_refusal)?;
+        let revision = match self.put_in_force(&old, &new, text.serial).await {
+            Ok(revision) => revision,
+            Err(refusal) => {
+                self.keep_allocations_again(&old).await;
+                return Err(of_refusal(refusal));
+            }
+        };
         super::trial::applied(self.handle.lb(), revision).await;
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         self.set_applied(warnings);
         // The own file may say the same by now.
-        let is_own = fulcrum_config::parse(&own, "", &host_name())
+        let is_own = parse_after(&own, "", &host_name(), &before)
             .is_ok_and(|parsed| parsed.config.shared == new.shared);
         let mut shared = Shared::of_own(text.serial, &own);
         if !is_own {
@@ -244,11 +292,11 @@ struct Adopted {
 }
 
 impl Adopted {
-    fn read(file: &Path, from: &NodeName, text: &str) -> Result<Self, Vec<String>> {
+    fn read(file: &Path, from: &NodeName, text: &str, before: &Before) -> Result<Self, Vec<String>> {
         let own = fulcrum_config::read(file).map_err(|wrong| lines(&wrong))?;
         let text = adopt(text, &own).map_err(|error| vec![format!("{from}'s file: {error}")])?;
         let name = format!("{from}'s file, for this node");
-        let parsed = fulcrum_config::parse(&text, &name, &host_name()).map_err(|wrong| lines(&wrong))?;
+        let parsed = parse_after(&text, &name, &host_name(), before).map_err(|wrong| lines(&wrong))?;
         Ok(Self { own, text, parsed })
     }
 }
@@ -266,16 +314,16 @@ pub(super) struct Source {
 
 impl Source {
     /// The text and configuration to run: this node's own file, or a peer's newer one if that was not edited since.
-    pub(super) fn read(file: &Path, shared: &Shared) -> Result<(Self, Parsed), Diagnostics> {
+    pub(super) fn read(file: &Path, shared: &Shared, before: &Before) -> Result<(Self, Parsed), Diagnostics> {
         let own = fulcrum_config::read(file)?;
         if let Some(received) = &shared.received
             && let Some(Ok(adopted)) = shared.text(&own)
         {
             let name = format!("{}'s file, for this node", received.from);
-            let parsed = fulcrum_config::parse(&adopted, &name, &host_name())?;
+            let parsed = parse_after(&adopted, &name, &host_name(), before)?;
             return Ok((Self { own, received: Some(received.clone()), runs: adopted }, parsed));
         }
-        let parsed = fulcrum_config::parse(&own, &file.display().to_string(), &host_name())?;
+        let parsed = parse_after(&own, &file.display().to_string(), &host_name(), before)?;
         Ok((Self { runs: own.clone(), own, received: None }, parsed))
     }
 
@@ -285,13 +333,29 @@ impl Source {
     }
 
     /// The same, to be sent; none if it is too long for that.
-    pub(super) fn text_of(&self, serial: u64) -> Option<Arc<Text>> {
+    pub(super) fn text_of(&self, serial: u64, config: &Config) -> Option<Arc<Text>> {
         let text = self.text();
-        (text.len() <= TEXT_LIMIT).then(|| Arc::new(Text { serial, text: text.into() }))
+        let allocations = Some(Arc::clone(&config.allocations));
+        (text.len() <= TEXT_LIMIT).then(|| Arc::new(Text { serial, text: text.into(), allocations }))
     }
 
     pub(super) fn shared(&self, serial: u64) -> Shared {
         Shared { received: self.received.clone(), ..Shared::of_own(serial, &self.own) }
+    }
+}
+
+/// Nodes that were apart may have given a service different addresses: those of the newer configuration hold.
+fn say_moved(from: &NodeName, old: &Config, new: &Config) {
+    let addresses = |config: &Config, service| {
+        let addresses = config.allocations.of(service).into_iter().flatten();
+        let addresses: Vec<String> = addresses.map(|(address, _)| address.to_string()).collect();
+        addresses.join(" and ")
+    };
+    for service in new.allocations.moved(&old.allocations) {
+        tracing::warn!(
+            target: "config", %service, peer = %from, had = addresses(old, service), has = addresses(new, service),
+            "the service has another address from its pool now: that of the newer configuration"
+        );
     }
 }
 

@@ -31,6 +31,11 @@ pub(crate) struct Received {
 }
 
 impl Shared {
+    /// The serial number of a node that has never changed anything.
+    pub(crate) const fn default_serial() -> u64 {
+        FIRST
+    }
+
     /// Of a node whose own file `text` is in force.
     pub(crate) fn of_own(serial: u64, text: &str) -> Self {
         Self { serial, own: digest_of_text(text), received: None }

@@ -11,8 +11,39 @@ fn hello() -> Hello {
     }
 }
 
+fn allocations(services: u32) -> Allocations {
+    let mut allocations = Allocations::default();
+    for number in 0..services {
+        let name = fulcrum_config::ServiceName::new(&format!("service-{number}"));
+        let address = std::net::Ipv4Addr::from(number.wrapping_add(0x0a00_0000));
+        allocations.insert(name, address.into(), fulcrum_config::PoolName::new("public"));
+    }
+    allocations
+}
+
+/// A version that knows of no pools reads what one says that does, and the other way round.
+#[test]
+fn allocations_are_a_field_that_older_versions_neither_send_nor_mind() {
+    let old = br#"{"serial":9,"text":"a: b"}"#;
+    let Ok(Message::Text(read)) = Message::decode(&[&TEXT.to_be_bytes()[..], old].concat()) else { panic!() };
+    assert_eq!(*read, Text { serial: 9, text: "a: b".into(), allocations: None });
+    assert_eq!(Message::Text(read).encode()[2..], old[..]);
+    #[derive(serde::Deserialize)]
+    struct OldText {
+        serial: u64,
+        text: String,
+    }
+    let new = text().encode();
+    let read: OldText = serde_json::from_slice(&new[2..]).unwrap();
+    assert_eq!((read.serial, read.text.as_str()), (9, "a: b"));
+    let hostile = br#"{"serial":9,"text":"a: b","allocations":{"web":{"10.0.0.1/8":"p"}}}"#;
+    assert_eq!(Message::decode(&[&TEXT.to_be_bytes()[..], hostile].concat()), Err(Misfit::Malformed));
+}
+
 fn offer() -> Message {
-    Message::Offer(Some(Arc::new(Offer { number: u64::MAX, unprotected: true, text: "a: \"b\"\n".into() })))
+    let allocations = Some(Arc::new(allocations(2)));
+    let text = "a: \"b\"\n".into();
+    Message::Offer(Some(Arc::new(Offer { number: u64::MAX, unprotected: true, text, allocations })))
 }
 
 fn answer() -> Message {
@@ -20,19 +51,25 @@ fn answer() -> Message {
 }
 
 fn text() -> Message {
-    Message::Text(Arc::new(Text { serial: 9, text: "a: b".into() }))
+    Message::Text(Arc::new(Text {
+        serial: 9,
+        text: "a: b".into(),
+        allocations: Some(Arc::new(allocations(1))),
+    }))
 }
 
 #[test]
 fn a_configuration_of_the_greatest_size_fits_and_a_greater_one_is_refused() {
     let lines = "  \"a\": b # \u{e9}\n";
     let long = lines.repeat(TEXT_LIMIT / lines.len());
-    let message =
-        Message::Offer(Some(Arc::new(Offer { number: 1, unprotected: false, text: long.clone().into() })));
+    // With as many allocations as there can be services.
+    let allocations = Some(Arc::new(allocations(10_000)));
+    let text = long.clone().into();
+    let message = Message::Offer(Some(Arc::new(Offer { number: 1, unprotected: false, text, allocations })));
     assert!(message.encode().len() < MESSAGE_LIMIT);
     assert_eq!(Message::decode(&message.encode()), Ok(message));
     let longer = (long + lines).into();
-    let message = Message::Text(Arc::new(Text { serial: 1, text: longer }));
+    let message = Message::Text(Arc::new(Text { serial: 1, text: longer, allocations: None }));
     assert_eq!(Message::decode(&message.encode()), Err(Misfit::Malformed));
 }
 

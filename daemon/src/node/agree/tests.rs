@@ -29,7 +29,7 @@ fn name(side: usize) -> NodeName {
 }
 
 fn offer(number: u64, text: &str) -> Arc<Offer> {
-    Arc::new(Offer { number, unprotected: false, text: text.into() })
+    Arc::new(Offer { number, unprotected: false, text: text.into(), allocations: None })
 }
 
 #[test]
@@ -122,7 +122,8 @@ impl World {
             seen.answer = from.answer;
         }
         if text && from.serial > own {
-            seen.text = Some(Arc::new(Text { serial: from.serial, text: from.text.into() }));
+            seen.text =
+                Some(Arc::new(Text { serial: from.serial, text: from.text.into(), allocations: None }));
         }
     }
 
