@@ -1,0 +1,246 @@
+//! Addresses from pools: who gets one keeps it, whatever becomes of the nodes.
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "there are two nodes, 0 and 1")]
+
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Plan, Status};
+use fulcrum_tests::probe::Session;
+use fulcrum_tests::wait::{wait_for, wait_until};
+use fulcrum_tests::{LabError, Result};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(25);
+
+struct Scene {
+    pair: Pair,
+    nodes: Vec<Fulcrum>,
+}
+
+impl Scene {
+    /// A pair whose link stands, and whose service `auto` has an address of a pool of four.
+    fn new(lab: &Lab, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Self> {
+        let mut pair = Pair::new(lab)?;
+        pair.plan = with(&pair.plan.with_keys()?, &["auto"]);
+        pair.plan
+            .top
+            .push(format!("pools: {{public: {{addresses: [10.77.0.200-10.77.0.203], group: {GROUP}}}}}"));
+        let first = start(&pair.lb1, &pair.plan.file(&pair.lb1))?;
+        first.wait_leader(GROUP)?;
+        let second = start(&pair.lb2, &pair.plan.file(&pair.lb2))?;
+        second.wait_hears_leader(GROUP)?;
+        let scene = Self { pair, nodes: vec![first, second] };
+        scene.wait_agreement()?;
+        Ok(scene)
+    }
+
+    fn name(&self, side: usize) -> &str {
+        self.nodes[side].machine.name()
+    }
+
+    fn wait(&self, side: usize, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<()> {
+        wait_until(what, LONG, || self.nodes[side].status().is_ok_and(|status| is_so(&status)))
+    }
+
+    fn wait_agreement(&self) -> Result<()> {
+        for side in [0, 1] {
+            let other = self.name(1 - side);
+            self.wait(side, "agreement", |status| {
+                status.peer(other).is_some_and(|peer| peer["state"] == "up" && peer["config_agrees"] == true)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reload(&self, side: usize, plan: &Plan, how: &[&str]) -> Result<String> {
+        let node = &self.nodes[side];
+        node.machine.write("fulcrum.yaml", &plan.file(&node.machine))?;
+        node.command(&[&["reload"], how].concat())
+    }
+
+    /// The address of a service on one node.
+    fn address(&self, side: usize, service: &str) -> Result<IpAddr> {
+        let status = self.nodes[side].status()?;
+        let vip = status.service(service).and_then(|service| service["vips"][0].as_str()?.parse().ok());
+        vip.ok_or_else(|| LabError::new(format!("{service} has no address on {}", self.name(side))))
+    }
+
+    /// The last number of the address of each service, the same on both nodes.
+    fn numbers(&self, services: &[&str]) -> Result<Vec<u8>> {
+        let mut numbers = Vec::new();
+        for service in services {
+            let addresses = [self.address(0, service)?, self.address(1, service)?];
+            assert_eq!(addresses[0], addresses[1], "{service}");
+            let IpAddr::V4(address) = addresses[0] else { panic!("{addresses:?}") };
+            numbers.push(address.octets()[3]);
+        }
+        Ok(numbers)
+    }
+
+    /// A client gets an answer from the service.
+    fn answers(&self, service: &str) -> Result<()> {
+        let address = SocketAddr::new(self.address(0, service)?, 80);
+        let answer = || Session::open(&self.pair.client, address, Duration::from_secs(1)).ok()?.ask().ok();
+        wait_for(&format!("an answer from {address}"), LONG, answer).map(drop)
+    }
+}
+
+/// The plan with further services that take any address.
+fn with(plan: &Plan, services: &[&str]) -> Plan {
+    let mut plan = plan.clone();
+    let service =
+        |name: &&str| format!("{name}: {{vip: auto, port: 80, backends: [10.77.0.21:80], check: none}}");
+    plan.services.extend(services.iter().map(service));
+    plan
+}
+
+fn kept(machine: &Machine, suffix: &str) -> Result<PathBuf> {
+    let state = machine.file("state");
+    let entries = std::fs::read_dir(&state).map_err(|error| LabError::new(error.to_string()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("allocations-") && name.ends_with(suffix)
+    };
+    paths
+        .into_iter()
+        .find(named)
+        .ok_or_else(|| LabError::new(format!("nothing is kept in {}", state.display())))
+}
+
+#[test]
+fn an_address_of_a_pool_answers_and_stays_through_reloads_restarts_and_damage() {
+    Lab::run(|lab| {
+        let mut scene = Scene::new(lab, Fulcrum::start)?;
+        assert_eq!(scene.numbers(&["auto"])?, [200]);
+        scene.answers("auto")?;
+
+        // Services come whose names sort before, in another order of the file.
+        let mut plan = with(&scene.pair.plan, &["before", "a-first"]);
+        plan.services.reverse();
+        let answer = scene.reload(0, &plan, &[])?;
+        assert!(answer.contains("service a-first: added"), "{answer}");
+        assert_eq!(scene.numbers(&["auto", "a-first", "before"])?, [200, 201, 202]);
+        scene.answers("before")?;
+
+        // Both start again, and the second one's memory is damaged.
+        for side in [1, 0] {
+            scene.nodes[side].process().terminate(LONG)?;
+        }
+        let path = kept(&scene.pair.lb2, ".yaml")?;
+        let bytes = std::fs::read_to_string(&path)?.replace("10.77.0.202", "10.77.0.203");
+        std::fs::write(&path, bytes)?;
+        for (side, machine) in [(1, scene.pair.lb2.clone()), (0, scene.pair.lb1.clone())] {
+            let file = std::fs::read_to_string(scene.nodes[side].config())?;
+            scene.nodes[side] = Fulcrum::start(&machine, &file)?;
+        }
+        let log = scene.pair.lb2.file("fulcrum.log");
+        wait_until("the damage to be told", LONG, || {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("is damaged (its checksum is wrong)"))
+        })?;
+        scene.wait(1, "the first one's copy", |status| {
+            status.service("before").is_some_and(|service| service["vips"][0] == "10.77.0.202")
+                && !status.alarms().iter().any(|what| what.contains("is damaged"))
+        })?;
+        scene.wait_agreement()?;
+        assert_eq!(scene.numbers(&["auto", "a-first", "before"])?, [200, 201, 202]);
+        scene.answers("auto")?;
+
+        // Too many services are refused by the pool's name; what they have nobody loses by an edit, unless asked.
+        let refused = scene.reload(0, &with(&plan, &["four", "five"]), &[]).unwrap_err().to_string();
+        assert!(refused.contains("pool `public` has no free IPv4 address (4 of 4 are in use)"), "{refused}");
+        plan.top[0] = plan.top[0].replace(".200-", ".201-");
+        let refused = scene.reload(0, &plan, &[]).unwrap_err().to_string();
+        assert!(
+            refused.contains("service `auto` has 10.77.0.200 of pool `public`, and can't keep it"),
+            "{refused}"
+        );
+        assert_eq!(scene.numbers(&["auto", "a-first", "before"])?, [200, 201, 202]);
+        let answer = scene.reload(0, &plan, &["--give-up-addresses"])?;
+        assert!(answer.contains("service auto: VIP 10.77.0.203 added"), "{answer}");
+        scene.wait_agreement()?;
+        assert_eq!(scene.numbers(&["auto", "a-first", "before"])?, [203, 201, 202]);
+        scene.answers("auto")
+    });
+}
+
+#[test]
+fn nodes_that_were_apart_end_with_the_addresses_of_the_newer_configuration() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab, Fulcrum::start)?;
+        lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
+        for side in [0, 1] {
+            let other = scene.name(1 - side);
+            scene.wait(side, "the link to be down", |status| {
+                status.peer(other).is_some_and(|peer| peer["state"] == "down")
+            })?;
+        }
+        // Each gives `more` an address; that of the first would be the other's `last`.
+        scene.reload(0, &with(&scene.pair.plan, &["a-first", "more"]), &[])?;
+        scene.reload(1, &with(&scene.pair.plan, &["more"]), &[])?;
+        scene.reload(1, &with(&scene.pair.plan, &["more", "last"]), &[])?;
+        assert_eq!(
+            [scene.address(0, "more")?.to_string(), scene.address(1, "more")?.to_string()],
+            ["10.77.0.202", "10.77.0.201"]
+        );
+        lab.switch().heal()?;
+        scene.wait_agreement()?;
+        assert_eq!(scene.numbers(&["auto", "more", "last"])?, [200, 201, 202]);
+        let log = std::fs::read_to_string(scene.pair.lb1.file("fulcrum.log"))?;
+        assert!(log.contains("the service has another address from its pool now"), "{log}");
+        scene.answers("more")
+    });
+}
+
+/// Starts a node whose state is on a small file system of its own, that ends with it.
+fn start_on_small_disk(machine: &Machine, config: &str) -> Result<Fulcrum> {
+    let state = machine.file("state");
+    std::fs::create_dir_all(&state)?;
+    Fulcrum::start_with(machine, config, |command| {
+        let mut small = Command::new("unshare");
+        small.args(["--mount", "--propagation", "private", "sh", "-c"]);
+        small.arg(format!("mount -t tmpfs -o size=256k small {} && exec \"$0\" \"$@\"", state.display()));
+        small.arg(command.get_program()).args(command.get_args());
+        *command = small;
+    })
+}
+
+/// Fills the disk that a node's state is on, and gives the file that does it.
+fn fill(node: &Fulcrum) -> Result<PathBuf> {
+    let state = node.machine.file("state");
+    let root = PathBuf::from(format!("/proc/{}/root", node.process().pid().as_raw_nonzero()));
+    let ballast = root.join(state.strip_prefix("/").unwrap_or(&state)).join("ballast");
+    // It ends with the error that is asked for.
+    let _ = std::fs::write(&ballast, vec![0; 1 << 20]);
+    Ok(ballast)
+}
+
+#[test]
+fn an_address_that_can_not_be_kept_is_not_handed_out() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab, start_on_small_disk)?;
+        for full in [0, 1] {
+            let ballast = fill(&scene.nodes[full])?;
+            // Whichever node is asked.
+            for asked in [0, 1] {
+                let refused =
+                    scene.reload(asked, &with(&scene.pair.plan, &["more"]), &[]).unwrap_err().to_string();
+                assert!(refused.contains("No space left on device"), "{refused}");
+                assert_eq!(refused.contains(&format!("{}: ", scene.name(full))), asked != full, "{refused}");
+            }
+            for side in [0, 1] {
+                assert!(scene.nodes[side].status()?.service("more").is_none());
+            }
+            assert_eq!(scene.numbers(&["auto"])?, [200]);
+            // What needs no new address is not held up.
+            let mut plan = scene.pair.plan.clone();
+            plan.services
+                .push(format!("old-{full}: {{vip: 10.77.0.100, port: 9{full}, backends: [10.77.0.21:80]}}"));
+            scene.reload(0, &plan, &[])?;
+            std::fs::remove_file(ballast)?;
+        }
+        scene.reload(1, &with(&scene.pair.plan, &["more"]), &[])?;
+        assert_eq!(scene.numbers(&["auto", "more"])?, [200, 201]);
+        scene.answers("more")
+    });
+}
