@@ -26,6 +26,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     plane(&mut page, status)?;
     groups(&mut page, status)?;
     services(&mut page, status)?;
+    pools(&mut page, status)?;
     backends(&mut page, status)?;
     peers(&mut page, status)?;
     limits(&mut page, status)?;
@@ -290,6 +291,20 @@ fn services(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         up.with_label_values(name).set(flag(service.up));
         connections.with_label_values(name).set(number(service.connections));
         add(&counters, &service.stats, name);
+    }
+    Ok(())
+}
+
+fn pools(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let addresses = page.gauge(
+        "fulcrum_pool_addresses",
+        "Addresses of the pool: used by services, free, and both (total).",
+        &["pool", "family", "state"],
+    )?;
+    for pool in &status.pools {
+        for (state, count) in [("used", pool.used), ("free", pool.free), ("total", pool.total)] {
+            addresses.with_label_values(&[&pool.name, &pool.family, state]).set(number(count));
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::alarms::alarms;
 use crate::status::{
     Address, Alarm, Backend, Checks, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader,
-    Limit, Link, Plane, Service, Setting, Status, Track,
+    Limit, Link, Plane, Pool, Service, Setting, Status, Track,
 };
 use crate::sync;
 use crate::verdicts::View;
@@ -100,6 +100,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         fence: fence(&snapshots.vip),
         plane: snapshots.lb.plane.as_ref().map(|observed| plane(observed, &services)),
         services,
+        pools: pools(config),
         ready: not_ready.is_empty(),
         not_ready,
         alarms: alarms(facts, snapshots),
@@ -216,6 +217,24 @@ fn link_status(link: &fulcrum_config::Link, observed: Option<&GroupObserved>) ->
     }
 }
 
+fn pools(config: &Config) -> Vec<Pool> {
+    let count = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+    let pool = |usage: fulcrum_config::PoolUse| {
+        let pool = config.pools.get(&usage.pool)?;
+        let used = u64::try_from(usage.used).unwrap_or(u64::MAX);
+        Some(Pool {
+            name: pool.name.to_string(),
+            group: pool.group.to_string(),
+            family: word(&usage.family),
+            auto_assign: pool.auto_assign,
+            used,
+            free: count(usage.total.saturating_sub(used.into())),
+            total: count(usage.total),
+        })
+    };
+    config.pool_use().into_iter().filter_map(pool).collect()
+}
+
 fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now: Instant) -> Service {
     let health = snapshots.health.services.get(&service.name);
     let served = snapshots.lb.services.get(&service.name);
@@ -230,6 +249,14 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
         name: service.name.to_string(),
         group: service.group.to_string(),
         vips: service.vips.iter().map(ToString::to_string).collect(),
+        pools: snapshots
+            .config
+            .allocations
+            .of(&service.name)
+            .into_iter()
+            .flatten()
+            .map(|(address, pool)| (address.to_string(), pool.to_string()))
+            .collect(),
         protocol: word(&service.protocol),
         ports: range,
         mode: service.mode.forwarding().map_or_else(|| "proxy".to_owned(), |forwarding| word(&forwarding)),

@@ -19,6 +19,6 @@ pub use join::{Facts, Snapshots, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
 pub use status::{
     Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Leader, Limit,
-    Link, Peer, PeerLink, Plane, Service, Setting, Severity, Status, TablesOf, Track,
+    Link, Peer, PeerLink, Plane, Pool, Service, Setting, Severity, Status, TablesOf, Track,
 };
 pub use verdicts::{Agreement, By, Comparison, Following, ServiceView, View};

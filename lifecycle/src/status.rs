@@ -20,6 +20,9 @@ pub struct Status {
     pub groups: Vec<Group>,
     /// Each service, by name.
     pub services: Vec<Service>,
+    /// Each pool of addresses, by name; once for each family that it has.
+    #[serde(default)]
+    pub pools: Vec<Pool>,
     /// The link to the other nodes.
     #[serde(default)]
     pub peer_link: PeerLink,
@@ -43,6 +46,25 @@ pub struct Status {
     pub limits: BTreeMap<String, Limit>,
     /// Counters of each engine as a whole.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// A pool of addresses, of one family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// The group that its addresses belong to while they are in use.
+    pub group: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Whether services get addresses of it that do not name it.
+    pub auto_assign: bool,
+    /// Addresses that services have.
+    pub used: u64,
+    /// Addresses that nobody has; of more than 2^64 - 1 so many.
+    pub free: u64,
+    /// Both.
+    pub total: u64,
 }
 
 /// The forwarding plane.
@@ -286,6 +308,9 @@ pub struct Service {
     pub group: String,
     /// Its addresses.
     pub vips: Vec<String>,
+    /// Those of them that are of pools, each with its pool.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, String>,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// `443`, or `8000-8099`.

@@ -1,9 +1,9 @@
 //! Values in the words of the file.
 
 use crate::model::{
-    AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog, DomainName,
-    Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt, Priority,
-    Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Xdp,
+    AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog,
+    DomainName, Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt,
+    Priority, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;

@@ -6,7 +6,7 @@ mod mistakes;
 mod schema;
 mod warnings;
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("demo.yaml", include_str!("../../examples/demo.yaml")),
     ("pair.yaml", include_str!("../../examples/pair.yaml")),
     ("control-plane.yaml", include_str!("../../examples/control-plane.yaml")),

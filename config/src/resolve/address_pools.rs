@@ -329,7 +329,8 @@ fn check_group(reader: &mut Reader<'_>, file: &File, node: NodeId, pool: &Pool, 
             "has `accept: false`, so nothing can listen there",
             "delete `accept: false`, or name another group",
         ))
-    } else if group.vrid().is_some() && group.priorities.values().any(|priority| *priority == Priority::OWNER) {
+    } else if group.vrid().is_some() && group.priorities.values().any(|priority| *priority == Priority::OWNER)
+    {
         Some((
             "has a node of priority 255, which owns the addresses: those of a pool belong to no node",
             "write at most 254, or name another group",

@@ -34,6 +34,9 @@ fn status() -> Status {
                 "tables": [{"peer": "lb2", "in_sync": true, "what": "in sync", "since_seconds": 1}],
             },
         }],
+        "pools": [{
+            "name": "public", "group": "web", "family": "ipv4", "auto_assign": true, "used": 3, "free": 17, "total": 20,
+        }],
         "fence": [{"interface": "eth0", "kernel": true, "what": "kernel (tcx)"}],
         "plane": {"interfaces": {"eth0": "tcx"}, "not_forwarded": {"group_silent": 5}, "checks": {"asked": 7}, "noted_flows": 8, "flows_held_by": ["lb2"],
             "flows_in_sync": true, "flow_counters": {"told": 21},
@@ -63,6 +66,7 @@ fn values_are_those_of_the_status() {
         "fulcrum_vrrp_events_total{event=\"adverts_sent\",family=\"ipv4\",group=\"web\",interface=\"eth0\"} 11",
         "fulcrum_backend_up{backend=\"a\",service=\"http\"} 0",
         "fulcrum_service_connections{service=\"http\"} 9",
+        "fulcrum_pool_addresses{family=\"ipv4\",pool=\"public\",state=\"free\"} 17",
         "fulcrum_service_accepted_total{service=\"http\"} 12",
         "fulcrum_backend_connected_total{backend=\"a\",service=\"http\"} 4",
         "fulcrum_limit_reached_total{limit=\"connections\"} 3",
