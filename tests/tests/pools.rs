@@ -12,6 +12,8 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(25);
 
+const POOL: &str = "pools: {public: {addresses: [10.77.0.200-10.77.0.203], group: web}}";
+
 struct Scene {
     pair: Pair,
     nodes: Vec<Fulcrum>,
@@ -22,14 +24,19 @@ impl Scene {
     fn new(lab: &Lab, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Self> {
         let mut pair = Pair::new(lab)?;
         pair.plan = with(&pair.plan.with_keys()?, &["auto"]);
-        pair.plan
-            .top
-            .push(format!("pools: {{public: {{addresses: [10.77.0.200-10.77.0.203], group: {GROUP}}}}}"));
-        let first = start(&pair.lb1, &pair.plan.file(&pair.lb1))?;
-        first.wait_leader(GROUP)?;
-        let second = start(&pair.lb2, &pair.plan.file(&pair.lb2))?;
-        second.wait_hears_leader(GROUP)?;
-        let scene = Self { pair, nodes: vec![first, second] };
+        pair.plan.top.push(POOL.to_owned());
+        Self::of(pair, start)
+    }
+
+    /// The pair of this plan.
+    fn of(pair: Pair, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Self> {
+        let nodes = vec![
+            start(&pair.lb1, &pair.plan.file(&pair.lb1))?,
+            start(&pair.lb2, &pair.plan.file(&pair.lb2))?,
+        ];
+        let scene = Self { pair, nodes };
+        let leads = |side: usize| scene.nodes[side].status().is_ok_and(|it| it.role(GROUP) == Some("leader"));
+        wait_until("a leader", LONG, || leads(0) || leads(1))?;
         scene.wait_agreement()?;
         Ok(scene)
     }
@@ -79,7 +86,11 @@ impl Scene {
 
     /// A client gets an answer from the service.
     fn answers(&self, service: &str) -> Result<()> {
-        let address = SocketAddr::new(self.address(0, service)?, 80);
+        self.answers_at(self.address(0, service)?, 80)
+    }
+
+    fn answers_at(&self, address: IpAddr, port: u16) -> Result<()> {
+        let address = SocketAddr::new(address, port);
         let answer = || Session::open(&self.pair.client, address, Duration::from_secs(1)).ok()?.ask().ok();
         wait_for(&format!("an answer from {address}"), LONG, answer).map(drop)
     }
@@ -114,6 +125,9 @@ fn an_address_of_a_pool_answers_and_stays_through_reloads_restarts_and_damage() 
         let mut scene = Scene::new(lab, Fulcrum::start)?;
         assert_eq!(scene.numbers(&["auto"])?, [200]);
         scene.answers("auto")?;
+        let status = scene.nodes[0].status()?;
+        assert_eq!(status.0["pools"][0]["free"], 3);
+        assert_eq!(status.service("auto").map(|it| &it["pools"]["10.77.0.200"]), Some(&"public".into()));
 
         // Services come whose names sort before, in another order of the file.
         let mut plan = with(&scene.pair.plan, &["before", "a-first"]);
@@ -245,4 +259,40 @@ fn an_address_that_can_not_be_kept_is_not_handed_out() {
         assert_eq!(scene.numbers(&["auto", "more"])?, [200, 201]);
         scene.answers("more")
     });
+}
+
+/// Starts a node whose group has no VRID: its leader is elected over the peer link.
+fn start_elected(machine: &Machine, config: &str) -> Result<Fulcrum> {
+    Fulcrum::start(machine, &config.replace("    vrid: 51\n", ""))
+}
+
+#[test]
+fn addresses_of_a_pool_go_with_their_group_whoever_finds_its_leader() {
+    for start in [Fulcrum::start, start_elected] {
+        Lab::run(|lab| {
+            let mut pair = Pair::new(lab)?;
+            pair.plan = with(&pair.plan.with_keys()?, &["auto"]);
+            for (name, port) in [("one", 81), ("two", 82)] {
+                pair.plan.services.push(format!(
+                    "{name}: {{vip: auto, share: both, port: {port}, backends: [10.77.0.21:80], check: none}}"
+                ));
+            }
+            pair.plan.top.push(POOL.to_owned());
+            let scene = Scene::of(pair, start)?;
+            assert_eq!(scene.numbers(&["auto", "one", "two"])?, [200, 201, 201]);
+            let addresses = [scene.address(0, "auto")?, scene.address(0, "one")?];
+            let leads =
+                |side: usize| scene.nodes[side].status().is_ok_and(|it| it.role(GROUP) == Some("leader"));
+            let leader = wait_for("a leader", LONG, || [0, 1].into_iter().find(|side| leads(*side)))?;
+            for gone in [None, Some(leader)] {
+                if let Some(gone) = gone {
+                    scene.nodes[gone].process().kill_with_children()?;
+                }
+                for (address, port) in [(addresses[0], 80), (addresses[1], 81), (addresses[1], 82)] {
+                    scene.answers_at(address, port)?;
+                }
+            }
+            Ok(())
+        });
+    }
 }

@@ -218,6 +218,10 @@ impl<'a> Book<'a> {
         if missing.is_empty() {
             return Ok(());
         }
+        if !self.pools.iter().any(|pool| self.is_for(request, pool)) {
+            let named = self.pools.iter().find(|pool| request.pool.as_ref() == Some(&pool.name));
+            return Err(named.map_or_else(words::for_nobody, |pool| words::not_allowed(pool)));
+        }
         let groups: Vec<&GroupName> = match self.group(request) {
             Some(group) => vec![group],
             None => {
@@ -312,7 +316,7 @@ impl<'a> Book<'a> {
         }
         let room = self.rooms.get(&pool.group).copied().unwrap_or(usize::MAX);
         (room == 0).then(|| {
-            format!("group `{}` of pool `{}` has as many VIPs as one group can", pool.group, pool.name)
+            format!("group `{}` of pool `{}` has as many VIPs as one group may", pool.group, pool.name)
         })
     }
 

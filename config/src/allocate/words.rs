@@ -5,6 +5,9 @@ use crate::model::{Family, GroupName, Pool, PoolName};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// Of many pools that have nothing left, so many are named.
+const SHOWN: usize = 3;
+
 fn reason(message: String, help: &str) -> Reason {
     Reason { message, help: help.to_owned() }
 }
@@ -72,6 +75,14 @@ pub(super) fn not_allowed(pool: &Pool) -> Reason {
     )
 }
 
+pub(super) fn for_nobody() -> Reason {
+    reason(
+        "no pool is for this service".to_owned(),
+        "name a pool (one with `auto_assign: false` must be), or compare the service's name, `labels` and `tenant` with \
+         `allow` of the pools",
+    )
+}
+
 pub(super) fn other_group(address: IpAddr, pool: &Pool, group: &GroupName) -> Reason {
     reason(
         format!(
@@ -100,9 +111,13 @@ pub(super) fn used_up(pool: &Pool, family: Family) -> String {
 
 pub(super) fn nothing_left(request: &Request, missing: &[Family], tried: BTreeSet<String>) -> Reason {
     if !tried.is_empty() {
-        let tried: Vec<String> = tried.into_iter().collect();
+        let more = tried.len().saturating_sub(SHOWN);
+        let mut shown: Vec<String> = tried.into_iter().take(SHOWN).collect();
+        if more > 0 {
+            shown.push(format!("so it is with {more} more"));
+        }
         return reason(
-            tried.join("; "),
+            shown.join("; "),
             "add addresses to a pool or raise the limit that is named, share an address, or delete a service",
         );
     }

@@ -310,9 +310,10 @@ pub(super) fn check_groups(reader: &mut Reader<'_>, file: &File, pools: &mut Add
 
 fn check_group(reader: &mut Reader<'_>, file: &File, node: NodeId, pool: &Pool, groups: &Groups) {
     let Some(group) = groups.all.get(&pool.group) else {
-        if groups.complete {
-            let names = groups.all.keys().map(GroupName::as_str);
-            reader.dangling(node, "VIP group", pool.group.as_str(), names);
+        let sections = file.groups.get().map(|named| named.0.as_slice()).unwrap_or_default();
+        let names: Vec<&str> = sections.iter().map(|(name, _)| name.value.0.as_str()).collect();
+        if !names.contains(&pool.group.as_str()) && (file.groups.is_some() || groups.complete) {
+            reader.dangling(node, "VIP group", pool.group.as_str(), names.into_iter());
         }
         return;
     };

@@ -92,7 +92,8 @@ fn request(
     {
         let names = pools.all.keys().map(PoolName::as_str);
         reader.dangling(*node, "pool of addresses", name.as_str(), names);
-    } else if pools.complete && pools.all.is_empty() {
+    } else if pools.complete && pools.all.is_empty() && !reader.refused() {
+        // Once is enough, and it may be that its key is misspelt.
         let help = "add `pools:`, or write one of a group's VIPs";
         reader.error(vip.node, "there is no pool of addresses", help);
     }

@@ -59,6 +59,10 @@ impl Boot {
 impl Boot {
     /// Keeps what services have from pools; or says why that can't be. Called when no other process runs here.
     pub(crate) fn keep_allocations(&self, file: &Path) -> Option<String> {
+        if self.damage.is_some() {
+            // Or the next start would take what is kept now for what the nodes agreed on.
+            self.shared.keep(&self.state_dir, file);
+        }
         allocated::store(&self.config.allocations, &self.state_dir, file).err()
     }
 }

@@ -9,6 +9,7 @@ fn each_path_has_its_method_and_least_role() {
         ("/readyz", Method::GET, Role::Monitor),
         ("/v1/reload", Method::POST, Role::Operator),
         ("/v1/reload?remove-control-plane", Method::POST, Role::Operator),
+        ("/v1/reload?give-up-addresses&local", Method::POST, Role::Operator),
         ("/v1/handover/web", Method::POST, Role::Operator),
     ];
     for (path, method, least) in rows {

@@ -18,3 +18,28 @@ fn a_last_good_copy_that_can_not_be_used_does_not_hide_the_next() {
     let error = first_usable(&file, &mistakes, &[bad], &recalled).expect_err("none is good").to_string();
     assert!(error.contains("can't be used by this version"), "{error}");
 }
+
+#[test]
+fn a_node_whose_memory_of_the_pools_is_damaged_takes_whatever_a_peer_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, state) = (directory.path().join("fulcrum.yaml"), directory.path().join("state"));
+    let example = include_str!("../../../../config/examples/pools.yaml");
+    let text = format!("node: lb-1\n{example}\nadmin: {{state_dir: {}}}\n", state.display());
+    std::fs::write(&file, &text).expect("room");
+    let first = boot(&file).expect("a good file");
+    assert_eq!((first.keep_allocations(&file), &first.damage), (None, &None));
+    Shared { serial: 7, ..first.shared.clone() }.keep(&state, &file);
+    assert_eq!(boot(&file).expect("a good file").shared.serial, 7);
+
+    let kept = std::fs::read_dir(&state).expect("a directory").filter_map(|entry| Some(entry.ok()?.path()));
+    let kept = kept.filter(|path| path.to_string_lossy().contains("allocations-"));
+    kept.for_each(|path| std::fs::write(path, "torn").expect("room"));
+    let damaged = boot(&file).expect("a good file");
+    assert!(damaged.damage.as_ref().is_some_and(|damage| damage.contains("is damaged")));
+    assert_eq!(damaged.shared.serial, 1, "any peer's is newer");
+    assert_eq!(damaged.keep_allocations(&file), None);
+    // Nor does a second start before a peer was seen take it for what the nodes agreed on.
+    let again = boot(&file).expect("a good file");
+    assert_eq!((again.shared.serial, &again.damage), (1, &None));
+    assert_eq!(again.config.allocations, first.config.allocations);
+}

@@ -261,6 +261,20 @@ pub(super) const POOLS: &[Row] = &[
         "lies in pool `public`",
         "leave it out of the pool",
     ),
+    row(
+        "auto_assign: false",
+        "auto_assign: false, allow: [{tenants: [ops]}]",
+        "services.two.vip",
+        "pool `named` is not for this service",
+        "`tenant`",
+    ),
+    row(
+        "quotas: {shop: 1}",
+        "allow: [{labels: {a: b}}]",
+        "services.one.vip",
+        "no pool is for this service",
+        "name a pool",
+    ),
 ];
 
 fn kept(text: &str) -> Arc<Allocations> {
