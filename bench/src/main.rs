@@ -7,6 +7,7 @@
 )]
 
 mod cgroup;
+mod datagrams;
 mod failover;
 mod five;
 mod load;
@@ -75,6 +76,12 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// Flows of UDP through the forwarding plane, a datagram each millisecond: kill -9, freeze, link cut, handover.
+    Datagrams {
+        /// Times that every event has its turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
     /// Five nodes in one group at the shortest interval: leader after leader is lost.
     Five {
         /// Groups built and taken down node by node.
@@ -117,7 +124,7 @@ fn main() -> ExitCode {
 
 fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
     match command {
-        Command::All => ["proxy", "forwarding", "failover", "five", "services"]
+        Command::All => ["proxy", "forwarding", "failover", "datagrams", "five", "services"]
             .into_iter()
             .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
@@ -143,6 +150,11 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
                 &format!("fulcrum-bench failover --rounds {rounds}"),
                 &table,
             )
+        }
+        Command::Datagrams { rounds } => {
+            let table = datagrams::run(rounds).map_err(io::Error::other)?;
+            let how = format!("fulcrum-bench datagrams --rounds {rounds}");
+            results::publish(results, "datagrams", &how, &table)
         }
         Command::Five { rounds } => {
             let table = five::run(rounds).map_err(io::Error::other)?;

@@ -4,6 +4,7 @@
 //! and 02:00:00:00:00:11. Its only interface is `eth0`.
 
 mod cluster;
+mod echo;
 mod frr;
 mod fulcrum;
 mod keepalived;
@@ -18,6 +19,7 @@ mod sweep;
 mod switch;
 
 pub use cluster::{Cluster, leaders};
+pub use echo::Echo;
 pub use frr::Frr;
 pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};

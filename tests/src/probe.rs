@@ -2,10 +2,12 @@
 //! keeps the timeline of what it got.
 
 mod crowd;
+mod datagrams;
 mod session;
 mod timeline;
 
 pub use crowd::Crowd;
+pub use datagrams::{Datagrams, Seen};
 pub use session::{Ended, Session};
 pub use timeline::{Outage, Outcome, Sample, Timeline};
 

@@ -1,10 +1,9 @@
 //! In mode dsr backends are checked at the VIP, which each of them must have.
 #![allow(clippy::indexing_slicing, reason = "what is not in JSON is null")]
 
-use crate::datagrams::Echo;
 use crate::scene::{Family, LONG, Mode, add_to_loopback, forwarding_pair};
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Nginx, Pair};
+use fulcrum_tests::lab::{Echo, Fulcrum, GROUP, Lab, Machine, Nginx, Pair};
 use fulcrum_tests::probe::request;
 use fulcrum_tests::wait::{run_for, wait_until};
 use serde_json::Value;

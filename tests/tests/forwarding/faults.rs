@@ -14,7 +14,7 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         let mut flows = Flows::open(&pair)?;
         assert_mode(&first, mode)?;
         assert_no_listener(&pair.lb1)?;
-        wait_known(mode, &second, flows.count())?;
+        wait_known(mode, &second, "web", flows.count())?;
         flows.mark();
         first.kill()?;
         second.wait_leader(GROUP)?;
@@ -26,7 +26,7 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         wait_settled(&first, &second)?;
         flows.assert_live()?;
         wait_ready(&first)?;
-        wait_known(mode, &first, flows.count())?;
+        wait_known(mode, &first, "web", flows.count())?;
         flows.mark();
         second.kill()?;
         first.wait_leader(GROUP)?;
@@ -122,7 +122,7 @@ fn lives_through(mode: Mode, fault: &Fault) {
         let pair = forwarding_pair(lab, mode, Family::Ipv4)?;
         let (first, second) = pair.start_both()?;
         let mut flows = Flows::open(&pair)?;
-        wait_known(mode, &second, flows.count())?;
+        wait_known(mode, &second, "web", flows.count())?;
         flows.mark();
         (fault.harm)(lab, &first)?;
         second.wait_leader(GROUP)?;

@@ -146,7 +146,7 @@ fn forwards_by_clsact(mode: Mode) {
         let mut sessions = sessions(&pair)?;
         let filters = pair.lb1.run("tc", &["filter", "show", "dev", "eth0", "ingress"])?;
         assert!(filters.contains("fulcrum_forward"), "{filters}");
-        wait_known(mode, &second, sessions.len())?;
+        wait_known(mode, &second, "web", sessions.len())?;
         first.kill()?;
         second.wait_leader(GROUP)?;
         assert_all_live(&mut sessions);

@@ -129,12 +129,12 @@ pub fn add_to_loopback(machine: &Machine, address: &str, whole: &str) -> Result<
 }
 
 /// Waits until `other` knows so many connections, if they are of a mode that does not leave all to hashes.
-pub fn wait_known(mode: Mode, other: &Fulcrum, count: usize) -> Result<()> {
+pub fn wait_known(mode: Mode, other: &Fulcrum, service: &str, count: usize) -> Result<()> {
     if mode != Mode::Fullnat {
         return Ok(());
     }
-    wait_until("the other node to know all connections", LONG, || live(other, "web").0 == count as u64)
-        .inspect_err(|_| eprintln!("it knows {:?} of {count}", live(other, "web")))
+    wait_until("the other node to know all connections", LONG, || live(other, service).0 >= count as u64)
+        .inspect_err(|_| eprintln!("it knows {:?} of {count}", live(other, service)))
 }
 
 /// Connections of which half ask all the time and half are silent, on every web server: `FULCRUM_FLOWS` of each, 60 by default.

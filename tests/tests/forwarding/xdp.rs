@@ -64,7 +64,7 @@ fn lives_through_kill_9(mode: Mode, family: Family) {
         let through = seen.frames().len();
         assert!(through < sessions.len(), "{through} packets for the VIP went by the kernel");
         drop(seen);
-        wait_known(mode, &second, sessions.len())?;
+        wait_known(mode, &second, "web", sessions.len())?;
         first.kill()?;
         second.wait_leader(GROUP)?;
         assert_all_live(&mut sessions);
