@@ -3,7 +3,7 @@
 
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Plan, Status};
 use fulcrum_tests::probe::Session;
-use fulcrum_tests::wait::{wait_for, wait_until};
+use fulcrum_tests::wait::{run_for, wait_for, wait_until};
 use fulcrum_tests::{LabError, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -50,13 +50,17 @@ impl Scene {
     }
 
     fn wait_agreement(&self) -> Result<()> {
-        for side in [0, 1] {
-            let other = self.name(1 - side);
-            self.wait(side, "agreement", |status| {
-                status.peer(other).is_some_and(|peer| peer["state"] == "up" && peer["config_agrees"] == true)
-            })?;
-        }
-        Ok(())
+        self.wait_agreement_for(LONG)
+    }
+
+    fn wait_agreement_for(&self, time: Duration) -> Result<()> {
+        let agrees = |side: usize| {
+            self.nodes[side].status().is_ok_and(|status| {
+                let peer = status.peer(self.name(1 - side));
+                peer.is_some_and(|peer| peer["state"] == "up" && peer["config_agrees"] == true)
+            })
+        };
+        wait_until("agreement", time, || agrees(0) && agrees(1))
     }
 
     fn reload(&self, side: usize, plan: &Plan, how: &[&str]) -> Result<String> {
@@ -258,6 +262,49 @@ fn an_address_that_can_not_be_kept_is_not_handed_out() {
         scene.reload(1, &with(&scene.pair.plan, &["more"]), &[])?;
         assert_eq!(scene.numbers(&["auto", "more"])?, [200, 201]);
         scene.answers("more")
+    });
+}
+
+#[test]
+fn a_node_that_is_killed_in_a_reload_hands_out_nothing_twice() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        pair.plan = with(&pair.plan.with_keys()?, &["auto"]);
+        pair.plan.top.push(POOL.replace(".203", ".230"));
+        let mut scene = Scene::of(pair, Fulcrum::start)?;
+        let mut plan = scene.pair.plan.clone();
+        let mut names = vec!["auto".to_owned()];
+        let mut numbers = scene.numbers(&["auto"])?;
+        // Names that sort before those that are there: by itself a new one would get the lowest address.
+        for (round, milliseconds) in [0, 4, 8, 12, 18, 25, 40, 60].into_iter().enumerate() {
+            let name = format!("a{}", 9 - round);
+            plan = with(&plan, &[&name]);
+            std::thread::scope(|scope| {
+                let reload = scope.spawn(|| scene.reload(0, &plan, &[]).map_err(|error| error.to_string()));
+                run_for(Duration::from_millis(milliseconds));
+                let killed = scene.nodes[0].process().kill_with_children();
+                // It was answered or not: either will do.
+                let _answer = reload.join();
+                killed
+            })?;
+            scene.nodes[0] = Fulcrum::start(&scene.pair.lb1, &plan.file(&scene.pair.lb1))?;
+            // Its file was edited: until the link stands and it is told to, it tells nobody.
+            let other = scene.name(1).to_owned();
+            scene.wait(0, "the link", |status| {
+                status.peer(&other).is_some_and(|peer| peer["state"] == "up")
+            })?;
+            wait_until("agreement", LONG, || {
+                scene.nodes[0].command(&["reload"]).is_ok()
+                    && scene.wait_agreement_for(Duration::from_secs(1)).is_ok()
+            })?;
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            assert_eq!(scene.numbers(&known)?, numbers, "after {milliseconds} ms");
+            numbers.extend(scene.numbers(&[&name])?);
+            names.push(name);
+            let distinct: std::collections::BTreeSet<u8> = numbers.iter().copied().collect();
+            assert_eq!(distinct.len(), names.len(), "{numbers:?}");
+        }
+        Ok(())
     });
 }
 
