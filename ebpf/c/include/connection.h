@@ -121,6 +121,9 @@ static __noinline struct pin *establish(const struct flow *flow, const struct pi
 	if (found) {
 		struct returned way = *found;
 
+		/* Its port may have been given to an attempt of another meanwhile, which loses it. */
+		way.flow = *flow;
+		way.backend = kept.backend;
 		map_update(&returns, &replies, &way, ANY);
 		map_delete(&opening_returns, &replies);
 	}
@@ -130,6 +133,15 @@ static __noinline struct pin *establish(const struct flow *flow, const struct pi
 	return map_lookup(&flows, flow);
 }
 
+/* Its port may have been given to another meanwhile. */
+static __always_inline void forget_way(void *table, const struct flow *replies, const struct flow *flow)
+{
+	const struct returned *known = map_lookup(table, replies);
+
+	if (known && is_same_flow(&known->flow, flow))
+		map_delete(table, replies);
+}
+
 /* Ends a flow at once. */
 static __noinline void forget(const struct flow *flow, const struct pin *known, const struct backend *backend)
 {
@@ -137,8 +149,8 @@ static __noinline void forget(const struct flow *flow, const struct pin *known, 
 		struct flow replies;
 
 		set_replies(&replies, flow, backend, &known->source, known->source_port);
-		map_delete(&returns, &replies);
-		map_delete(&opening_returns, &replies);
+		forget_way(&returns, &replies, flow);
+		forget_way(&opening_returns, &replies, flow);
 	}
 	map_delete(&flows, flow);
 	map_delete(&opening, flow);

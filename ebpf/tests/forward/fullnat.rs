@@ -8,8 +8,9 @@ use fulcrum_ebpf::layout::State;
 use fulcrum_ebpf::plane::layout::{
     Backend, Ended, FIRST_SOURCE_PORT, Flow, MAX_OPENING, Pin, ServiceMode, Transport,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
 pub fn serve(scene: &mut Scene, family: &Family, count: u16) {
     scene.serve(ServiceMode::Fullnat, family.vip, family.backend, count);
@@ -314,6 +315,39 @@ fn pieces_follow_the_first_both_ways() {
             let rest = scene.inside(&rest.frame()).forwarded();
             let whole = whole_of(&family, [&first, &rest]);
             assert_eq!((whole.from, whole.to), (family.vip, family.client));
+        }
+    });
+}
+
+/// Where all ports are taken by attempts, a newcomer gets one of theirs; the attempt that comes again must not end it.
+#[test]
+fn an_attempt_that_lost_its_port_and_comes_again_ends_nobody() {
+    in_a_scene(|scene| {
+        for family in families() {
+            serve(scene, &family, 1);
+            // Of these some have the same ports as a later one's first choices.
+            let attempts: Vec<_> = (1..=60_000_u16).map(|port| with_port(family.client, port)).collect();
+            let mut first = BTreeMap::new();
+            for client in &attempts {
+                let out = scene.try_frame(scene.outside, &tcp(*client, family.vip, SYN, &[]).frame());
+                first.entry(Packet::read(&out.frame).from.port()).or_insert(*client);
+            }
+            let live: Vec<_> = (60_001..60_200_u16)
+                .map(|port| with_port(family.client, port))
+                .map(|client| (client, connect(scene, &family, client)))
+                .collect();
+            let robbed: Vec<_> =
+                live.iter().filter_map(|(_, source)| first.get(&source.port()).copied()).collect();
+            assert!(robbed.len() > 20, "{}", robbed.len());
+            // A SYN on the ports of one that has been silent for so long begins anew.
+            std::thread::sleep(Duration::from_millis(2100));
+            for client in robbed {
+                source(scene, &family, client, SYN);
+            }
+            for (client, source) in live {
+                let reply = tcp(backend(&family), source, ACK, &[]).frame();
+                assert_eq!(Packet::read(&scene.inside(&reply).forwarded()).to, client);
+            }
         }
     });
 }
