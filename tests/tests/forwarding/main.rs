@@ -18,6 +18,7 @@ mod limits;
 mod restarts;
 mod scene;
 mod schedulers;
+mod sizes;
 mod told;
 mod verdicts;
 mod xdp;
