@@ -12,13 +12,13 @@ const PORT: u16 = 7000;
 const COUNT: usize = 30;
 
 /// Connections to a backend's program, whose clients say nothing once they have connected.
-struct Silent {
+pub struct Silent {
     clients: Vec<TcpStream>,
     servers: Vec<TcpStream>,
 }
 
 impl Silent {
-    fn open(pair: &Pair) -> Result<Self> {
+    pub fn open(pair: &Pair) -> Result<Self> {
         let web = &pair.web[0].machine;
         let listener = web.namespace().enter(|| TcpListener::bind(SocketAddr::new(web.ipv4(), PORT)))??;
         let target = SocketAddr::new(pair.service().ip(), PORT);
@@ -39,7 +39,7 @@ impl Silent {
         Ok(silent)
     }
 
-    fn push(&mut self, word: &[u8; 5]) -> Result<()> {
+    pub fn push(&mut self, word: &[u8; 5]) -> Result<()> {
         self.servers.iter_mut().try_for_each(|server| server.write_all(word))?;
         self.hear(word)
     }
@@ -68,7 +68,7 @@ pub fn wait_held(node: &Fulcrum, other: &Fulcrum, least: u64) -> Result<()> {
     .inspect_err(|_| eprintln!("this one: {:#}\nthe other: {:#}", plane(node), plane(other)))
 }
 
-fn silent_pair(lab: &Lab) -> Result<Pair> {
+pub fn silent_pair(lab: &Lab) -> Result<Pair> {
     let mut pair = forwarding_pair(lab, Mode::Fullnat, Family::Ipv4)?;
     pair.plan = pair.plan.with_keys()?;
     let (vip, web) = (pair.service().ip(), pair.web[0].machine.ipv4());
