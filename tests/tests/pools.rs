@@ -266,6 +266,36 @@ fn an_address_that_can_not_be_kept_is_not_handed_out() {
 }
 
 #[test]
+fn a_node_that_can_not_keep_what_it_missed_stays_behind_and_says_so_until_it_can() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab, start_on_small_disk)?;
+        lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
+        let other = scene.name(0);
+        scene.wait(1, "the link to be down", |status| {
+            status.peer(other).is_some_and(|peer| peer["state"] == "down")
+        })?;
+        let ballast = fill(&scene.nodes[1])?;
+        scene.wait(0, "the link to be down", |status| {
+            status.peer(scene.name(1)).is_some_and(|peer| peer["state"] == "down")
+        })?;
+        scene.reload(0, &with(&scene.pair.plan, &["more"]), &[])?;
+        lab.switch().heal()?;
+        scene.wait(1, "the alarm", |status| {
+            status
+                .alarms()
+                .iter()
+                .any(|what| what.contains("stays behind") && what.contains("can't be kept here"))
+        })?;
+        assert!(scene.nodes[1].status()?.service("more").is_none());
+        assert_eq!(scene.numbers(&["auto"])?, [200]);
+        std::fs::remove_file(ballast)?;
+        scene.wait_agreement_for(Duration::from_secs(60))?;
+        assert_eq!(scene.numbers(&["auto", "more"])?, [200, 201]);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_node_that_is_killed_in_a_reload_hands_out_nothing_twice() {
     Lab::run(|lab| {
         let mut pair = Pair::new(lab)?;
