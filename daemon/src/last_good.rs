@@ -16,7 +16,8 @@ pub(crate) fn path(state_dir: &Path, config_file: &Path) -> PathBuf {
 /// Where the state may be when `config_file`, which says so, can't be read as a whole: what systemd says,
 /// what the file's line `state_dir:` says, the default.
 pub(crate) fn candidates(config_file: &Path, from_systemd: Option<&str>) -> Vec<PathBuf> {
-    let text = std::fs::read_to_string(config_file).unwrap_or_default();
+    // Not by opening whatever it is: a pipe would not end.
+    let text = fulcrum_config::read(config_file).unwrap_or_default();
     let said = said(&text, "state_dir");
     let default = fulcrum_config::Admin::default().state_dir;
     said.into_iter()
