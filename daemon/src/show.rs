@@ -198,21 +198,33 @@ fn painted(word: &str, good: &[&str], bad: &[&str]) -> Cell {
 }
 
 fn groups(status: &Status, colour: bool) -> String {
-    let mut table = table(&["group", "here", "since", "leader", "priority", "VIPs", "why"]);
+    let elected = status.groups.iter().any(|group| !group.standbys.is_empty());
+    let order = if elected { "priority or standbys" } else { "priority" };
+    let mut table = table(&["group", "here", "since", "leader", order, "VIPs", "why"]);
     for group in &status.groups {
         table.add_row(vec![
             Cell::new(&group.name),
             painted(&group.role, &["leader", "standby"], &["init"]),
             Cell::new(time(group.since_seconds)),
             Cell::new(leader(group)),
-            Cell::new(
-                group.priority.map_or_else(|| "ineligible".to_owned(), |priority| priority.to_string()),
-            ),
+            Cell::new(order_of(group)),
             Cell::new(addresses(group)),
             Cell::new(why(group)),
         ]);
     }
     text(table, colour)
+}
+
+/// What says who comes next: this node's priority, or who stands by for an elected group.
+fn order_of(group: &Group) -> String {
+    const SHOWN: usize = 2;
+    let Some(priority) = group.priority else { return "ineligible".to_owned() };
+    if group.standbys.is_empty() {
+        return priority.to_string();
+    }
+    let shown: Vec<&str> = group.standbys.iter().take(SHOWN).map(String::as_str).collect();
+    let more = group.standbys.len().saturating_sub(SHOWN);
+    if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
 }
 
 fn leader(group: &Group) -> String {
@@ -233,6 +245,9 @@ fn why(group: &Group) -> String {
     }
     if let Some(waits) = &group.waits {
         why.push_str(&format!("; {waits}"));
+    }
+    if let Some(node) = &group.moves_to {
+        why.push_str(&format!("; goes to {node} soon, for an even spread"));
     }
     if let Some(node) = &group.finisher {
         why.push_str(&format!("; {node} finishes its own connections"));

@@ -200,6 +200,20 @@ impl Router {
         self.handle_timer(now);
     }
 
+    /// The same from now on, but what was not heard until now proves nothing: it listens for a whole down interval first,
+    /// from `grace` later on where somebody else comes first.
+    pub fn handle_clear_anew(&mut self, grace: Duration, now: Instant) {
+        let is_first = self.spec.peers.iter().all(|peer| peer.priority < self.spec.priority);
+        if let State::Standby(standby) = &mut self.state
+            && self.following.is_none()
+        {
+            let from = if is_first { Some(now) } else { now.checked_add(grace) };
+            standby.heard = from.unwrap_or(now);
+        }
+        self.set_clear(now);
+        self.handle_timer(now);
+    }
+
     /// The process did not run for `paused`. The router notices by itself when its own clock shows it; this
     /// is for a driver that knows better.
     pub fn handle_stall(&mut self, paused: Duration, now: Instant) {

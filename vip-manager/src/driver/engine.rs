@@ -215,8 +215,10 @@ impl Engine {
             }
         }
         self.fence_due = true;
-        self.update_elected();
+        self.update_elected(&config, now);
         self.update_fenced();
+        // Before a router acts by priorities that were only written.
+        self.elect(now);
         self.update_links(now);
         self.update_fitness(now);
         self.tell_words(now);
@@ -273,7 +275,6 @@ impl Engine {
         self.handle_retry(now);
         self.keep_settings(now);
         self.handle_guard_timer(now);
-        self.elect(now);
         self.act(now);
         // The guard knows what to do before there is anything to undo, and a beat comes before orders.
         self.beat(now);
@@ -317,7 +318,7 @@ impl Engine {
             self.routing.poll_timeout(),
             self.addresses.poll_timeout(),
             self.devices.poll_timeout(),
-            self.electing.poll_timeout(),
+            self.electing.elector.poll_timeout(),
             self.show.poll_timeout(),
         ];
         deadlines.into_iter().flatten().min()

@@ -2,11 +2,11 @@
 
 use super::link::LinkDriver;
 use super::rivals::{Claim, Rivals};
-use crate::advert::{Advert, MULTICAST_IPV4, MULTICAST_IPV6};
+use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role, Unclaimed};
 use crate::drain::Drain;
-use crate::election::heartbeat::{Said, State};
+use crate::election::elector::GRACE;
 use crate::fence::Permit;
 use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
@@ -47,8 +47,8 @@ pub(super) struct GroupDriver {
     pub(super) tracks: Tracks,
     gateways: Vec<(Link, IpAddr, Gateway)>,
     fitness: Option<Fitness>,
-    /// Whom it is offered to for an even spread over the nodes, and until when.
-    pub(super) moving: Option<(NodeName, Instant)>,
+    /// Whom it is offered to, for an even spread over the nodes.
+    pub(super) moving: Option<NodeName>,
     rivals: Rivals,
     prober_done: bool,
     /// Who had which address; not answered for until it was probed anew.
@@ -118,36 +118,20 @@ impl GroupDriver {
         self.update_announced(now);
     }
 
-    /// The nodes come in another order than before.
+    /// The nodes come in another order than before, perhaps. Whether they do.
     pub(super) fn set_priorities(
         &mut self,
         config: &Config,
         priorities: BTreeMap<NodeName, Priority>,
         now: Instant,
-    ) {
+    ) -> bool {
         if self.group.priorities == priorities {
-            return;
+            return false;
         }
         self.group = Arc::new(Group { priorities, ..(*self.group).clone() });
         self.router.handle_reconfigured(RouterSpec::new(config, &self.group), now);
         self.fitness = None;
-    }
-
-    /// What this node says of the group on the peer link.
-    pub(super) fn said(&self, state: State) -> Said {
-        let interval = self.group.advert_interval;
-        Said { group: self.group.name.number(), state, epoch: self.router.epoch(), interval }
-    }
-
-    /// The advert that stands for what was said there, on the link that decides.
-    pub(super) fn first_advert(&self, priority: u8) -> Option<(Link, Advert)> {
-        let link = self.destinations.keys().next()?;
-        Some((link.clone(), self.router.advert(link, priority)?))
-    }
-
-    /// Whether this node leads only if nobody else does.
-    pub(super) fn is_unfit(&self) -> bool {
-        self.router.priority().is_none()
+        true
     }
 
     /// Tells the router which links are up, and probes the addresses behind them.
@@ -179,8 +163,8 @@ impl GroupDriver {
         self.tracks.handle_timer(now);
         let fitness = if desired.standing_down.contains(&self.group.name) {
             Fitness::LastResort(Reason::StandingDown)
-        } else if let Some(reason) = self.moves().filter(|_| self.router.role() == Role::Leader) {
-            Fitness::LastResort(reason)
+        } else if let Some(to) = self.moving.clone().filter(|_| self.router.role() == Role::Leader) {
+            Fitness::LastResort(Reason::Balanced(to))
         } else {
             let priority = self.group.priorities.get(&desired.config.node).copied();
             self.tracks.fitness(priority.unwrap_or(Priority::DEFAULT))
@@ -233,7 +217,10 @@ impl GroupDriver {
         let waits = self.group.election == Election::Peers && !gathered;
         if up && !self.prober_done && self.prober.is_done() && !waits {
             self.prober_done = true;
-            self.router.handle_clear(now);
+            match self.group.election {
+                Election::Vrrp(_) => self.router.handle_clear(now),
+                Election::Peers => self.router.handle_clear_anew(GRACE, now),
+            }
         }
         let probing = self.prober.poll_timeout().is_some();
         if probing || self.probing {

@@ -164,7 +164,7 @@ impl Engine {
     fn group(&self, group: &GroupDriver) -> GroupObserved {
         let router = &group.router;
         let links = group.group.links();
-        let order = self.electing.order(&group.group.name);
+        let order = self.electing.elector.order(&group.group.name);
         let observed = |link: Link| self.links.get(&link).map(|driver| (link, driver.observed()));
         GroupObserved {
             role: router.role(),

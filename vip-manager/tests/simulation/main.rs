@@ -10,6 +10,7 @@
 )]
 
 mod check;
+mod cluster;
 mod five;
 mod frozen;
 mod lab;

@@ -12,7 +12,7 @@ impl Engine {
     /// before its addresses go.
     pub(super) fn act(&mut self, now: Instant) {
         self.act_for_routers(now);
-        self.say_news();
+        self.elect(now);
         if let Some(desired) = &self.desired {
             let (config, words) = (&desired.config, &desired.words);
             self.second.update(config, &self.groups, words, &mut self.counters, now);
@@ -39,7 +39,7 @@ impl Engine {
                 match action {
                     Action::SendAdvert { link, advert } if group.group.election == Election::Peers => {
                         if group.destinations.keys().next() == Some(&link) {
-                            self.electing.handle_advert(name, advert.priority);
+                            self.electing.elector.handle_advert(name, advert.priority, group.router.epoch());
                         }
                     }
                     Action::SendAdvert { link, advert } => {
@@ -81,7 +81,7 @@ impl Engine {
                         }
                         group.retire(&reason, passed_on, now);
                         group.moving = None;
-                        self.electing.handle_retired(name);
+                        self.electing.elector.handle_retired(name);
                         self.show.changed();
                     }
                 }

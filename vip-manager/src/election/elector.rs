@@ -1,0 +1,341 @@
+//! One node's part in the election of all groups: what it says of them to the others, and what it makes of what they say.
+//!
+//! The routers of the groups decide who leads. This machine brings them what is heard, says what they say, gives them their
+//! priorities, and has them offer a group that is to move.
+
+use super::heartbeat::{GROUPS_AT_MOST, Heartbeat, Said, State};
+use super::members::{Members, Stale, View};
+use super::placement::{Candidate, Order, Seat, place};
+use fulcrum_config::{AdvertInterval, GroupName, NodeName, Priority};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long nobody comes or goes before groups are moved for their even spread.
+pub const SETTLED: Duration = Duration::from_secs(10);
+/// How long the one that a group is to move to has to take it, before it stays.
+const MOVING: Duration = Duration::from_secs(3);
+/// How long it stays then.
+const STAYING: Duration = Duration::from_secs(30);
+/// The part of all groups that moves at a time.
+const MOVES_AT_ONCE: usize = 20;
+/// At the start the first in a group, who may be a little later, has so much longer to lead it than the others.
+pub const GRACE: Duration = Duration::from_millis(500);
+/// Intervals after which a node that was not heard counts as gone.
+const PATIENCE: u32 = 4;
+/// Intervals within which one was heard that a group is offered to: fewer than others wait to take over from it.
+const ALIVE: u32 = 2;
+/// The priorities of the first in a group, and the step to each later one. The higher, the sooner one takes over, and that
+/// the first did is to be heard before the second does: at an interval of 100 ms it waits 12 ms longer.
+const FIRST: [u8; 3] = [254, 222, 198];
+const STEP: u8 = 6;
+/// One more than that of a last resort.
+const LEAST: u8 = 2;
+
+/// What the elector must know of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Every node, this one included.
+    pub nodes: Vec<Candidate>,
+    /// This node.
+    pub own: Option<NodeName>,
+    /// The groups that are elected.
+    pub groups: BTreeMap<GroupName, Planned>,
+}
+
+/// One group of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// It does not move for an even spread.
+    pub protected: bool,
+    /// What the operator prefers.
+    pub priorities: BTreeMap<NodeName, Priority>,
+    /// How often its leader says that it leads.
+    pub interval: AdvertInterval,
+}
+
+/// What this node is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// It leads.
+    pub leads: bool,
+    /// It leads only if nobody else does.
+    pub unfit: bool,
+    /// The last epoch that it knows of.
+    pub epoch: u64,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Elector {
+    plan: Plan,
+    numbers: BTreeMap<u64, GroupName>,
+    instance: u64,
+    sequence: u64,
+    members: Members,
+    view: View,
+    standings: BTreeMap<GroupName, Standing>,
+    orders: BTreeMap<GroupName, Order>,
+    /// What the routers said last of the groups that they lead or offer.
+    said: BTreeMap<GroupName, u8>,
+    news: BTreeMap<GroupName, Said>,
+    heartbeats: VecDeque<Heartbeat>,
+    ordered: VecDeque<(GroupName, BTreeMap<NodeName, Priority>)>,
+    /// Groups that are offered to others, and until when; then until when they stay.
+    moving: BTreeMap<GroupName, (NodeName, Instant)>,
+    staying: BTreeMap<GroupName, Instant>,
+    next_beat: Option<Instant>,
+    is_due: bool,
+    settled: Instant,
+    gathered: bool,
+}
+
+impl Elector {
+    /// It knows of nobody and nothing yet. `instance` is to be another in each life of this node.
+    #[must_use]
+    pub fn new(instance: u64, now: Instant) -> Self {
+        Self {
+            plan: Plan::default(),
+            numbers: BTreeMap::new(),
+            instance,
+            sequence: 0,
+            members: Members::new(now),
+            view: View::default(),
+            standings: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            said: BTreeMap::new(),
+            news: BTreeMap::new(),
+            heartbeats: VecDeque::new(),
+            ordered: VecDeque::new(),
+            moving: BTreeMap::new(),
+            staying: BTreeMap::new(),
+            next_beat: None,
+            is_due: true,
+            settled: now,
+            gathered: false,
+        }
+    }
+
+    /// Takes a changed configuration. Every group's priorities come anew.
+    pub fn handle_plan(&mut self, plan: Plan, now: Instant) {
+        self.numbers = plan.groups.keys().map(|name| (name.number(), name.clone())).collect();
+        self.said.retain(|name, _| plan.groups.contains_key(name));
+        self.news.retain(|name, _| plan.groups.contains_key(name));
+        self.moving.retain(|name, _| plan.groups.contains_key(name));
+        self.staying.retain(|name, _| plan.groups.contains_key(name));
+        self.plan = plan;
+        self.is_due = true;
+        self.next_beat = (!self.plan.groups.is_empty()).then_some(now);
+    }
+
+    /// Another node said this: gives what its routers are to hear, as from it.
+    ///
+    /// # Errors
+    /// It comes far too late.
+    pub fn handle_heartbeat(
+        &mut self,
+        node: &NodeName,
+        heartbeat: &Heartbeat,
+        now: Instant,
+    ) -> Result<Vec<(GroupName, Said)>, Stale> {
+        let news = self.members.handle_heartbeat(node, heartbeat, now)?;
+        let heard = |said: Said| Some((self.numbers.get(&said.group)?.clone(), said));
+        let adverts = news.into_iter().filter(|said| said.state != State::Unfit);
+        Ok(adverts.filter_map(heard).collect())
+    }
+
+    /// The router of a group says this to its peers: 0 offers it or gives it up.
+    pub fn handle_advert(&mut self, group: &GroupName, priority: u8, epoch: u64) {
+        // What is no news goes with the next heartbeat.
+        if self.said.insert(group.clone(), priority) == Some(priority) && priority != 0 {
+            return;
+        }
+        let state = if priority == 0 { State::Resigns } else { State::Leads(priority) };
+        if let Some(planned) = self.plan.groups.get(group) {
+            let said = Said { group: group.number(), state, epoch, interval: planned.interval };
+            self.news.insert(group.clone(), said);
+        }
+    }
+
+    /// The router of a group leads no more. What it said last is still to be said.
+    pub fn handle_retired(&mut self, group: &GroupName) {
+        self.said.remove(group);
+        self.moving.remove(group);
+    }
+
+    /// The time has come, or something was said: `standing` is asked what this node is in each group.
+    pub fn handle_timeout(&mut self, standing: impl Fn(&GroupName) -> Option<Standing>, now: Instant) {
+        if self.next_beat.is_some_and(|at| at <= now) {
+            self.look(standing, now);
+            self.next_beat = now.checked_add(self.fastest());
+            self.news.clear();
+            let said = self.all_said();
+            self.say(said);
+        } else if !self.news.is_empty() {
+            let news = std::mem::take(&mut self.news).into_values().collect();
+            self.say(news);
+        }
+    }
+
+    /// When to call [`Elector::handle_timeout`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_beat
+    }
+
+    /// What to send to every other node.
+    pub fn poll_heartbeat(&mut self) -> Option<Heartbeat> {
+        self.heartbeats.pop_front()
+    }
+
+    /// The priorities that the nodes have in a group from now on.
+    pub fn poll_priorities(&mut self) -> Option<(GroupName, BTreeMap<NodeName, Priority>)> {
+        self.ordered.pop_front()
+    }
+
+    /// Whom this node is to offer a group to that it leads.
+    #[must_use]
+    pub fn moves_to(&self, group: &GroupName) -> Option<&NodeName> {
+        self.moving.get(group).map(|(to, _)| to)
+    }
+
+    /// Who leads a group and who takes over.
+    #[must_use]
+    pub fn order(&self, group: &GroupName) -> Option<&Order> {
+        self.orders.get(group)
+    }
+
+    /// Whether a group may be led that nobody is heard to lead: all other nodes were heard, or waited for.
+    #[must_use]
+    pub fn is_gathered(&self) -> bool {
+        self.gathered
+    }
+
+    fn intervals(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.plan.groups.values().map(|planned| planned.interval.duration())
+    }
+
+    fn fastest(&self) -> Duration {
+        self.intervals().min().unwrap_or(AdvertInterval::DEFAULT.duration())
+    }
+
+    fn say(&mut self, groups: Vec<Said>) {
+        let mut groups = groups.into_iter().peekable();
+        loop {
+            self.sequence = self.sequence.saturating_add(1);
+            let some = groups.by_ref().take(GROUPS_AT_MOST).collect();
+            let (instance, sequence) = (self.instance, self.sequence);
+            self.heartbeats.push_back(Heartbeat { instance, sequence, groups: some });
+            if groups.peek().is_none() {
+                return;
+            }
+        }
+    }
+
+    /// What this node leads or offers, and what it is unfit for.
+    fn all_said(&self) -> Vec<Said> {
+        let said = |(name, standing): (&GroupName, &Standing)| {
+            let state = match self.said.get(name) {
+                Some(0) => State::Resigns,
+                Some(priority) if standing.leads => State::Leads(*priority),
+                Some(_) | None if standing.unfit => State::Unfit,
+                Some(_) | None => return None,
+            };
+            let interval = self.plan.groups.get(name)?.interval;
+            Some(Said { group: name.number(), state, epoch: standing.epoch, interval })
+        };
+        self.standings.iter().filter_map(said).collect()
+    }
+
+    /// Sees who is there, and finds the order of each group anew if something has changed.
+    fn look(&mut self, standing: impl Fn(&GroupName) -> Option<Standing>, now: Instant) {
+        let own = self.plan.own.as_ref();
+        let mut others = self.plan.nodes.iter().map(|it| &it.node).filter(|name| Some(*name) != own);
+        self.gathered = self.gathered || self.members.is_gathered(&mut others, now);
+        let patience = self.intervals().max().unwrap_or_default().saturating_mul(PATIENCE);
+        let view = self.members.view(patience, now);
+        if view.live != self.view.live {
+            self.settled = now;
+        }
+        let standings: BTreeMap<GroupName, Standing> =
+            self.plan.groups.keys().filter_map(|name| Some((name.clone(), standing(name)?))).collect();
+        let same =
+            |(one, other): (&Standing, &Standing)| one.leads == other.leads && one.unfit == other.unfit;
+        let unchanged = standings.len() == self.standings.len()
+            && standings.values().zip(self.standings.values()).all(same);
+        let changed = self.is_due || view != self.view || !unchanged;
+        (self.view, self.standings, self.is_due) = (view, standings, false);
+        if changed {
+            self.find_orders();
+        }
+        self.move_groups(now);
+    }
+
+    fn find_orders(&mut self) {
+        let own = self.plan.own.as_ref();
+        let lives = |it: &&Candidate| Some(&it.node) == own || self.view.live.contains(&it.node);
+        let candidates: Vec<Candidate> = self.plan.nodes.iter().filter(lives).cloned().collect();
+        let seat = |(name, planned): (&GroupName, &Planned)| {
+            let number = name.number();
+            let standing = self.standings.get(name);
+            let own_if = |is_so: fn(&Standing) -> bool| own.filter(|_| standing.is_some_and(is_so)).cloned();
+            let is_unfit = |node: &&NodeName| self.view.unfit.contains(&(number, (*node).clone()));
+            let unfit: BTreeSet<NodeName> =
+                candidates.iter().map(|it| &it.node).filter(is_unfit).cloned().collect();
+            Seat {
+                group: name.clone(),
+                protected: planned.protected,
+                owner: own_if(|it| it.leads).or_else(|| self.view.owners.get(&number).cloned()),
+                unfit: unfit.into_iter().chain(own_if(|it| it.unfit)).collect(),
+                priorities: planned.priorities.clone(),
+            }
+        };
+        let seats: Vec<Seat> = self.plan.groups.iter().map(seat).collect();
+        self.orders = place(&candidates, &seats);
+        let nodes = &self.plan.nodes;
+        let priorities = |order: &Order| -> BTreeMap<NodeName, Priority> {
+            nodes.iter().map(|it| (it.node.clone(), priority(order, &it.node))).collect()
+        };
+        self.ordered = self.orders.iter().map(|(name, order)| (name.clone(), priorities(order))).collect();
+    }
+
+    /// Offers groups to those who are to lead them in the end, a few at a time.
+    fn move_groups(&mut self, now: Instant) {
+        let (staying, groups) = (&mut self.staying, &self.plan.groups);
+        staying.retain(|_, until| now < *until);
+        self.moving.retain(|name, (_, until)| {
+            let goes_on = now < *until;
+            if !goes_on && let Some(until) = now.checked_add(STAYING) {
+                staying.insert(name.clone(), until);
+            }
+            goes_on
+        });
+        if now.saturating_duration_since(self.settled) < SETTLED {
+            return;
+        }
+        let alive = self.intervals().min().unwrap_or_default().saturating_mul(ALIVE);
+        let mut free = groups.len().div_ceil(MOVES_AT_ONCE).saturating_sub(self.moving.len());
+        for (name, order) in &self.orders {
+            let target = order.target.as_ref().filter(|target| Some(*target) != self.plan.own.as_ref());
+            // One that has just died leads little, and must not be offered what others took over from it.
+            let target = target.filter(|target| self.members.is_heard(target, alive, now));
+            let leads = self.standings.get(name).is_some_and(|standing| standing.leads);
+            let waits = self.moving.contains_key(name) || self.staying.contains_key(name);
+            if let Some(target) = target.filter(|_| leads && !waits && free > 0)
+                && let Some(until) = now.checked_add(MOVING)
+            {
+                free = free.saturating_sub(1);
+                self.moving.insert(name.clone(), (target.clone(), until));
+            }
+        }
+    }
+}
+
+/// The first in the order has the highest; who is not in it, the least.
+#[must_use]
+pub fn priority(order: &Order, node: &NodeName) -> Priority {
+    let [.., last] = FIRST;
+    let place = order.nodes.iter().position(|it| it == node).unwrap_or(usize::MAX);
+    let later = u8::try_from(place.saturating_sub(FIRST.len().saturating_sub(1))).unwrap_or(u8::MAX);
+    let priority = FIRST.get(place).copied().unwrap_or(last.saturating_sub(later.saturating_mul(STEP)));
+    Priority::new(priority.max(LEAST)).unwrap_or(Priority::DEFAULT)
+}
