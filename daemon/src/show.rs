@@ -44,6 +44,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     peers(page, status)?;
     writeln!(page, "\nGROUPS\n{}", groups(status, colour))?;
     writeln!(page, "\nSERVICES\n{}", services(status, colour))?;
+    if !status.pools.is_empty() {
+        writeln!(page, "\nPOOLS\n{}", pools(status, colour))?;
+    }
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
 }
 
@@ -284,13 +287,42 @@ fn services(status: &Status, colour: bool) -> String {
         table.add_row(vec![
             Cell::new(&service.name),
             Cell::new(&service.group),
-            Cell::new(format!("{}/{} {}", service.ports, service.protocol, service.vips.join(" "))),
+            Cell::new(format!("{}/{} {}", service.ports, service.protocol, vips(service))),
             Cell::new(&service.mode),
             painted(state, &["up"], &["refuses", "not listening"]),
             Cell::new(format!("{usable}/{}", service.backends.len())),
             Cell::new(connections(service, service.connections)),
             Cell::new(stat("accepted")),
             Cell::new(refused),
+        ]);
+    }
+    text(table, colour)
+}
+
+/// Every address; of which pool, if it is of one.
+fn vips(service: &Service) -> String {
+    let shown = service.vips.iter().map(|vip| match service.pools.get(vip) {
+        Some(pool) => format!("{vip} (pool {pool})"),
+        None => vip.clone(),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn pools(status: &Status, colour: bool) -> String {
+    let mut table = table(&["pool", "group", "family", "used", "free", "state"]);
+    for pool in &status.pools {
+        let state = match (pool.free, pool.auto_assign) {
+            (0, _) => "full",
+            (_, true) => "any service",
+            (_, false) => "by name only",
+        };
+        table.add_row(vec![
+            Cell::new(&pool.name),
+            Cell::new(&pool.group),
+            Cell::new(&pool.family),
+            Cell::new(pool.used),
+            Cell::new(pool.free),
+            painted(state, &["any service", "by name only"], &["full"]),
         ]);
     }
     text(table, colour)

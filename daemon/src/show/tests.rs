@@ -105,3 +105,21 @@ fn by_which_path_a_backend_is_checked_is_said_where_there_are_two() {
     let elsewhere = serde_json::json!({"at_vip": false, "why": "the kernel refuses"});
     assert_eq!(said(elsewhere), "passes its check, checked at its own address");
 }
+
+#[test]
+fn a_service_shows_the_pool_of_its_address_and_a_pool_what_is_left() {
+    let mut status = two_services(serde_json::Value::Null);
+    status.services[0].vips = vec!["10.0.0.1".to_owned(), "10.0.0.200".to_owned()];
+    status.services[0].pools = [("10.0.0.200".to_owned(), "public".to_owned())].into();
+    assert_eq!(vips(&status.services[0]), "10.0.0.1 10.0.0.200 (pool public)");
+    assert!(!super::status(&status, false).contains("POOLS"));
+    status.pools = serde_json::from_value(serde_json::json!([
+        {"name": "public", "group": "g", "family": "ipv4", "auto_assign": true, "used": 2, "free": 0, "total": 2},
+        {"name": "spare", "group": "g", "family": "ipv6", "auto_assign": false, "used": 0, "free": 9, "total": 9},
+    ]))
+    .expect("pools");
+    let page = super::status(&status, false);
+    let lines: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(lines.contains(&vec!["public", "g", "ipv4", "2", "0", "full"]), "{page}");
+    assert!(lines.contains(&vec!["spare", "g", "ipv6", "0", "9", "by", "name", "only"]), "{page}");
+}
