@@ -22,6 +22,8 @@ fn in_a_namespace<T: Send>(test: impl FnOnce(u32) -> T + Send) -> T {
         let thread = scope.spawn(|| {
             #[allow(deprecated, reason = "the files of this thread stay as they are")]
             rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).expect("a namespace; as root");
+            // A namespace that is gone may have had this one's number, and left something.
+            let _ = std::fs::remove_dir_all(pins());
             run("ip", "link add eth0 type veth peer name peer0");
             let shown = run("ip", "-o link show eth0");
             let index = shown.split(':').next().expect("an index").parse().expect("a number");

@@ -15,7 +15,7 @@ const NO_VRID: Vrid = Vrid::MIN;
 /// One group as its router sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterSpec {
-    /// Its VRID on every link. A group whose leader is elected over the peer link has [`NO_VRID`], which is never sent.
+    /// Its VRID on every link. A group whose leader is elected over the peer link has the least there is, which is never sent.
     pub vrid: Vrid,
     /// This node's configured priority.
     pub priority: Priority,
