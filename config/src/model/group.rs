@@ -114,6 +114,12 @@ impl Group {
     /// What [`Group::drain`] is where nothing is written.
     pub const DRAIN: Duration = Duration::from_secs(300);
 
+    /// Whether the nodes elect its leader over the peer link.
+    #[must_use]
+    pub fn is_elected(&self) -> bool {
+        self.election == Election::Peers
+    }
+
     /// Its VRID, if its leader is found by VRRP.
     #[must_use]
     pub fn vrid(&self) -> Option<Vrid> {

@@ -448,8 +448,8 @@ impl Engine {
 
     fn update_fitness(&mut self, now: Instant) {
         let Some(desired) = &self.desired else { return };
-        for group in self.groups.values_mut() {
-            group.update_fitness(desired, &self.view, now);
+        for (name, group) in &mut self.groups {
+            group.update_fitness(desired, &self.view, self.electing.elector.moves_to(name), now);
         }
     }
 

@@ -47,8 +47,6 @@ pub(super) struct GroupDriver {
     pub(super) tracks: Tracks,
     gateways: Vec<(Link, IpAddr, Gateway)>,
     fitness: Option<Fitness>,
-    /// Whom it is offered to, for an even spread over the nodes.
-    pub(super) moving: Option<NodeName>,
     rivals: Rivals,
     prober_done: bool,
     /// Who had which address; not answered for until it was probed anew.
@@ -89,7 +87,6 @@ impl GroupDriver {
             tracks: Tracks::new(&group.tracks, config.timing.track_damping),
             gateways: gateways(&group, now),
             fitness: None,
-            moving: None,
             rivals: Rivals::default(),
             prober_done: false,
             suspects: BTreeMap::new(),
@@ -145,7 +142,14 @@ impl GroupDriver {
     }
 
     /// Looks at everything tracked, and tells the router what it leaves of this node.
-    pub(super) fn update_fitness(&mut self, desired: &Desired, view: &View, now: Instant) {
+    /// If it leads, it offers the group to whom it is to move to.
+    pub(super) fn update_fitness(
+        &mut self,
+        desired: &Desired,
+        view: &View,
+        moves_to: Option<&NodeName>,
+        now: Instant,
+    ) {
         let up = |interface: &InterfaceName| view.named(interface.as_str()).is_some_and(|found| found.up);
         let served = !desired.data_plane_missing.contains(&self.group.name);
         for track in &self.group.tracks {
@@ -163,13 +167,16 @@ impl GroupDriver {
         self.tracks.handle_timer(now);
         let fitness = if desired.standing_down.contains(&self.group.name) {
             Fitness::LastResort(Reason::StandingDown)
-        } else if let Some(to) = self.moving.clone().filter(|_| self.router.role() == Role::Leader) {
-            Fitness::LastResort(Reason::Balanced(to))
+        } else if let Some(to) = moves_to.filter(|_| self.router.role() == Role::Leader) {
+            Fitness::LastResort(Reason::Balanced(to.clone()))
         } else {
             let priority = self.group.priorities.get(&desired.config.node).copied();
             self.tracks.fitness(priority.unwrap_or(Priority::DEFAULT))
         };
         if self.fitness.as_ref() != Some(&fitness) {
+            if let Fitness::LastResort(Reason::Balanced(to)) = &fitness {
+                tracing::info!(group = %self.group.name, "offered to {to}, for an even spread over the nodes");
+            }
             self.fitness = Some(fitness.clone());
             self.router.handle_fitness(fitness, now);
         }
@@ -203,6 +210,11 @@ impl GroupDriver {
         self.group.vips_on(link).chain(gateways)
     }
 
+    /// The link on which what is said of an elected group counts as heard.
+    pub(super) fn first_link(&self) -> Option<&Link> {
+        self.destinations.keys().next()
+    }
+
     /// Where `address` is advertised.
     pub(super) fn link_of(&self, address: IpAddr) -> Option<Link> {
         self.group.vips.iter().find(|vip| vip.address == address).map(Vip::link)
@@ -214,7 +226,7 @@ impl GroupDriver {
             self.prober.handle_leader();
         }
         let up = self.router.role() != Role::Init;
-        let waits = self.group.election == Election::Peers && !gathered;
+        let waits = self.group.is_elected() && !gathered;
         if up && !self.prober_done && self.prober.is_done() && !waits {
             self.prober_done = true;
             match self.group.election {

@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::group::GroupDriver;
 use super::link::LinkDriver;
 use crate::border::{AddressState, GroupObserved, Observed, Role, Word};
+use crate::election::placement::Order;
 use crate::prober::Verdict;
 use fulcrum_config::{GroupName, Link, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,9 +182,7 @@ impl Engine {
             unclaimed: group.unclaimed.clone(),
             draining: group.drain.until().filter(|_| !group.leading),
             order: order.map(|order| order.nodes.clone()).unwrap_or_default(),
-            moves_to: order
-                .and_then(|order| order.target.clone())
-                .filter(|to| order.and_then(|order| order.nodes.first()) != Some(to)),
+            moves_to: order.and_then(Order::moves_to).cloned(),
             finisher: self.second.finisher(&group.group.name).filter(|_| group.leading).cloned(),
         }
     }

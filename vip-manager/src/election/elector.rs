@@ -315,9 +315,8 @@ impl Elector {
         let alive = self.intervals().min().unwrap_or_default().saturating_mul(ALIVE);
         let mut free = groups.len().div_ceil(MOVES_AT_ONCE).saturating_sub(self.moving.len());
         for (name, order) in &self.orders {
-            let target = order.target.as_ref().filter(|target| Some(*target) != self.plan.own.as_ref());
             // One that has just died leads little, and must not be offered what others took over from it.
-            let target = target.filter(|target| self.members.is_heard(target, alive, now));
+            let target = order.moves_to().filter(|target| self.members.is_heard(target, alive, now));
             let leads = self.standings.get(name).is_some_and(|standing| standing.leads);
             let waits = self.moving.contains_key(name) || self.staying.contains_key(name);
             if let Some(target) = target.filter(|_| leads && !waits && free > 0)

@@ -52,6 +52,14 @@ pub struct Order {
     pub target: Option<NodeName>,
 }
 
+impl Order {
+    /// Where it is to move, if it is.
+    #[must_use]
+    pub fn moves_to(&self) -> Option<&NodeName> {
+        self.target.as_ref().filter(|target| self.nodes.first() != Some(*target))
+    }
+}
+
 /// The order of each group. The same whatever the order of `candidates` and `seats`.
 #[must_use]
 pub fn place(candidates: &[Candidate], seats: &[Seat]) -> BTreeMap<GroupName, Order> {

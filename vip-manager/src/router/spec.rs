@@ -2,8 +2,7 @@
 
 use crate::advert::{ChecksumForm, MAX_ADDRESSES_IPV4, MAX_ADDRESSES_IPV6};
 use fulcrum_config::{
-    AdvertInterval, Adverts, Config, Election, Family, Group, Link, Node, NodeKind, NodeName, Preempt,
-    Priority, Vrid,
+    AdvertInterval, Adverts, Config, Family, Group, Link, Node, NodeKind, NodeName, Preempt, Priority, Vrid,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,7 +74,7 @@ impl RouterSpec {
         };
         Self {
             // What comes over the link is its sender's own.
-            claimed: group.election != Election::Peers && config.nodes.iter().all(claims),
+            claimed: !group.is_elected() && config.nodes.iter().all(claims),
             vrid: group.vrid().unwrap_or(NO_VRID),
             priority: priority(&config.node),
             interval: group.advert_interval,

@@ -4,7 +4,6 @@ use super::Engine;
 use crate::border::Role;
 use crate::router::Action;
 use crate::witness::Echoes;
-use fulcrum_config::Election;
 use std::time::Instant;
 
 impl Engine {
@@ -37,8 +36,8 @@ impl Engine {
         for (name, group) in &mut self.groups {
             while let Some(action) = group.router.poll_action() {
                 match action {
-                    Action::SendAdvert { link, advert } if group.group.election == Election::Peers => {
-                        if group.destinations.keys().next() == Some(&link) {
+                    Action::SendAdvert { link, advert } if group.group.is_elected() => {
+                        if group.first_link() == Some(&link) {
                             self.electing.elector.handle_advert(name, advert.priority, group.router.epoch());
                         }
                     }
@@ -80,7 +79,6 @@ impl Engine {
                             }
                         }
                         group.retire(&reason, passed_on, now);
-                        group.moving = None;
                         self.electing.elector.handle_retired(name);
                         self.show.changed();
                     }

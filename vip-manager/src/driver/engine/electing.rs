@@ -8,7 +8,7 @@ use crate::driver::link::count;
 use crate::election::elector::{Elector, Plan, Planned, Standing};
 use crate::election::heartbeat::{Heartbeat, Said, State};
 use crate::election::placement::Candidate;
-use fulcrum_config::{Class, Config, Election, Group, GroupName, NodeName};
+use fulcrum_config::{Class, Config, Group, NodeName};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -85,26 +85,12 @@ impl Engine {
                 self.show.changed();
             }
         }
-        for group in self.groups.values_mut().filter(|group| is_elected(&group.group)) {
-            let to = elector.moves_to(&group.group.name).cloned();
-            if to != group.moving {
-                if let Some(to) = &to {
-                    tracing::info!(group = %group.group.name, "offered to {to}, for an even spread over the nodes");
-                }
-                group.moving = to;
-                self.show.changed();
-            }
-        }
     }
 
     /// Whether a group may be led that nobody is heard to lead.
     pub(super) fn is_gathered(&self) -> bool {
         self.electing.elector.is_gathered()
     }
-}
-
-fn is_elected(group: &Group) -> bool {
-    group.election == Election::Peers
 }
 
 fn plan(config: &Config) -> Plan {
@@ -118,13 +104,11 @@ fn plan(config: &Config) -> Plan {
         priorities: group.priorities.clone(),
         interval: group.advert_interval,
     };
-    let elected = config.groups.values().filter(|group| is_elected(group));
-    let groups: Vec<(GroupName, Planned)> =
-        elected.map(|group| (group.name.clone(), planned(group))).collect();
+    let elected = config.groups.values().filter(|group| group.is_elected());
     Plan {
         nodes: config.nodes.iter().map(candidate).collect(),
         own: Some(config.node.clone()),
-        groups: groups.into_iter().collect(),
+        groups: elected.map(|group| (group.name.clone(), planned(group))).collect(),
     }
 }
 
@@ -144,7 +128,7 @@ impl GroupDriver {
             State::Leads(priority) => priority,
             State::Unfit => return true,
         };
-        let Some(link) = self.destinations.keys().next().cloned() else { return false };
+        let Some(link) = self.first_link().cloned() else { return false };
         let Some(mut advert) = self.router.advert(&link, priority) else { return false };
         advert.interval = said.interval;
         let is_regarded = self.router.handle_advert(&link, source, &advert, now).is_ok();
