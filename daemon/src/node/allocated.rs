@@ -61,18 +61,17 @@ impl Recalled {
 /// They can't be written, for people; what was kept before is untouched then.
 pub(crate) fn store(allocations: &Allocations, directory: &Path, file: &Path) -> Result<(), String> {
     let (path, before) = (path(directory, file), before(directory, file));
-    if matches!(read(&path), Ok(Some(kept)) if kept == *allocations) {
+    if is_kept(allocations, &path) {
         return Ok(());
     }
     if allocations.is_empty() && !path.exists() && !before.exists() {
         return Ok(());
     }
     let text = serde_json::to_string(allocations).map_err(|error| error.to_string())?;
-    let unkept = |error: LastGoodError| format!("{} can't be written: {}", path.display(), cause(&error));
     if let Ok(Some(last)) = recall(&path) {
-        keep(&before, &last).map_err(unkept)?;
+        keep(&before, &last).map_err(|error| unwritten(&path, &error))?;
     }
-    keep(&path, &text).map_err(unkept)
+    keep(&path, &text).map_err(|error| unwritten(&path, &error))
 }
 
 /// Whether `allocations` could be kept now: for a peer that asks.
@@ -81,15 +80,22 @@ pub(crate) fn store(allocations: &Allocations, directory: &Path, file: &Path) ->
 /// Why not, for people.
 pub(crate) fn try_out(allocations: &Allocations, directory: &Path, file: &Path) -> Result<(), String> {
     let path = path(directory, file);
-    if matches!(read(&path), Ok(Some(kept)) if kept == *allocations) || allocations.is_empty() {
+    if is_kept(allocations, &path) || allocations.is_empty() {
         return Ok(());
     }
     let trial = with_suffix(&path, ".trial");
     let text = serde_json::to_string(allocations).map_err(|error| error.to_string())?;
-    let kept = keep(&trial, &text)
-        .map_err(|error| format!("{} can't be written: {}", path.display(), cause(&error)));
+    let kept = keep(&trial, &text).map_err(|error| unwritten(&path, &error));
     let _ = std::fs::remove_file(&trial);
     kept
+}
+
+fn is_kept(allocations: &Allocations, path: &Path) -> bool {
+    matches!(read(path), Ok(Some(kept)) if kept == *allocations)
+}
+
+fn unwritten(path: &Path, error: &LastGoodError) -> String {
+    format!("{} can't be written: {}", path.display(), cause(error))
 }
 
 fn read(path: &Path) -> Result<Option<Allocations>, String> {
