@@ -37,9 +37,7 @@ impl Scene {
     fn wait_agreement(&self) -> Result<()> {
         for side in [0, 1] {
             let other = self.name(1 - side);
-            self.wait(side, "agreement", |status| {
-                status.peer(other).is_some_and(|peer| peer["state"] == "up" && peer["config_agrees"] == true)
-            })?;
+            self.wait(side, "agreement", |status| status.agrees_with(other))?;
         }
         Ok(())
     }

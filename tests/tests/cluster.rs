@@ -42,6 +42,13 @@ fn wait_even(nodes: &[&Fulcrum], most: usize) -> Result<BTreeMap<String, String>
     wait_settled(nodes)
 }
 
+/// The node of this name, and the others.
+fn apart<'a>(nodes: &[&'a Fulcrum], name: &str) -> (&'a Fulcrum, Vec<&'a Fulcrum>) {
+    let (one, others): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
+        nodes.iter().partition(|node| node.machine.name() == name);
+    (one[0], others)
+}
+
 fn assert_answered(cluster: &Cluster) -> Result<()> {
     for group in 0..cluster.groups {
         let sample = request(&cluster.client, cluster.service(group), 3 * SECOND)?;
@@ -81,9 +88,8 @@ fn five_nodes_share_the_groups_and_a_death_moves_only_those_of_the_dead() {
         })?;
         let probes = probes(&cluster)?;
         let dead = before["web-1"].clone();
-        let (killed, rest): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
-            all.into_iter().partition(|node| node.machine.name() == dead);
-        killed[0].kill()?;
+        let (killed, rest) = apart(&all, &dead);
+        killed.kill()?;
         run_for(SECOND);
         let after = wait_settled(&rest)?;
         println!("moved: {:?}", gaps(&cluster, probes));
@@ -128,10 +134,8 @@ fn who_is_cut_off_and_comes_back_leaves_one_leader_of_each_group() {
         let all: Vec<&Fulcrum> = nodes.iter().collect();
         let before = wait_even(&all, 2)?;
         let probes = probes(&cluster)?;
-        let gone = before["web-1"].clone();
-        let (cut, rest): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
-            all.iter().partition(|node| node.machine.name() == gone);
-        lab.switch().cut(&cut[0].machine)?;
+        let (cut, rest) = apart(&all, &before["web-1"]);
+        lab.switch().cut(&cut.machine)?;
         run_for(SECOND);
         let during = wait_settled(&rest)?;
         assert_eq!(during.len(), 6);
@@ -152,14 +156,12 @@ fn a_frozen_node_is_replaced_and_takes_nothing_when_it_wakes() {
         let nodes = cluster.start_all()?;
         let all: Vec<&Fulcrum> = nodes.iter().collect();
         let before = wait_even(&all, 2)?;
-        let frozen = before["web-1"].clone();
-        let (frozen, rest): (Vec<&Fulcrum>, Vec<&Fulcrum>) =
-            all.iter().partition(|node| node.machine.name() == frozen);
-        frozen[0].process().freeze()?;
+        let (frozen, rest) = apart(&all, &before["web-1"]);
+        frozen.process().freeze()?;
         run_for(SECOND);
         let during = wait_settled(&rest)?;
         assert_answered(&cluster)?;
-        frozen[0].process().thaw()?;
+        frozen.process().thaw()?;
         let after = wait_settled(&all)?;
         assert_eq!(during, after);
         assert_answered(&cluster)?;

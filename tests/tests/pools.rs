@@ -55,10 +55,7 @@ impl Scene {
 
     fn wait_agreement_for(&self, time: Duration) -> Result<()> {
         let agrees = |side: usize| {
-            self.nodes[side].status().is_ok_and(|status| {
-                let peer = status.peer(self.name(1 - side));
-                peer.is_some_and(|peer| peer["state"] == "up" && peer["config_agrees"] == true)
-            })
+            self.nodes[side].status().is_ok_and(|status| status.agrees_with(self.name(1 - side)))
         };
         wait_until("agreement", time, || agrees(0) && agrees(1))
     }

@@ -187,6 +187,15 @@ impl Status {
         peers.iter().find(|peer| peer.get("name").is_some_and(|it| it == name))
     }
 
+    /// Whether there is a link to that peer, and both run the same.
+    #[must_use]
+    pub fn agrees_with(&self, peer: &str) -> bool {
+        self.peer(peer).is_some_and(|peer| {
+            peer.get("state").is_some_and(|it| it == "up")
+                && peer.get("config_agrees").is_some_and(|it| it == true)
+        })
+    }
+
     /// What is alarming, each in a sentence.
     #[must_use]
     pub fn alarms(&self) -> Vec<&str> {
