@@ -42,6 +42,8 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.things("node", &old.nodes, &new.nodes, Changes::node);
     changes.things("interface", &old.interfaces, &new.interfaces, Changes::interface);
     changes.things("group", &old.groups, &new.groups, |changes, old, new| changes.group(old, new));
+    "cluster".clone_into(&mut changes.what);
+    changes.value("witness", &old.witness, &new.witness);
     changes.things("pool", &old.pools, &new.pools, Changes::pool);
     changes.things("service", &old.services, &new.services, |changes, old, new| changes.service(old, new));
     changes.admin(&old.admin, &new.admin);
@@ -167,7 +169,7 @@ impl Changes {
             self,
             old,
             new,
-            Group { class, election, advert_interval, adverts, preempt, drain, accept },
+            Group { class, election, advert_interval, adverts, preempt, on_split, proof, drain, accept },
             elsewhere { name, vips, priorities, tracks }
         );
         self.members("VIP", &old.vips, &new.vips);

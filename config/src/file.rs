@@ -6,6 +6,7 @@ mod check;
 mod group;
 mod peer;
 mod service;
+mod witness;
 
 pub(crate) use address_pool::{AddressPoolSection, RequestSection};
 pub(crate) use admin::AdminSection;
@@ -17,6 +18,7 @@ pub(crate) use peer::PeerSection;
 pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
 };
+pub(crate) use witness::{EtcdSection, WitnessSection};
 
 use crate::model::Xdp;
 use crate::scalar::{LinkName, Name, Profile};
@@ -40,6 +42,8 @@ section! {
         interfaces: optional Named<LinkName, InterfaceSection>,
         /// VIPs that always move together.
         groups: optional Named<Name, GroupSection>,
+        /// What decides for groups with `on_split: one` where each of two parts has half of the nodes. Default: nothing.
+        witness: optional WitnessSection,
         /// Addresses that services get without naming one.
         pools: optional Named<Name, AddressPoolSection>,
         /// How backends are asked whether they can take traffic.

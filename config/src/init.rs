@@ -3,7 +3,7 @@
 //! What is written is parsed before it is returned, so it works or is refused with the reason.
 
 use crate::diagnostic::Diagnostics;
-use crate::model::{InterfaceName, KeyPin, NodeName, Vrid};
+use crate::model::{InterfaceName, KeyPin, NodeName, PeerLink, Vrid};
 use crate::parse::parse;
 use ipnet::IpNet;
 use std::fmt::Write as _;
@@ -130,6 +130,31 @@ pub fn control_plane(options: &ControlPlaneOptions) -> Result<Vec<(NodeName, Str
          that\n    # the others are not stormed.\n    timeouts: {idle: 24h}\n    on_down: {reset: {spread: 5s}}\n",
     );
     options.site.files("A pair in front of the Kubernetes API.", &text)
+}
+
+/// The file of a node that joins others: it knows itself and one of them, which gives it all else.
+///
+/// # Errors
+/// The two can't stand in one file.
+pub fn join(node: &NodeOption, seed: &NodeOption) -> Result<String, Diagnostics> {
+    let name = &node.name;
+    let text = format!(
+        "# A node that joins others. It knows one of them, and gets all else from there over the peer link; it keeps what it\n\
+         # got. `fulcrum check FILE` warns that it answers for nothing yet.\nnode: {name}\n\nnodes:\n{}{}\n\
+         peer: {{port: 4747, key: {}}}\n",
+        node_line(node),
+        node_line(seed),
+        PeerLink::KEY
+    );
+    parse(&text, &format!("{name}.yaml"), name.as_str())?;
+    Ok(text)
+}
+
+/// A node as a line of `nodes`.
+#[must_use]
+pub fn node_line(node: &NodeOption) -> String {
+    let key = node.key.map(|key| format!(", keys: [\"{key}\"]")).unwrap_or_default();
+    format!("  {}: {{addresses: [{}]{key}}}\n", node.name, list(&node.addresses))
 }
 
 impl Site {

@@ -10,12 +10,13 @@ mod pool;
 mod service;
 mod tables;
 mod units;
+mod witness;
 
 pub use admin::{Admin, LogFormat, TcpAdmin};
 pub use allocations::Allocations;
 pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
 pub use group::{
-    Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, Preempt, Timing, Track,
+    Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, Preempt, Proof, Timing, Track,
     TrackEffect, Vip,
 };
 pub use names::{
@@ -30,6 +31,7 @@ pub use service::{
 };
 pub use tables::{AddressSlots, OlderTable, ServiceTables};
 pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};
+pub use witness::{Etcd, OnSplit, WebAddress, Witness};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub struct Config {
     pub interfaces: BTreeMap<InterfaceName, Interface>,
     /// VIPs that always move together.
     pub groups: BTreeMap<GroupName, Arc<Group>>,
+    /// What decides where the nodes fall apart into halves.
+    pub witness: Witness,
     /// What clients connect to.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// Pools of addresses for services.

@@ -13,6 +13,7 @@ mod nodes;
 mod peer;
 mod pools;
 mod services;
+mod witness;
 
 use crate::file::{File, TimingSection};
 use crate::model::{AdvertInterval, Config, SharedDigest, Timing};
@@ -36,6 +37,7 @@ pub(crate) fn resolve(
     let mut ranges = address_pools::resolve(reader, file, &nodes, &interfaces);
     let mut groups = groups::resolve(reader, file, &nodes, &interfaces, &timing, &ranges);
     address_pools::check_groups(reader, file, &mut ranges, &groups);
+    let witness = witness::resolve(reader, file, &nodes, &interfaces, &groups);
     let allocations = allocations::resolve(reader, file, &ranges, &mut groups, before);
     let checks = checks::resolve(reader, file);
     let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
@@ -53,6 +55,7 @@ pub(crate) fn resolve(
         interfaces: interfaces.all,
         // One whose pools nobody uses has nothing to answer for.
         groups: groups.all.into_iter().filter(|(_, group)| !group.vips.is_empty()).collect(),
+        witness,
         services,
         pools: ranges.all,
         allocations: Arc::new(allocations),

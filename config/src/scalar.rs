@@ -9,7 +9,8 @@ mod words;
 pub(crate) use address::{Sources, Span, VipWord};
 pub(crate) use number::Number;
 pub(crate) use text::{
-    AbsolutePath, HeaderValue, Hex, HttpToken, Label, LinkName, Name, NamePattern, UrlPath,
+    AbsolutePath, EtcdKey, HeaderValue, Hex, HttpToken, Label, LinkName, Name, NamePattern, UrlPath,
+    WebAddress,
 };
 pub(crate) use time::{Time, show_duration};
 pub(crate) use words::{CheckType, OnDownWord, Profile, Record, TrackWord};

@@ -1,6 +1,7 @@
 //! What can be asked of the command.
 
 use clap::{Args, Parser, Subcommand};
+use fulcrum_config::KeyPin;
 use fulcrum_config::init::NodeOption;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -55,7 +56,10 @@ The peers whose links are up are asked first: it is applied on all of them or on
 peer that can't be reached catches up when it can.
 
 Prints the difference that was applied, and how long that took. If the file is refused, here or by a peer, the running
-configuration stays, the mistakes are printed and the exit code is 1.")]
+configuration stays, the mistakes are printed and the exit code is 1.
+
+A file that harms a group of class control-plane (takes away the group, an address, a service, its backends or its last
+standby) is refused unless `--force` names that group.")]
     Reload(ReloadOptions),
 
     /// Checks a configuration file without applying it.
@@ -95,7 +99,10 @@ Example:
   fulcrum handover web
 
 Resigns the group here, waits until a peer leads it, and prints how long that took. If nobody takes it, this
-node leads it again and the exit code is 1.")]
+node leads it again and the exit code is 1.
+
+A group of class control-plane goes only to a node that says over the peer link that it is ready, and only one of them is
+moved at a time: a second one waits until the first has a ready standby again. `--force` with its name moves it all the same.")]
     Handover(HandoverOptions),
 
     /// Makes this node's private key for the peer link if there is none, and prints its pin for `keys` in `nodes`.
@@ -164,9 +171,9 @@ pub(crate) struct ReloadOptions {
     #[command(flatten)]
     pub(crate) connect: Connect,
 
-    /// Apply it even if it takes a group, address or service from the control plane.
-    #[arg(long)]
-    pub(crate) remove_control_plane: bool,
+    /// Apply it even if it harms this group of class control-plane; several times.
+    #[arg(long = "force", value_name = "GROUP")]
+    pub(crate) forced: Vec<String>,
 
     /// Apply it even if services lose addresses that they have from pools; they get others, which are named.
     #[arg(long)]
@@ -235,6 +242,10 @@ pub(crate) struct HandoverOptions {
     /// The group.
     pub(crate) group: String,
 
+    /// The same name again: move a group of class control-plane although no ready standby is known, or another is moved.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) force: Option<String>,
+
     #[command(flatten)]
     pub(crate) connect: Connect,
 }
@@ -285,6 +296,44 @@ kept.")]
         #[arg(long = "apiserver", value_name = "ADDRESS", required = true, value_parser = address)]
         apiservers: Vec<IpAddr>,
     },
+
+    /// A node that joins others, by the address and the key of one of them.
+    #[command(after_help = "\
+Example:
+  fulcrum init join --node lb-6=10.0.0.16 --seed lb-1=10.0.0.11 \\
+      --seed-key sha256:lXmoZ1C3sy9NRGzHkvNSlTxCk9vVNZ9VTWK6a0NO9mY=
+
+Writes lb-6.yaml, its file, and lb-6.key, its private key (one that is there is kept), and prints the line that the others'
+file needs: add it on one of them, and say `fulcrum reload` there. The new node gets all else from them.")]
+    Join(JoinOptions),
+}
+
+/// A node that is to join others.
+#[derive(Debug, Args)]
+pub(crate) struct JoinOptions {
+    /// The new node and its own address (or one of each family).
+    #[arg(long, value_name = "NAME=ADDRESS[,ADDRESS6]")]
+    pub(crate) node: NodeOption,
+
+    /// A node that is there, by the name that it has in the file.
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    pub(crate) seed: NodeOption,
+
+    /// The key of that one, as `fulcrum peer-key` prints it there.
+    #[arg(long, value_name = "sha256:...", value_parser = key_pin)]
+    pub(crate) seed_key: KeyPin,
+
+    /// Where the files are written.
+    #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+    pub(crate) directory: PathBuf,
+
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+fn key_pin(text: &str) -> Result<KeyPin, String> {
+    text.parse().map_err(|()| "write sha256: and the digest, as `fulcrum peer-key` prints it".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -67,12 +67,10 @@ fn refused(refusal: &Refusal) -> Failure {
 
 fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
-    let words = [
-        (options.remove_control_plane, "remove-control-plane"),
-        (options.give_up_addresses, "give-up-addresses"),
-        (options.local, "local"),
-    ];
-    let words: Vec<&str> = words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word).collect();
+    let words = [(options.give_up_addresses, "give-up-addresses"), (options.local, "local")];
+    let words = words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned());
+    let forced = options.forced.iter().map(|group| format!("force={group}"));
+    let words: Vec<String> = words.chain(forced).collect();
     let query = if words.is_empty() { String::new() } else { format!("?{}", words.join("&")) };
     match client.ask::<Reloaded>(Method::POST, &format!("/v1/reload{query}"))? {
         Reply::Done(reloaded) if options.json => match serde_json::to_string_pretty(&reloaded) {
@@ -100,7 +98,8 @@ fn peer_key(file: &Path) -> Result<ExitCode, Failure> {
 
 fn handover(options: &HandoverOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
-    match client.ask::<HandedOver>(Method::POST, &format!("/v1/handover/{}", options.group))? {
+    let force = options.force.as_ref().map(|group| format!("?force={group}")).unwrap_or_default();
+    match client.ask::<HandedOver>(Method::POST, &format!("/v1/handover/{}{force}", options.group))? {
         Reply::Done(done) => {
             let note = done.note.map(|note| format!("{note}\n")).unwrap_or_default();
             print(&format!("{} leads group {} after {:.1} ms\n{note}", done.leader, done.group, done.took_ms))

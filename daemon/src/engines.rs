@@ -1,6 +1,7 @@
 //! Starts the engines with what `lifecycle` wants of them.
 
 use crate::error::Failure;
+use crate::witness;
 use fulcrum_config::{Config, NodeName};
 use fulcrum_lifecycle::{
     Engine, Engines, Following, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
@@ -33,7 +34,7 @@ pub(crate) fn guard_main() -> ExitCode {
 }
 
 /// Starts the engines. The data plane comes first, so that it listens before this node leads.
-pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failure> {
+pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<(Engines, witness::Ends), Failure> {
     let nothing = fulcrum_lb::Desired::default();
     let table = lb_desired(config, &fulcrum_health::Observed::default(), &Following::default(), &nothing)
         .unwrap_or(nothing);
@@ -57,8 +58,10 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
         fencing: fencing(),
         echoes: Some(echoes),
     };
-    let (vip_heartbeats, peer_heartbeats) = heartbeat_links();
-    let observed = fulcrum_vip_manager::start(seen, options, Some(vip_heartbeats)).map_err(refused)?;
+    let (heartbeats, peer_heartbeats) = heartbeat_links();
+    let (witness, ends) = witness_links();
+    let links = fulcrum_vip_manager::Links { heartbeats: Some(heartbeats), witness: Some(witness) };
+    let observed = fulcrum_vip_manager::start(seen, options, links).map_err(refused)?;
     let vip = Engine { desired: vip_desired, observed };
 
     let (peer_desired, seen) = watch::channel(peer_desired(config, 1, serial, &vip.observed.borrow()));
@@ -69,7 +72,7 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<Engines, Failur
     };
     let observed = fulcrum_peer::start(seen, peer_flows, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };
-    Ok(Engines { health, vip, lb, peer })
+    Ok((Engines { health, vip, lb, peer }, ends))
 }
 
 /// What the peers echo goes to `vip-manager` without a detour: it renews heartbeats by it. That is woken only where a peer
@@ -112,6 +115,13 @@ fn heartbeat_links() -> (fulcrum_vip_manager::HeartbeatLink, fulcrum_peer::Heart
         fulcrum_vip_manager::HeartbeatLink { to_peers, from_peers, arrived: Arc::clone(&arrived) },
         fulcrum_peer::HeartbeatLink { to_peers: said, from_peers: heard, arrived },
     )
+}
+
+/// Both ends of what the election wants and has of a witness's lock.
+fn witness_links() -> (fulcrum_vip_manager::WitnessLink, witness::Ends) {
+    let (wants, wanted) = watch::channel(false);
+    let (holds, held) = watch::channel(None);
+    (fulcrum_vip_manager::WitnessLink { wanted: wants, held }, witness::Ends { wanted, held: holds })
 }
 
 /// The forwarding plane is attached in the way that the fence is asked to be.

@@ -21,6 +21,7 @@ mod sys;
 mod systemd;
 mod watch;
 mod wire;
+mod witness;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -27,6 +27,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     groups(&mut page, status)?;
     services(&mut page, status)?;
     pools(&mut page, status)?;
+    votes(&mut page, status)?;
     backends(&mut page, status)?;
     peers(&mut page, status)?;
     limits(&mut page, status)?;
@@ -237,6 +238,16 @@ fn groups(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         "1 for the state that the VIP is in.",
         &["group", "address", "state"],
     )?;
+    let proof = page.gauge(
+        "fulcrum_vip_proof",
+        "1 for what this node found out by asking for the VIP from outside: answered, not-answered, answered-twice, ...",
+        &["group", "address", "state"],
+    )?;
+    let proof_age = page.gauge(
+        "fulcrum_vip_proof_age_seconds",
+        "Since the VIP's leader, and nobody else, last answered this node.",
+        &["group", "address"],
+    )?;
     let track = page.gauge("fulcrum_track_good", "Whether a track is good.", &["group", "track"])?;
     let link_labels = &["group", "interface", "family"];
     let link =
@@ -262,6 +273,11 @@ fn groups(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         }
         for vip in &group.addresses {
             address.with_label_values(&[&group.name, &vip.address, &vip.state]).set(1.0);
+            let Some(found) = &vip.proof else { continue };
+            proof.with_label_values(&[&group.name, &vip.address, &found.state]).set(1.0);
+            if let Some(seconds) = found.answered_seconds_ago {
+                proof_age.with_label_values(&[&group.name, &vip.address]).set(number(seconds));
+            }
         }
         for tracked in &group.tracks {
             track.with_label_values(&[&group.name, &tracked.what]).set(flag(tracked.good));
@@ -307,6 +323,32 @@ fn pools(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         }
     }
     Ok(())
+}
+
+fn votes(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let Some(votes) = &status.votes else { return Ok(()) };
+    page.value(
+        "fulcrum_votes",
+        "Nodes that hear this one, itself included.",
+        number(u64::try_from(votes.votes).unwrap_or(u64::MAX)),
+    )?;
+    page.value(
+        "fulcrum_votes_nodes",
+        "All nodes that vote.",
+        number(u64::try_from(votes.nodes).unwrap_or(u64::MAX)),
+    )?;
+    page.value(
+        "fulcrum_votes_enough",
+        "Whether this node may lead groups with on_split: one.",
+        flag(votes.leads_on),
+    )?;
+    if votes.witness == "none" {
+        return Ok(());
+    }
+    let reached = flag(votes.witness_error.is_none());
+    page.value("fulcrum_witness_up", "Whether the witness answers, if there is one.", reached)?;
+    let holds = votes.lock_holder.as_deref() == Some(status.node.as_str());
+    page.value("fulcrum_witness_lock", "Whether this node holds the witness's lock.", flag(holds))
 }
 
 fn backends(page: &mut Page, status: &Status) -> prometheus::Result<()> {

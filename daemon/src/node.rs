@@ -3,12 +3,13 @@
 use crate::last_good;
 use crate::systemd;
 use crate::wire::{HandedOver, Refusal, Reloaded};
+use crate::witness::Seen;
 use fulcrum_config::{
-    Admin, Before, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, Xdp, difference,
+    Admin, Before, Class, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, Xdp, difference,
 };
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
 use fulcrum_vip_manager::Role;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 mod agree;
 mod allocated;
 mod boot;
+mod control_plane;
 mod limits;
 mod share;
 mod shared;
@@ -53,6 +55,9 @@ pub(crate) struct Node {
     allocations: Mutex<Allocated>,
     /// Held through a change of the configuration: they come one after the other.
     changing: tokio::sync::Mutex<()>,
+    /// Held while a group of class control-plane is moved.
+    moving: Arc<tokio::sync::Mutex<()>>,
+    witness: Arc<Seen>,
 }
 
 /// How what services have from pools is kept.
@@ -63,10 +68,10 @@ struct Allocated {
 }
 
 /// How a reload is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct How {
-    /// Groups of class control-plane may go, or lose an address.
-    pub(crate) unprotected: bool,
+    /// Groups of class control-plane that may be harmed.
+    pub(crate) forced: BTreeSet<GroupName>,
     /// The peers are not asked.
     pub(crate) local: bool,
     /// Services may lose addresses that they have from pools.
@@ -121,7 +126,14 @@ impl Node {
             unproven: Mutex::new(boot.text.clone()),
             closed: Mutex::new(BTreeMap::new()),
             changing: tokio::sync::Mutex::new(()),
+            moving: Arc::default(),
+            witness: Arc::default(),
         }
+    }
+
+    /// What is known of the witness.
+    pub(crate) fn witness(&self) -> Arc<Seen> {
+        Arc::clone(&self.witness)
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -166,6 +178,7 @@ impl Node {
             warnings: loaded.warnings,
             refused: loaded.refused,
             alarms: self.troubles(),
+            witness: self.witness.get().into(),
             limits: BTreeMap::new(),
         }
     }
@@ -263,7 +276,7 @@ impl Node {
     /// Reads the file again and applies the difference, here and on every peer that can be asked, or nowhere.
     pub(crate) async fn reload(&self, how: How) -> Result<Reloaded, Refusal> {
         let _changing = self.changing.lock().await;
-        let result = self.try_reload(how).await;
+        let result = self.try_reload(&how).await;
         self.withdraw();
         if let Err(refusal) = &result {
             let mut lines = refusal.diagnostics.clone();
@@ -279,15 +292,14 @@ impl Node {
         clippy::disallowed_methods,
         reason = "status says since when and how long; nothing is decided by it"
     )]
-    async fn try_reload(&self, how: How) -> Result<Reloaded, Refusal> {
+    async fn try_reload(&self, how: &How) -> Result<Reloaded, Refusal> {
         let begun = Instant::now();
         let old = self.handle.config();
         let (source, parsed) = self.read_again(&old, how).await?;
         let new = Arc::new(parsed.config);
         self.possible(&old, &new)?;
-        if !how.unprotected {
-            self.protects(&old, &new)?;
-        }
+        self.knows_forced(&old, &how.forced)?;
+        self.protects(&old, &new, &how.forced)?;
         let read = begun.elapsed();
         let agreement = self.agree(source.text(), &old, &new, how).await?;
         let asked = begun.elapsed();
@@ -343,11 +355,11 @@ impl Node {
     }
 
     /// Reads the file; what did not change of it is shared with `old`.
-    async fn read_again(&self, old: &Arc<Config>, how: How) -> Result<(Source, Parsed), Refusal> {
+    async fn read_again(&self, old: &Arc<Config>, how: &How) -> Result<(Source, Parsed), Refusal> {
         let shared = self.shared();
-        let (file, old) = (self.file.clone(), Arc::clone(old));
+        let (file, old, give_up) = (self.file.clone(), Arc::clone(old), how.give_up);
         let work = move || {
-            let before = Before { allocations: Arc::clone(&old.allocations), give_up: how.give_up };
+            let before = Before { allocations: Arc::clone(&old.allocations), give_up };
             Source::read(&file, &shared, &before).map(|(source, mut parsed)| {
                 parsed.config.share(&old);
                 (source, parsed)
@@ -453,22 +465,6 @@ impl Node {
         Ok(())
     }
 
-    /// What carries the Kubernetes API is not lost by a slip of an edit.
-    fn protects(&self, old: &Config, new: &Config) -> Result<(), Refusal> {
-        let lost: Vec<String> = trial::lost_of_control_plane(old, new);
-        if lost.is_empty() {
-            return Ok(());
-        }
-        Err(Refusal {
-            error: format!(
-                "{} takes away what carries the control plane; the running configuration stays\n  if that is \
-                 meant: 'fulcrum reload --remove-control-plane'",
-                self.file.display()
-            ),
-            diagnostics: lost,
-        })
-    }
-
     /// What becomes of the proxied connections of a group that was handed over.
     fn finishing(
         &self,
@@ -500,14 +496,27 @@ impl Node {
 
     /// Makes a peer lead `name`.
     #[allow(clippy::disallowed_methods, reason = "says how long it took")]
-    pub(crate) async fn handover(&self, name: &str) -> Result<HandedOver, Refusal> {
+    pub(crate) async fn handover(
+        self: &Arc<Self>,
+        name: &str,
+        force: Option<&str>,
+    ) -> Result<HandedOver, Refusal> {
         let group = GroupName::new(name);
         let config = self.handle.config();
         let Some(configured) = config.groups.get(&group) else {
             let names: Vec<&str> = config.groups.keys().map(GroupName::as_str).collect();
             return Err(Refusal::new(format!("there is no group {name}; there are: {}", names.join(", "))));
         };
+        if let Some(other) = force.filter(|force| *force != name) {
+            return Err(Refusal::new(format!("--force names {other}, not {name}: nothing was moved")));
+        }
         let mut vip = self.handle.vip();
+        self.must_lead(&group, &vip.borrow())?;
+        let held = match configured.class {
+            Class::ControlPlane => Some(self.may_move(&group, force.is_some()).await?),
+            Class::Workload => None,
+        };
+        // Waiting for a turn takes time.
         self.must_lead(&group, &vip.borrow())?;
         let bound = HANDOVER.max(configured.advert_interval.duration().saturating_mul(5));
         let begun = Instant::now();
@@ -520,6 +529,9 @@ impl Node {
         let leader = waited.ok().and_then(Result::ok).and_then(|vip| leads_elsewhere(&vip));
         let took = begun.elapsed();
         self.handle.stand_down(&group, false);
+        if let Some(held) = held {
+            held.settle();
+        }
         let Some(leader) = leader else {
             return Err(Refusal::new(format!(
                 "nobody took group {name} within {} s; this node leads it again if it can\n  is the peer up? \

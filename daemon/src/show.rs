@@ -2,7 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
-use fulcrum_lifecycle::{Backend, ConfigState, Failover, Group, Plane, Service, Severity, Status};
+use fulcrum_lifecycle::{Backend, ConfigState, Failover, Group, Plane, Service, Severity, Status, Votes};
 use std::fmt::Write;
 
 #[cfg(test)]
@@ -37,6 +37,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     if let Some(plane) = &status.plane {
         page.push_str(&failover(plane));
     }
+    if let Some(votes) = &status.votes {
+        page.push_str(&split(votes));
+    }
     for waits in &status.not_ready {
         writeln!(page, "not ready: {waits}")?;
     }
@@ -48,6 +51,21 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
         writeln!(page, "\nPOOLS\n{}", pools(status, colour))?;
     }
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
+}
+
+/// Whether this node may lead groups that are to have no leader rather than two.
+fn split(votes: &Votes) -> String {
+    let may = match (votes.leads_on, votes.takes_over) {
+        (true, true) => "enough to lead groups with `on_split: one`",
+        (true, false) => "enough to lead on, too few of them agree for a takeover (`on_split: one`)",
+        (false, _) => "TOO FEW to lead groups with `on_split: one`",
+    };
+    let witness = match (&votes.witness_error, &votes.lock_holder) {
+        (Some(error), _) => format!("{}, NOT REACHED: {error}", votes.witness),
+        (None, Some(holder)) => format!("{}, its lock is held by {holder}", votes.witness),
+        (None, None) => votes.witness.clone(),
+    };
+    format!("votes: {} of {} nodes, {may}; witness: {witness}\n", votes.votes, votes.nodes)
 }
 
 /// What would become of forwarded flows if another node led now: a line for those of each kind.
@@ -251,6 +269,9 @@ fn why(group: &Group) -> String {
     }
     if let Some(node) = &group.moves_to {
         why.push_str(&format!("; goes to {node} soon, for an even spread"));
+    }
+    if let Some(seconds) = group.proven_seconds_ago {
+        why.push_str(&format!("; answered this node {} ago", time(seconds)));
     }
     if let Some(node) = &group.finisher {
         why.push_str(&format!("; {node} finishes its own connections"));

@@ -93,7 +93,9 @@ fn a_bad_file_is_refused_with_line_and_help() {
 
 #[test]
 fn check_takes_good_files_and_speaks_json() {
-    for name in ["pair.yaml", "cluster.yaml", "control-plane.yaml", "dual-stack.yaml", "full.yaml"] {
+    for name in
+        ["pair.yaml", "cluster.yaml", "witness.yaml", "control-plane.yaml", "dual-stack.yaml", "full.yaml"]
+    {
         // These are of the node lb-1 where they do not say which.
         let text = std::fs::read_to_string(example(name)).expect("an example");
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,5 +1,7 @@
 //! What someone should look at.
 
+mod proof;
+
 use crate::join::{Facts, Snapshots};
 use crate::plan::not_made;
 use crate::status::{Alarm, ConfigState, Severity};
@@ -36,20 +38,25 @@ pub(crate) fn alarms(facts: &Facts, snapshots: &Snapshots) -> Vec<Alarm> {
     }));
     alarms.extend(stuck(snapshots));
     alarms.extend(bounded(groups(snapshots)));
+    alarms.extend(bounded(crate::votes::alarms(facts, snapshots)));
+    alarms.extend(bounded(proof::alarms(snapshots)));
     alarms.extend(bounded(listeners(snapshots)));
     alarms.extend(bounded(checks_at_backends(snapshots)));
     alarms.extend(bounded(services_down(snapshots)));
     alarms.extend(bounded(checks_not_made(snapshots)));
     alarms.extend(limit(snapshots));
     alarms.extend(crate::peers::alarms(facts, snapshots));
-    alarms.extend(bounded(out_of_sync(snapshots)));
+    alarms.extend(bounded(lasting(snapshots)));
     alarms.sort();
     alarms
 }
 
 #[allow(clippy::disallowed_methods, reason = "says how long it has been so; nothing is decided by it")]
-fn out_of_sync(snapshots: &Snapshots) -> Vec<Alarm> {
-    crate::sync::alarms(snapshots, std::time::Instant::now())
+fn lasting(snapshots: &Snapshots) -> Vec<Alarm> {
+    let now = std::time::Instant::now();
+    let mut alarms = crate::control_plane::alarms(snapshots, now);
+    alarms.extend(crate::sync::alarms(snapshots, now));
+    alarms
 }
 
 fn bounded(mut alarms: Vec<Alarm>) -> Vec<Alarm> {

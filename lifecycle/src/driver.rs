@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock for the pure functions")]
 
 use crate::alarms::alarms;
+use crate::control_plane::{self, Known, Own};
 use crate::join::{Facts, Snapshots, join};
 use crate::plan;
 use crate::status::{Alarm, Status};
@@ -40,6 +41,8 @@ pub struct Asked {
     pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave.
     pub standing_down: BTreeSet<GroupName>,
+    /// Groups of class control-plane that this node moves to another, or wants to, each with the number of that move.
+    pub moves: BTreeMap<GroupName, u64>,
     /// Resign everything.
     pub stopping: bool,
     /// End the engines.
@@ -108,6 +111,8 @@ struct Marks {
     refused_at_limit: u64,
     limit_reached: Option<Instant>,
     verdicts: Arc<View>,
+    ready: BTreeSet<GroupName>,
+    without_standby: BTreeMap<GroupName, Instant>,
 }
 
 /// The last beat of an engine that was seen, and when it was seen first.
@@ -144,6 +149,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         changes: fulcrum_peer::Changes::default(),
         trial: None,
         standing_down: BTreeSet::new(),
+        moves: BTreeMap::new(),
         stopping: false,
         ending: false,
     });
@@ -158,6 +164,8 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         refused_at_limit: 0,
         limit_reached: None,
         verdicts: Arc::default(),
+        ready: BTreeSet::new(),
+        without_standby: BTreeMap::new(),
     }));
     let handle = Handle {
         asked: Arc::new(asked),
@@ -216,6 +224,16 @@ impl Handle {
             } else {
                 asked.standing_down.remove(group);
             }
+        });
+    }
+
+    /// Tells the peers that this node moves `group` by this number, or moves it no more.
+    pub fn set_move(&self, group: &GroupName, number: Option<u64>) {
+        self.asked.send_modify(|asked| {
+            match number {
+                Some(number) => asked.moves.insert(group.clone(), number),
+                None => asked.moves.remove(group),
+            };
         });
     }
 
@@ -278,6 +296,8 @@ impl Handle {
             first_round_done: marks.first_round_done,
             limit_reached_lately: marks.limit_reached.is_some_and(lately),
             verdicts: marks.verdicts,
+            ready: marks.ready,
+            without_standby: marks.without_standby,
         }
     }
 
@@ -389,6 +409,7 @@ impl Driver {
             };
             self.look_at_beats();
             self.judge();
+            self.look_at_control_plane(Instant::now());
             if let Some(name) = failed {
                 if !self.asked.borrow().ending {
                     self.ended.send_replace(Some(name));
@@ -420,6 +441,39 @@ impl Driver {
         });
         self.tell_vip();
         self.tell_peer();
+    }
+
+    /// Finds out which groups of the control plane this node could lead, and tells the peers.
+    fn look_at_control_plane(&self, now: Instant) {
+        let asked = self.asked.borrow();
+        let nothing = fulcrum_peer::Observed::default();
+        let heard = self.engines.peer.observed.borrow();
+        let peer = if self.peer_lives { &*heard } else { &nothing };
+        let vip = self.engines.vip.observed.borrow();
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.ready = control_plane::ready(Own {
+            config: &asked.config,
+            vip: &vip,
+            lb: &self.engines.lb.observed.borrow(),
+            behind: self.verdicts.behind(),
+            standing_down: &asked.standing_down,
+            unready: asked.stopping || !marks.first_round_done,
+        });
+        let without = control_plane::without_standby(Known { config: &asked.config, vip: &vip, peer });
+        marks.without_standby.retain(|group, _| without.contains(group));
+        for group in without {
+            marks.without_standby.entry(group).or_insert(now);
+        }
+        let (ready, knows) = (marks.ready.clone(), control_plane::known_moves(peer));
+        self.engines.peer.desired.send_if_modified(|desired| {
+            let word = &mut desired.word;
+            let is_news = word.ready != ready || word.moves != asked.moves || word.knows != knows;
+            if is_news {
+                (word.ready, word.knows) = (ready, knows);
+                word.moves.clone_from(&asked.moves);
+            }
+            is_news
+        });
     }
 
     /// Decides whose verdicts count, and tells whoever has to know.
@@ -487,6 +541,13 @@ impl Driver {
         let vip = self.engines.vip.observed.borrow();
         let mut planned = plan::peer_desired(&asked.config, asked.generation, asked.serial, &vip);
         planned.changes.clone_from(&asked.changes);
+        {
+            // Of these, what was said last.
+            let said = self.engines.peer.desired.borrow();
+            planned.word.ready.clone_from(&said.word.ready);
+            planned.word.moves.clone_from(&said.word.moves);
+            planned.word.knows.clone_from(&said.word.knows);
+        }
         planned.serving = plan::serving(
             &asked.config,
             &vip,

@@ -3,14 +3,14 @@
 use crate::alarms::alarms;
 use crate::status::{
     Address, Alarm, Backend, Checks, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader,
-    Limit, Link, Plane, Pool, Service, Setting, Status, Track,
+    Limit, Link, Plane, Pool, Proof, Service, Setting, Status, Track,
 };
 use crate::sync;
 use crate::verdicts::View;
 use fulcrum_config::{Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
 use fulcrum_lb::ChecksObserved;
-use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
+use fulcrum_vip_manager::{AddressState, Answerer, Finding, GroupObserved, ProofObserved, Role};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,8 +42,19 @@ pub struct Facts {
     pub refused: Vec<String>,
     /// What the daemon itself found.
     pub alarms: Vec<Alarm>,
+    /// What it knows of a witness that holds a lock.
+    pub witness: Witness,
     /// Further limits.
     pub limits: BTreeMap<String, Limit>,
+}
+
+/// What is known of a witness that holds a lock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// Why it was not reached, if it was asked.
+    pub error: Option<String>,
+    /// Who has the lock.
+    pub holder: Option<String>,
 }
 
 /// What was asked and observed at one moment.
@@ -71,6 +82,10 @@ pub struct Snapshots {
     pub limit_reached_lately: bool,
     /// Whose verdicts forwarded services go by, and how tables compare.
     pub verdicts: Arc<View>,
+    /// The groups of class control-plane that this node could lead at once.
+    pub ready: BTreeSet<GroupName>,
+    /// Those that it leads and that no other node is known to be ready for: since when.
+    pub without_standby: BTreeMap<GroupName, Instant>,
 }
 
 /// Joins them.
@@ -96,6 +111,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         },
         groups: config.groups.values().map(|group| group_status(group, snapshots, now)).collect(),
         peer_link: crate::peers::status(snapshots, now),
+        votes: crate::votes::status(facts, snapshots),
         guard: snapshots.vip.guard,
         fence: fence(&snapshots.vip),
         plane: snapshots.lb.plane.as_ref().map(|observed| plane(observed, &services)),
@@ -146,6 +162,9 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
         standbys: observed
             .map_or_else(Vec::new, |seen| seen.order.iter().skip(1).map(ToString::to_string).collect()),
         moves_to: observed.and_then(|seen| seen.moves_to.as_ref()).map(ToString::to_string),
+        ready_nodes: (group.class == fulcrum_config::Class::ControlPlane).then(|| {
+            crate::control_plane::able(snapshots, &group.name).iter().map(ToString::to_string).collect()
+        }),
         vrid: group.vrid().map(fulcrum_config::Vrid::get),
         role: word(&role),
         since_seconds: since,
@@ -155,7 +174,7 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
         epoch: observed.map_or(0, |seen| seen.epoch),
         transitions: observed.map_or(0, |seen| seen.transitions),
         takeover_ms: observed.and_then(|seen| seen.takeover).map(milliseconds),
-        addresses: group.vips.iter().map(|vip| address(vip.address, observed)).collect(),
+        addresses: group.vips.iter().map(|vip| address(vip.address, observed, now)).collect(),
         tracks: observed.map_or_else(Vec::new, tracks),
         links: group.links().into_iter().map(|link| link_status(&link, observed)).collect(),
         standing_down: snapshots.standing_down.contains(&group.name),
@@ -164,6 +183,30 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
             .map(|until| until.saturating_duration_since(now).as_secs()),
         waits: sync::waits(&group.name, snapshots, now),
         finisher: observed.and_then(|seen| seen.finisher.as_ref()).map(ToString::to_string),
+        proven_seconds_ago: observed.and_then(|seen| proven(seen, now)),
+    }
+}
+
+/// Since the address that was answered longest ago was answered.
+fn proven(seen: &GroupObserved, now: Instant) -> Option<u64> {
+    let answered: Option<Vec<Instant>> = seen.proof.values().map(|proof| proof.answered).collect();
+    Some(seconds(answered?.into_iter().min()?, now))
+}
+
+fn proof(observed: &ProofObserved, now: Instant) -> Proof {
+    let (by, ports): (&[Answerer], &[u16]) = match &observed.finding {
+        Finding::AnsweredTwice { by } | Finding::AnsweredByAnother { by } | Finding::AnsweredUnled { by } => {
+            (by, &[])
+        }
+        Finding::PortNotAnswered { ports } => (&[], ports),
+        Finding::Unknown | Finding::Answered | Finding::NotAnswered | Finding::NobodyAnswers => (&[], &[]),
+    };
+    Proof {
+        state: observed.finding.name().to_owned(),
+        since_seconds: seconds(observed.since, now),
+        answered_seconds_ago: observed.answered.map(|answered| seconds(answered, now)),
+        by: by.iter().map(|one| one.mac.clone()).collect(),
+        ports: ports.to_vec(),
     }
 }
 
@@ -184,7 +227,8 @@ fn leader(group: &fulcrum_config::Group, seen: &GroupObserved, snapshots: &Snaps
     })
 }
 
-fn address(vip: std::net::IpAddr, observed: Option<&GroupObserved>) -> Address {
+fn address(vip: std::net::IpAddr, observed: Option<&GroupObserved>, now: Instant) -> Address {
+    let proof = observed.and_then(|seen| seen.proof.get(&vip)).map(|observed| proof(observed, now));
     let state = observed.and_then(|seen| seen.addresses.get(&vip)).unwrap_or(&AddressState::Absent);
     let (state, mac, error) = match state {
         AddressState::Absent => ("absent", None, None),
@@ -193,7 +237,7 @@ fn address(vip: std::net::IpAddr, observed: Option<&GroupObserved>) -> Address {
         AddressState::Conflict { mac } => ("conflict", Some(mac.clone()), None),
         AddressState::Failed { error } => ("failed", None, Some(error.clone())),
     };
-    Address { address: vip.to_string(), state: state.to_owned(), mac, error }
+    Address { address: vip.to_string(), state: state.to_owned(), mac, error, proof }
 }
 
 fn tracks(observed: &GroupObserved) -> Vec<Track> {

@@ -4,6 +4,7 @@
 //! asked and what the engines observed. [`start`] runs the thin driver that carries snapshots between them.
 
 mod alarms;
+mod control_plane;
 mod driver;
 #[cfg(test)]
 mod fixture;
@@ -13,12 +14,14 @@ mod plan;
 mod status;
 mod sync;
 mod verdicts;
+mod votes;
 
+pub use control_plane::{Turn, able, is_settled, successor, turn};
 pub use driver::{Asked, Engine, Engines, Handle, StartError, Trial, start};
-pub use join::{Facts, Snapshots, join};
+pub use join::{Facts, Snapshots, Witness, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
 pub use status::{
     Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Leader, Limit,
-    Link, Peer, PeerLink, Plane, Pool, Service, Setting, Severity, Status, TablesOf, Track,
+    Link, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Status, TablesOf, Track, Votes,
 };
 pub use verdicts::{Agreement, By, Comparison, Following, ServiceView, View};

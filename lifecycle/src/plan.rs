@@ -246,7 +246,7 @@ pub fn peer_desired(
     fulcrum_peer::Desired {
         config: Arc::clone(config),
         generation,
-        word: fulcrum_peer::Word { leads, asks, answers: BTreeMap::new(), holds, sources },
+        word: fulcrum_peer::Word { leads, asks, holds, sources, ..fulcrum_peer::Word::default() },
         answers: vip.answers.clone(),
         serial,
         changes: fulcrum_peer::Changes::default(),
@@ -257,7 +257,7 @@ pub fn peer_desired(
 /// What `vip-manager` is to know of the peers' adverts: the words of those whose link is up.
 pub(crate) fn words(peer: &fulcrum_peer::Observed) -> BTreeMap<NodeName, fulcrum_vip_manager::Word> {
     let word = |word: &fulcrum_peer::Word| {
-        let fulcrum_peer::Word { leads, asks, answers, holds, sources } = word.clone();
+        let fulcrum_peer::Word { leads, asks, answers, holds, sources, .. } = word.clone();
         fulcrum_vip_manager::Word { leads, asks, answers, holds, sources }
     };
     peer.peers.iter().filter_map(|(name, peer)| Some((name.clone(), word(peer.word.as_ref()?)))).collect()

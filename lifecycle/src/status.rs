@@ -26,6 +26,9 @@ pub struct Status {
     /// The link to the other nodes.
     #[serde(default)]
     pub peer_link: PeerLink,
+    /// How the votes stand for groups with `on_split: one`, if there is one.
+    #[serde(default)]
+    pub votes: Option<Votes>,
     /// Whether the guard process lives and has the present state.
     pub guard: bool,
     /// What silences this node for the VIPs that it does not lead, at each interface with VIPs behind it.
@@ -46,6 +49,25 @@ pub struct Status {
     pub limits: BTreeMap<String, Limit>,
     /// Counters of each engine as a whole.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// How the votes stand for groups that are to have no leader rather than two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Votes {
+    /// Nodes that hear this one, itself included.
+    pub votes: usize,
+    /// All nodes.
+    pub nodes: usize,
+    /// Whether this node may lead on what it leads.
+    pub leads_on: bool,
+    /// Whether it may take over what none of those leads that it hears.
+    pub takes_over: bool,
+    /// What decides between halves of the nodes: `none`, or in words.
+    pub witness: String,
+    /// Why it could not be asked, if it could not.
+    pub witness_error: Option<String>,
+    /// The node that holds its lock, if one does.
+    pub lock_holder: Option<String>,
 }
 
 /// A pool of addresses, of one family.
@@ -214,6 +236,9 @@ pub struct Group {
     /// Of an elected group: who is to lead it for an even spread over the nodes, if another than who does.
     #[serde(default)]
     pub moves_to: Option<String>,
+    /// Of a group of class control-plane: the nodes that could lead it at once, as far as this node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_nodes: Option<Vec<String>>,
     /// What this node is in it: `leader`, `standby` or `init`.
     pub role: String,
     /// For how long.
@@ -247,6 +272,9 @@ pub struct Group {
     /// While this node leads: the node that finishes its own connections, whose packets are passed on to it.
     #[serde(default)]
     pub finisher: Option<String>,
+    /// While this node asks from outside whether the leader answers: so long ago it last did for each VIP.
+    #[serde(default)]
+    pub proven_seconds_ago: Option<u64>,
 }
 
 /// Who leads a group.
@@ -273,6 +301,27 @@ pub struct Address {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What this node found out by asking for it from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// Whether a VIP is answered as it should be, as this node finds out by asking for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// `unknown`, `answered`, `not-answered`, `port-not-answered`, `answered-twice`, `answered-by-another`, `answered-unled` or `nobody-answers`
+    /// (on the whole link).
+    pub state: String,
+    /// For how long.
+    pub since_seconds: u64,
+    /// Since the leader, and nobody else, last answered.
+    pub answered_seconds_ago: Option<u64>,
+    /// The MACs that answer and should not, or one of which should not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+    /// The TCP ports that are neither accepted nor refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
 }
 
 /// One track.

@@ -45,8 +45,8 @@ pub struct Changes {
 pub struct Offer {
     /// Chosen at random.
     pub number: u64,
-    /// It may take something from the control plane.
-    pub unprotected: bool,
+    /// Groups of class control-plane that it may harm.
+    pub forced: BTreeSet<GroupName>,
     /// Of the file.
     pub text: Arc<str>,
     /// What services would have from pools then. None if the version of the sender knows of no pools.
@@ -89,6 +89,12 @@ pub struct Word {
     pub holds: BTreeSet<GroupName>,
     /// Where it sends adverts of those from.
     pub sources: BTreeSet<IpAddr>,
+    /// Groups of class control-plane that it leads, or could lead at once.
+    pub ready: BTreeSet<GroupName>,
+    /// Groups of that class that it moves to another node, or wants to, each with a number chosen at random.
+    pub moves: BTreeMap<GroupName, u64>,
+    /// The numbers of other nodes' moves that it had heard of when it said this.
+    pub knows: BTreeSet<u64>,
 }
 
 /// How what the nodes' data planes tell each other of flows travels; what it says is theirs to understand.

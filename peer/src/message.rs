@@ -131,7 +131,10 @@ struct ConfigBody {
 #[derive(Serialize, Deserialize)]
 struct OfferBody {
     number: u64,
+    /// For versions that know no names: whether there are any.
     unprotected: bool,
+    #[serde(default)]
+    forced: BTreeSet<GroupName>,
     text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     allocations: Option<Arc<Allocations>>,
@@ -164,6 +167,12 @@ struct WordBody {
     holds: BTreeSet<GroupName>,
     #[serde(default)]
     sources: BTreeSet<IpAddr>,
+    #[serde(default)]
+    ready: BTreeSet<GroupName>,
+    #[serde(default)]
+    moves: BTreeMap<GroupName, u64>,
+    #[serde(default)]
+    knows: BTreeSet<u64>,
 }
 
 impl Message {
@@ -183,7 +192,7 @@ impl Message {
             Self::Config(config) => (CONFIG, serde_json::to_vec(&config_body(*config))),
             Self::Redial => (REDIAL, Ok(b"{}".to_vec())),
             Self::Word(said) => {
-                let Word { leads, asks, answers, holds, sources } = (*said.word).clone();
+                let Word { leads, asks, answers, holds, sources, ready, moves, knows } = (*said.word).clone();
                 let Said { instance, sequence, change, .. } = *said;
                 (
                     WORD,
@@ -196,13 +205,17 @@ impl Message {
                         answers,
                         holds,
                         sources,
+                        ready,
+                        moves,
+                        knows,
                     }),
                 )
             }
             Self::Offer(offer) => {
                 let body = offer.as_deref().map(|offer| OfferBody {
                     number: offer.number,
-                    unprotected: offer.unprotected,
+                    unprotected: !offer.forced.is_empty(),
+                    forced: offer.forced.clone(),
                     text: offer.text.to_string(),
                     allocations: offer.allocations.clone(),
                 });
@@ -247,14 +260,16 @@ impl Message {
             REDIAL => Ok(Self::Redial),
             WORD => {
                 let body: WordBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                let WordBody { instance, sequence, change, leads, asks, answers, holds, sources } = body;
-                let word = Arc::new(Word { leads, asks, answers, holds, sources });
+                let WordBody { instance, sequence, change, leads, asks, answers, holds, sources, .. } = body;
+                let WordBody { ready, moves, knows, .. } = body;
+                let word = Word { leads, asks, answers, holds, sources, ready, moves, knows };
+                let word = Arc::new(word);
                 Ok(Self::Word(Said { instance, sequence, change, word }))
             }
             OFFER => {
                 let body: Option<OfferBody> = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                let offer = |OfferBody { number, unprotected, text, allocations }| {
-                    file(text).map(|text| Arc::new(Offer { number, unprotected, text, allocations }))
+                let offer = |OfferBody { number, forced, text, allocations, .. }| {
+                    file(text).map(|text| Arc::new(Offer { number, forced, text, allocations }))
                 };
                 Ok(Self::Offer(body.map(offer).transpose()?))
             }

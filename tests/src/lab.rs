@@ -5,6 +5,7 @@
 
 mod cluster;
 mod echo;
+mod etcd;
 mod frr;
 mod fulcrum;
 mod keepalived;
@@ -18,8 +19,9 @@ mod process;
 mod sweep;
 mod switch;
 
-pub use cluster::{Cluster, leaders};
+pub use cluster::{Cluster, leaders, settled, wait_settled};
 pub use echo::Echo;
+pub use etcd::Etcd;
 pub use frr::Frr;
 pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};

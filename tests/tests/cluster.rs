@@ -7,7 +7,7 @@
 )]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, leaders};
+use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, settled, wait_settled};
 use fulcrum_tests::probe::{Probe, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::collections::BTreeMap;
@@ -15,18 +15,6 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The one leader of each group, if each has one.
-fn settled(nodes: &[&Fulcrum]) -> Option<BTreeMap<String, String>> {
-    let one = |(group, mut leaders): (String, Vec<String>)| {
-        (leaders.len() == 1).then(|| leaders.pop()).flatten().map(|leader| (group, leader))
-    };
-    leaders(nodes).ok()?.into_iter().map(one).collect()
-}
-
-fn wait_settled(nodes: &[&Fulcrum]) -> Result<BTreeMap<String, String>> {
-    fulcrum_tests::wait::wait_for("one leader of each group", LONG, || settled(nodes))
-}
 
 /// How many groups each node leads.
 fn loads(leaders: &BTreeMap<String, String>) -> BTreeMap<&str, usize> {
@@ -122,6 +110,30 @@ fn a_node_that_joins_takes_its_share_without_a_failed_request() {
         third.process().terminate(LONG)?;
         wait_settled(&[&first[0], &first[1]])?;
         assert_answered(&cluster)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_joins_by_the_address_and_the_key_of_one_other() {
+    Lab::run(|lab| {
+        let mut cluster = Cluster::new(lab, 3, 6)?;
+        let Some(machine) = cluster.nodes.pop() else { return Ok(()) };
+        let first = cluster.start_all()?;
+        wait_even(&first.iter().collect::<Vec<_>>(), 3)?;
+        // It is in the file of the others, and knows one of them.
+        cluster.nodes.push(machine);
+        let (joins, seed) = (&cluster.nodes[2], &cluster.nodes[0]);
+        println!("{}", first[0].reload(&cluster.file(seed))?);
+        let third = Fulcrum::start(joins, &cluster.seed_file(joins, seed))?;
+        wait_even(&[&first[0], &first[1], &third], 2)?;
+        assert_answered(&cluster)?;
+        // What it got it still has when it is started anew, alone.
+        for node in first.iter().chain([&third]) {
+            node.process().terminate(LONG)?;
+        }
+        let third = Fulcrum::start(joins, &cluster.seed_file(joins, seed))?;
+        assert_eq!(wait_settled(&[&third])?.len(), 6);
         Ok(())
     });
 }

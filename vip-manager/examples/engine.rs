@@ -11,7 +11,7 @@ use fulcrum_config::{
     Node, NodeKind, NodeName, Preempt, Priority, Timing, Track, TrackEffect, Vip, Vrid, Weight,
 };
 use fulcrum_vip_manager::{
-    Desired, Fencing, GroupObserved, GuardCommand, Observed, Options, guard_main, start,
+    Desired, Fencing, GroupObserved, GuardCommand, Links, Observed, Options, guard_main, start,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -67,7 +67,7 @@ fn run() -> Result<()> {
         echoes: None,
     };
     let (sender, desired) = watch::channel(first);
-    let mut observed = start(desired, options, None)?;
+    let mut observed = start(desired, options, Links::default())?;
     let number = arguments.get("connections").map_or(Ok(0), |number| number.parse())?;
     std::thread::spawn(move || commands(sender, &arguments));
     let _connections = connections(number)?;
@@ -207,6 +207,8 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         advert_interval: interval,
         adverts: if yes("adverts", "unicast") { Adverts::Unicast } else { Adverts::Multicast },
         preempt: Preempt::Never,
+        on_split: fulcrum_config::OnSplit::Serve,
+        proof: None,
         drain: Group::DRAIN,
         accept: true,
         tracks: arguments
@@ -231,6 +233,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
         xdp: fulcrum_config::Xdp::Auto,
+        witness: fulcrum_config::Witness::None,
         pools: BTreeMap::new(),
         allocations: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),

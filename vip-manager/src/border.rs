@@ -74,8 +74,27 @@ pub struct Observed {
     pub answers: BTreeMap<NodeName, BTreeMap<GroupName, u64>>,
     /// Errors of this room as a whole, for people (a socket that can't be opened, ...).
     pub errors: Vec<String>,
+    /// How the votes stand, if any group is to have no leader rather than two.
+    pub quorum: Option<QuorumObserved>,
     /// What happened in this room as a whole, each by name (netlink overflows, stalls, ...).
     pub counters: Counters,
+}
+
+/// How the votes stand for groups that are to have no leader rather than two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct QuorumObserved {
+    /// Nodes that vote for this one, itself included.
+    pub votes: usize,
+    /// All nodes.
+    pub nodes: usize,
+    /// Whether it holds the witness's lock.
+    pub lock: bool,
+    /// Whether the witness is a gateway that does not answer.
+    pub cut_off: bool,
+    /// Whether it may lead on what it leads.
+    pub leads_on: bool,
+    /// Whether it may take over what none of those leads that it hears.
+    pub takes_over: bool,
 }
 
 /// What silences this node at an interface for the VIPs that it does not lead, whatever becomes of this process.
@@ -174,6 +193,85 @@ pub struct GroupObserved {
     pub order: Vec<NodeName>,
     /// Of such a group: who is to lead it for an even spread, if not the one that does.
     pub moves_to: Option<NodeName>,
+    /// What this node found out from outside about each VIP: on the standby that asks all of them, on the leader those
+    /// that another machine claims.
+    pub proof: BTreeMap<IpAddr, ProofObserved>,
+}
+
+/// Whether the leader answers for a VIP, as far as this node finds out by asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofObserved {
+    /// What was found, several times in a row.
+    pub finding: Finding,
+    /// Since when.
+    pub since: Instant,
+    /// The last question that was answered as it should be.
+    pub answered: Option<Instant>,
+}
+
+/// What was found out about a VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing yet; or nobody leads, and nobody answers.
+    Unknown,
+    /// The leader answers, and nobody else.
+    Answered,
+    /// Nobody answers, although others on the link answer this node.
+    NotAnswered,
+    /// The leader answers ARP or ND, and these TCP ports are neither accepted nor refused.
+    PortNotAnswered {
+        /// The ports.
+        ports: Vec<u16>,
+    },
+    /// Several machines answer.
+    AnsweredTwice {
+        /// Those besides this node.
+        by: Vec<Answerer>,
+    },
+    /// Another machine answers, and the leader does not.
+    AnsweredByAnother {
+        /// That machine.
+        by: Vec<Answerer>,
+    },
+    /// Nobody leads, and yet somebody answers.
+    AnsweredUnled {
+        /// Who does.
+        by: Vec<Answerer>,
+    },
+    /// Nobody on the link answers this node, whatever it asks for: it is not heard, and the leader is not to blame.
+    NobodyAnswers,
+}
+
+impl Finding {
+    /// A word for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Answered => "answered",
+            Self::NotAnswered => "not-answered",
+            Self::PortNotAnswered { .. } => "port-not-answered",
+            Self::AnsweredTwice { .. } => "answered-twice",
+            Self::AnsweredByAnother { .. } => "answered-by-another",
+            Self::AnsweredUnled { .. } => "answered-unled",
+            Self::NobodyAnswers => "nobody-answers",
+        }
+    }
+
+    /// Whether it is the same but for who answers.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// A machine that answers for a VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answerer {
+    /// Its MAC.
+    pub mac: String,
+    /// The node that has this MAC, if it is one.
+    pub node: Option<NodeName>,
 }
 
 /// Adverts for a group that every node denies.
@@ -233,6 +331,8 @@ pub enum Reason {
     InterfaceBack(InterfaceName),
     /// A track failed.
     TrackFailed(String),
+    /// Too few nodes hear this one, and nothing decides for it (`on_split: one`).
+    NoQuorum,
     /// An operator asked for it.
     StandingDown,
     /// Another node is to lead it, so that groups are spread evenly.
@@ -279,6 +379,9 @@ impl fmt::Display for Reason {
             Self::InterfaceBack(interface) => write!(f, "interface {interface} is back"),
             Self::TrackFailed(track) => write!(f, "track failed: {track}"),
             Self::Balanced(to) => write!(f, "groups are spread evenly over the nodes: {to} is to lead it"),
+            Self::NoQuorum => {
+                write!(f, "too few nodes hear this one to know that nobody else leads (on_split: one)")
+            }
             Self::StandingDown => write!(f, "an operator asked this node to stand down"),
             Self::AddressConflict => write!(f, "another machine uses the addresses"),
             Self::Stopping => write!(f, "the process ends"),

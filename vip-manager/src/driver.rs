@@ -44,6 +44,24 @@ pub struct Options {
     pub echoes: Option<watch::Receiver<BTreeMap<NodeName, Echo>>>,
 }
 
+/// How the lock of a witness is asked for, and how long it is held.
+#[derive(Debug)]
+pub struct WitnessLink {
+    /// Whether it is to be had, and kept.
+    pub wanted: watch::Sender<bool>,
+    /// Until when it is held.
+    pub held: watch::Receiver<Option<Instant>>,
+}
+
+/// The ways to others that elections need. Without them no group without a VRID has a leader, and no lock is had.
+#[derive(Debug, Default)]
+pub struct Links {
+    /// To the other nodes.
+    pub heartbeats: Option<HeartbeatLink>,
+    /// To the witness.
+    pub witness: Option<WitnessLink>,
+}
+
 /// How what nodes tell each other of the groups that they elect leaders of travels: to all, and from each.
 #[derive(Debug)]
 pub struct HeartbeatLink {
@@ -87,13 +105,13 @@ impl Fencing {
 pub fn start(
     desired: watch::Receiver<Desired>,
     options: Options,
-    heartbeats: Option<HeartbeatLink>,
+    links: Links,
 ) -> Result<watch::Receiver<Observed>, StartError> {
     let (sender, observed) = watch::channel(Observed::default());
     let (started, result) = oneshot::channel();
     std::thread::Builder::new()
         .name("vip-manager".to_owned())
-        .spawn(move || run(desired, &options, heartbeats, sender, started))
+        .spawn(move || run(desired, &options, links, sender, started))
         .map_err(StartError::Thread)?;
     result.blocking_recv().unwrap_or_else(|_| Err(StartError::Thread(std::io::ErrorKind::Other.into())))?;
     Ok(observed)
@@ -102,7 +120,7 @@ pub fn start(
 fn run(
     desired: watch::Receiver<Desired>,
     options: &Options,
-    heartbeats: Option<HeartbeatLink>,
+    links: Links,
     observed: watch::Sender<Observed>,
     started: oneshot::Sender<Result<(), StartError>>,
 ) {
@@ -112,13 +130,15 @@ fn run(
     };
     runtime.block_on(async {
         // Before the thread becomes a real-time one: the guard is not to inherit that.
-        let arrived = heartbeats.as_ref().map(|link| Arc::clone(&link.arrived));
-        let engine = Engine::new(options, heartbeats, observed, clock);
+        let arrived = links.heartbeats.as_ref().map(|link| Arc::clone(&link.arrived));
+        let held = links.witness.as_ref().map(|link| link.held.clone());
+        let engine = Engine::new(options, links, observed, clock);
         match engine {
             Ok(engine) => {
                 let _ = started.send(Ok(()));
                 prioritize();
-                turn_after_turn(engine, desired, options.echoes.clone(), arrived).await;
+                let news = News { echoes: options.echoes.clone(), held, arrived };
+                turn_after_turn(engine, desired, news).await;
             }
             Err(error) => drop(started.send(Err(error))),
         }
@@ -134,31 +154,42 @@ fn prioritize() {
     }
 }
 
-/// Until an echo says something new, if there are any.
-async fn echo(echoes: &mut Option<watch::Receiver<Echoes>>) {
-    if let Some(receiver) = echoes
+/// What wakes the loop besides packets and the configuration.
+struct News {
+    echoes: Option<watch::Receiver<Echoes>>,
+    held: Option<watch::Receiver<Option<Instant>>>,
+    arrived: Option<Arc<Notify>>,
+}
+
+impl News {
+    /// Until an echo says something new, the witness's lock is had or lost, or there is a heartbeat.
+    async fn wait(&mut self) {
+        let arrived = async {
+            match &self.arrived {
+                Some(arrived) => arrived.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = change(&mut self.echoes) => {}
+            () = change(&mut self.held) => {}
+            () = arrived => {}
+        }
+    }
+}
+
+/// Until there is a new value, if there can be any.
+async fn change<T>(values: &mut Option<watch::Receiver<T>>) {
+    if let Some(receiver) = values
         && receiver.changed().await.is_ok()
     {
         return;
     }
-    *echoes = None;
+    *values = None;
     std::future::pending().await
 }
 
-/// Until there is a heartbeat, if there can be any.
-async fn heartbeat(arrived: Option<&Notify>) {
-    match arrived {
-        Some(arrived) => arrived.notified().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn turn_after_turn(
-    mut engine: Engine,
-    mut desired: watch::Receiver<Desired>,
-    mut echoes: Option<watch::Receiver<Echoes>>,
-    arrived: Option<Arc<Notify>>,
-) {
+async fn turn_after_turn(mut engine: Engine, mut desired: watch::Receiver<Desired>, mut news: News) {
     let first = desired.borrow_and_update().clone();
     engine.handle_desired(first, clock());
     loop {
@@ -176,8 +207,7 @@ async fn turn_after_turn(
                     pause();
                 }
             }
-            () = echo(&mut echoes) => {}
-            () = heartbeat(arrived.as_deref()) => {}
+            () = news.wait() => {}
             changed = desired.changed(), if !engine.is_ending() => {
                 let now = clock();
                 if changed.is_ok() {

@@ -17,7 +17,7 @@ pub(crate) enum Permit {
         interval: Duration,
         /// The least that peers wait before they take over.
         patience: Duration,
-        /// It may not last longer, as far as the peers' echoes say.
+        /// It may not last longer, as far as the peers' votes and echoes say.
         most: Option<Instant>,
     },
     /// Packets of what goes on, but neither ARP nor ND; said again as often as for a leader.
@@ -36,8 +36,9 @@ impl Permit {
     pub(crate) fn witnessed(self, opinion: Opinion) -> Self {
         match (self, opinion) {
             (Self::Leading { .. }, Opinion::Denied) => Self::Silent,
-            (Self::Leading { interval, patience, .. }, Opinion::Until(most)) => {
-                Self::Leading { interval, patience, most: Some(most) }
+            (Self::Leading { interval, patience, most }, Opinion::Until(confirmed)) => {
+                let most = Some(most.map_or(confirmed, |most| most.min(confirmed)));
+                Self::Leading { interval, patience, most }
             }
             (permit, Opinion::Free | Opinion::Until(_) | Opinion::Denied) => permit,
         }

@@ -20,7 +20,9 @@ pub mod ndp;
 mod netlink;
 mod poller;
 pub mod prober;
+pub mod proof;
 pub mod router;
+pub mod segment;
 mod settings;
 mod sockets;
 mod sys;
@@ -28,10 +30,11 @@ pub mod track;
 mod witness;
 
 pub use border::{
-    AddressState, Advice, Counters, Desired, Echo, FenceObserved, GroupObserved, KernelSetting, LinkObserved,
-    Observed, PeerSeen, Reason, Role, TrackObserved, Unclaimed, Word,
+    AddressState, Advice, Answerer, Counters, Desired, Echo, FenceObserved, Finding, GroupObserved,
+    KernelSetting, LinkObserved, Observed, PeerSeen, ProofObserved, QuorumObserved, Reason, Role,
+    TrackObserved, Unclaimed, Word,
 };
-pub use driver::{Fencing, HeartbeatLink, Options, start};
+pub use driver::{Fencing, HeartbeatLink, Links, Options, WitnessLink, start};
 pub use error::StartError;
 #[doc(hidden)]
 pub use guard::reread_guard_message;

@@ -65,6 +65,8 @@ use std::time::{Duration, Instant};
 const LAST_RESORT: u8 = 1;
 /// The priority of a node that owns the addresses.
 const OWNER: u8 = 255;
+/// Advert intervals after which a rival that is not heard any more has yielded, or is gone.
+const RIVAL_RECENT: u32 = 3;
 
 /// What the driver has to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +123,8 @@ pub struct Router {
     fitness: Fitness,
     clear: bool,
     cleared_at: Instant,
+    /// Enough nodes let it lead.
+    granted: bool,
     /// What the leader has is not here yet.
     behind: bool,
     stopping: bool,
@@ -155,6 +159,7 @@ impl Router {
             checksums: BTreeMap::new(),
             clear: false,
             cleared_at: now,
+            granted: true,
             behind: false,
             stopping: false,
             state: State::Init,
@@ -212,6 +217,20 @@ impl Router {
         }
         self.set_clear(now);
         self.handle_timer(now);
+    }
+
+    /// Enough nodes let this one lead, or not. Without them a leader steps down at once and says so, and a standby waits.
+    pub fn handle_grant(&mut self, granted: bool, now: Instant) {
+        if granted == self.granted {
+            return;
+        }
+        self.granted = granted;
+        if granted {
+            self.cleared_at = now;
+            self.handle_timer(now);
+        } else if let State::Leader(_) = self.state {
+            self.give_up(now);
+        }
     }
 
     /// The process did not run for `paused`. The router notices by itself when its own clock shows it; this
@@ -322,7 +341,7 @@ impl Router {
         match &self.state {
             State::Init => None,
             State::Standby(standby) => {
-                let deadline = self.clear.then(|| self.standby_deadline(standby));
+                let deadline = (self.clear && self.granted).then(|| self.standby_deadline(standby));
                 deadline.into_iter().chain(self.waiting_until()).min()
             }
             State::Leader(leader) => Some(leader.deadline()).into_iter().chain(self.waiting_until()).min(),
@@ -379,6 +398,17 @@ impl Router {
     #[must_use]
     pub fn leader(&self) -> Option<&PeerSeen> {
         self.following.as_ref().map(|following| &following.peer)
+    }
+
+    /// Whether this node leads and a configured one with a lesser claim did, too, a moment ago.
+    #[must_use]
+    pub fn has_rival(&self, now: Instant) -> bool {
+        let recent = self.spec.interval.duration().saturating_mul(RIVAL_RECENT);
+        let last = match &self.state {
+            State::Leader(leader) => leader.known_rival_heard(),
+            State::Init | State::Standby(_) => None,
+        };
+        last.is_some_and(|last| now.saturating_duration_since(last) <= recent)
     }
 
     /// Whether it stopped, as [`Router::handle_stop`] asked.

@@ -3,11 +3,13 @@
 mod filter;
 mod neighbour;
 mod packet;
+mod segment;
 mod senders;
 mod vrrp;
 
 pub(crate) use neighbour::NeighbourSocket;
 pub(crate) use packet::advert_frame;
+pub(crate) use segment::SegmentSocket;
 pub(crate) use senders::SenderSocket;
 pub(crate) use vrrp::VrrpSocket;
 

@@ -93,6 +93,11 @@ fn each_change_is_told_in_words() {
             &["group control-plane: priority of lb-2: 200 is now 210"],
         ),
         ("drain: 10m", "drain: 20m", &["group workload: drain: 10m is now 20m"]),
+        (
+            "proof: {interval: 2s, ports: true}",
+            "proof: false",
+            &["group control-plane: proof: every 2s is now none"],
+        ),
         ("preempt: {delay: 30s}", "preempt: false", &["group workload: preempt: after 30s is now false"]),
         (
             "- {data_plane: true, lower: 30}",

@@ -2,8 +2,9 @@
 
 use crate::model::{
     AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog,
-    DomainName, Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, PortRange, Preempt,
-    Priority, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Xdp,
+    DomainName, Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, OnSplit, PortRange,
+    Preempt, Priority, Proof, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect,
+    Vip, Weight, Witness, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -27,7 +28,7 @@ macro_rules! displayed {
     )+};
 }
 
-displayed! { bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, DomainName, Election, Priority }
+displayed! { bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, DomainName, Election, Priority, Witness }
 
 /// Enums whose serialised form is the word that the file has.
 macro_rules! serialised {
@@ -40,7 +41,7 @@ macro_rules! serialised {
     )+};
 }
 
-serialised! { Adverts, Balance, Class, Mode, NodeKind, Protocol, ProxyProtocolVersion }
+serialised! { Adverts, Balance, Class, Mode, NodeKind, OnSplit, Protocol, ProxyProtocolVersion }
 
 impl<T: Words> Words for Option<T> {
     fn words(&self) -> String {
@@ -70,6 +71,13 @@ impl Words for AddressRange {
 impl Words for Duration {
     fn words(&self) -> String {
         show_duration(*self)
+    }
+}
+
+impl Words for Proof {
+    fn words(&self) -> String {
+        let ports = if self.ports { "" } else { ", without ports" };
+        format!("every {}{ports}", self.interval.words())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `timing`, `nodes`, `interfaces` and `groups`.
 
-use crate::model::{AdvertInterval, Adverts, Class, KeyPin, Priority, Vrid, Weight};
+use crate::model::{AdvertInterval, Adverts, Class, KeyPin, OnSplit, Priority, Vrid, Weight};
 use crate::scalar::{LinkName, Name, Number, Profile, Time, TrackWord};
 use crate::table::{List, Named, Or, section};
 use ipnet::IpNet;
@@ -77,6 +77,10 @@ section! {
         adverts: optional Adverts,
         /// Whether a node of higher priority takes the group from a living leader: `true` (at once), `false`, or after a delay. Default: false.
         preempt: optional Or<bool, PreemptSection>,
+        /// What is so while nodes do not hear each other: `serve` (each part of them has a leader) or `one` (more than half of the nodes have one, or half of them with the witness; the others have none). For groups without a VRID. Default: serve.
+        on_split: optional OnSplit,
+        /// Whether a standby asks from outside (ARP or ND, then the TCP ports) if the leader answers for each address: `true`, `false`, or how. Default: true.
+        proof: optional Or<bool, ProofSection>,
         /// How long this node finishes its proxied TCP connections after it handed the group to another node, which passes their packets on to it; `0s` ends them at once. Needs the peer link. Default: 5m.
         drain: optional Time<0, 86_400_000>,
         /// Whether the addresses are local to the leader; services need it. Default: true.
@@ -101,6 +105,16 @@ section! {
     PreemptSection {
         /// How long it has to see the lower one lead.
         delay: required Time<0, 86_400_000>,
+    }
+}
+
+section! {
+    /// How a standby asks whether the leader answers.
+    ProofSection {
+        /// Time between questions for each address; a node asks at most a hundred times a second. Default: 2s.
+        interval: optional Time<200, 3_600_000>,
+        /// Whether the TCP ports of services are asked for, too, by a SYN that is never completed. Default: true.
+        ports: optional bool,
     }
 }
 

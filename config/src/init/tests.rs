@@ -109,3 +109,16 @@ fn a_node_is_written_with_its_addresses() {
         assert!(wrong.parse::<NodeOption>().unwrap_err().contains("write name=address"), "{wrong}");
     }
 }
+
+#[test]
+fn a_node_that_joins_knows_itself_and_one_other() {
+    let node = |text: &str, byte| NodeOption { key: Some(KeyPin::new([byte; 32])), ..text.parse().unwrap() };
+    let (own, seed) = (node("lb-6=10.0.0.16,2001:db8::16", 6), node("lb-1=10.0.0.11", 1));
+    let text = join(&own, &seed).unwrap();
+    let config = parse(&text, "fulcrum.yaml", "elsewhere").unwrap().config;
+    assert_eq!(config.node, own.name);
+    assert_eq!(config.nodes[&own.name].addresses, own.addresses);
+    assert_eq!(config.peer.pins[&seed.name], [KeyPin::new([1; 32])]);
+    assert!(join(&own, &NodeOption { name: own.name.clone(), ..seed.clone() }).is_err());
+    assert!(join(&own, &NodeOption { key: own.key, ..seed }).is_err());
+}

@@ -1,6 +1,8 @@
 //! Nodes, interfaces and VIP groups.
 
-use super::{AdvertInterval, DomainName, GroupName, InterfaceName, NodeName, Priority, Vrid, Weight};
+use super::{
+    AdvertInterval, DomainName, GroupName, InterfaceName, NodeName, OnSplit, Priority, Vrid, Weight,
+};
 use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -82,6 +84,10 @@ pub struct Group {
     pub adverts: Adverts,
     /// Whether a node of higher priority takes the group from a living leader.
     pub preempt: Preempt,
+    /// Whether it may have several leaders while nodes do not hear each other.
+    pub on_split: OnSplit,
+    /// How a standby asks from outside whether the leader answers for the addresses; `None` if it does not.
+    pub proof: Option<Proof>,
     /// How long this node finishes its proxied TCP connections after it handed the group to another node.
     pub drain: Duration,
     /// Whether the addresses are local (RFC 9568 Accept_Mode); services need it. Without it, the node only
@@ -89,6 +95,21 @@ pub struct Group {
     pub accept: bool,
     /// What lowers this node's priority or makes it ineligible.
     pub tracks: Vec<Track>,
+}
+
+/// How a standby asks from outside whether the leader of a group answers for its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// Time between questions for each address.
+    pub interval: Duration,
+    /// Whether the TCP ports of services are asked for, too.
+    pub ports: bool,
+}
+
+impl Default for Proof {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(2), ports: true }
+    }
 }
 
 /// How the leader of a group is found.

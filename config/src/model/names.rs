@@ -69,6 +69,14 @@ impl GroupName {
     }
 }
 
+impl NodeName {
+    /// What stands for it between nodes. Equal on all of them and in all versions.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        number(&[&self.0])
+    }
+}
+
 fn number(texts: &[&str]) -> u64 {
     let mut hasher = SipHasher24::new();
     for text in texts {

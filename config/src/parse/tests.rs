@@ -6,10 +6,11 @@ mod mistakes;
 mod schema;
 mod warnings;
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("demo.yaml", include_str!("../../examples/demo.yaml")),
     ("pair.yaml", include_str!("../../examples/pair.yaml")),
     ("control-plane.yaml", include_str!("../../examples/control-plane.yaml")),
+    ("witness.yaml", include_str!("../../examples/witness.yaml")),
     ("cluster.yaml", include_str!("../../examples/cluster.yaml")),
     ("dual-stack.yaml", include_str!("../../examples/dual-stack.yaml")),
     ("pools.yaml", include_str!("../../examples/pools.yaml")),
@@ -77,6 +78,10 @@ fn the_full_example_writes_the_defaults_that_hold_without_it() {
         "    advert_interval: 100ms        # default: that of `timing`\n",
         "    adverts: multicast            # or unicast, to the addresses of the other nodes\n",
         "    preempt: false                # true, or {delay: 30s}\n",
+        "    on_split: serve               # one: no leader rather than two, for groups without `vrid`\n",
+        "    key: /fulcrum/witness\n",
+        "    ttl: 15s                      # so long etcd may be gone while another node is\n",
+        "    proof: {interval: 2s, ports: true}   # false: no standby asks whether the leader answers\n",
         "    accept: true                  # false: the addresses are not local, and no service can use them\n",
         "        interface: eth0           # default: the one that has the network\n",
         "        interval: 1s\n",

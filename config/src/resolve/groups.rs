@@ -6,8 +6,8 @@ use super::nodes::{Interfaces, Nodes};
 use crate::document::NodeId;
 use crate::file::{File, GroupSection, TrackSection};
 use crate::model::{
-    Adverts, Class, Election, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, Preempt,
-    Priority, Timing, Track, TrackEffect, Vip, Vrid,
+    Adverts, Class, Election, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, OnSplit,
+    Preempt, Priority, Proof, Timing, Track, TrackEffect, Vip, Vrid,
 };
 use crate::reader::{At, Field, Reader};
 use crate::table::Or;
@@ -125,6 +125,12 @@ impl Walk<'_> {
             Election::Peers => self.elected(reader, section),
             Election::Vrrp(_) => {
                 self.owner(reader, section, &vips, &priorities);
+                if let Some(field) = &section.on_split
+                    && field.value == OnSplit::One
+                {
+                    let help = "delete `vrid`, so that the nodes elect its leader, or delete `on_split`";
+                    reader.error(field.node, "VRRP can't have no leader rather than two", help);
+                }
                 self.warn_equal(reader, section, &priorities);
             }
         }
@@ -137,6 +143,8 @@ impl Walk<'_> {
             advert_interval: section.advert_interval.get().copied().unwrap_or(self.timing.advert_interval),
             adverts,
             preempt: preempt(section),
+            on_split: section.on_split.get().copied().unwrap_or_default(),
+            proof: proof(section),
             drain: section.drain.get().map_or(Group::DRAIN, |time| time.0),
             accept,
             tracks,
@@ -482,6 +490,18 @@ impl Walk<'_> {
             rise: track.rise.get().map_or(2, |number| number.0),
             effect,
         })
+    }
+}
+
+fn proof(section: &GroupSection) -> Option<Proof> {
+    let Proof { interval, ports } = Proof::default();
+    match section.proof.get() {
+        None | Some(Or::Short(true)) => Some(Proof::default()),
+        Some(Or::Short(false)) => None,
+        Some(Or::Long(section)) => Some(Proof {
+            interval: section.interval.get().map_or(interval, |time| time.0),
+            ports: section.ports.get().copied().unwrap_or(ports),
+        }),
     }
 }
 

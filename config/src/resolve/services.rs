@@ -1,5 +1,7 @@
 //! Services: whose VIPs they are on, that they do not collide, and what their protocol can do.
 
+mod control_plane;
+
 use super::address_pools::AddressPools;
 use super::checks::{Checks, referred};
 use super::forwarding::{self, Replies};
@@ -15,6 +17,7 @@ use crate::model::{
 use crate::reader::{At, Field, Reader};
 use crate::scalar::{Number, OnDownWord, VipWord};
 use crate::table::Or;
+use control_plane::ControlPlanes;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,12 +34,14 @@ pub(super) fn resolve(
     let mut services = BTreeMap::new();
     let mut listeners = Listeners::new();
     let mut replies = Replies::default();
+    let mut control_planes = ControlPlanes::default();
     for (name, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
         let Some(section) = section else { continue };
         let name = ServiceName::new(&name.value.0);
         let walk = Walk { section, around, allocated: allocations.of(&name) };
         if let Some(service) = walk.service(reader, name.clone(), &mut listeners) {
             replies.add(reader, &service, section);
+            control_planes.add(reader, &service, section, around.groups);
             services.insert(name, Arc::new(service));
         }
     }

@@ -1,6 +1,6 @@
 //! Text of some form.
 
-use crate::model::KeyPin;
+use crate::model::{self, KeyPin};
 use crate::reader::Problem;
 use crate::table::Scalar;
 use serde_json::{Value as Json, json};
@@ -144,5 +144,29 @@ impl Scalar for KeyPin {
 
     fn schema() -> Json {
         json!({ "type": "string", "pattern": "^sha256:[A-Za-z0-9+/]{43}=$" })
+    }
+}
+
+text! {
+    /// A key in etcd.
+    EtcdKey(String), "a key in etcd", "1 to 255 printable characters without spaces", "^[!-~]{1,255}$",
+    |text| checked(text, (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+text! {
+    /// Where a web server is.
+    WebAddress(model::WebAddress), "an address of a web server", "http:// or https://, a host, `:` and a port",
+    "^https?://[^/?#@]+:[0-9]{1,5}/?$",
+    |text| {
+        let uri: http::Uri = text.parse().ok()?;
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let bare = uri.path() == "/" && uri.query().is_none() && !text.contains('@');
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().filter(|port| *port > 0)?;
+        bare.then_some(model::WebAddress { tls, host, port })
     }
 }

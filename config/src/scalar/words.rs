@@ -1,6 +1,8 @@
 //! Words of which one is written.
 
-use crate::model::{Adverts, Balance, Class, Family, LogFormat, Mode, Protocol, ProxyProtocolVersion, Xdp};
+use crate::model::{
+    Adverts, Balance, Class, Family, LogFormat, Mode, OnSplit, Protocol, ProxyProtocolVersion, Xdp,
+};
 use crate::reader::{Problem, meant};
 use crate::table::Scalar;
 use serde_json::{Value as Json, json};
@@ -45,6 +47,7 @@ fn unknown_word(text: &str, what: &str, words: &[&str]) -> Problem {
 
 words! { Class, "a class of VIP group", "control-plane" => Self::ControlPlane, "workload" => Self::Workload, }
 words! { Adverts, "a way to send adverts", "multicast" => Self::Multicast, "unicast" => Self::Unicast, }
+words! { OnSplit, "what is so while nodes do not hear each other", "serve" => Self::Serve, "one" => Self::One, }
 words! { Family, "an address family", "ipv4" => Self::Ipv4, "ipv6" => Self::Ipv6, }
 words! { Protocol, "a protocol", "tcp" => Self::Tcp, "udp" => Self::Udp, }
 words! { LogFormat, "a format of log lines", "text" => Self::Text, "json" => Self::Json, }

@@ -6,6 +6,7 @@ use crate::node::{How, Node};
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
+use fulcrum_config::GroupName;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -25,7 +26,7 @@ enum Route {
     Health,
     Ready,
     Reload(How),
-    Handover(String),
+    Handover { group: String, force: Option<String> },
 }
 
 impl Route {
@@ -33,7 +34,7 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload(_) | Self::Handover(_) => Method::POST,
+            Self::Reload(_) | Self::Handover { .. } => Method::POST,
         }
     }
 
@@ -42,7 +43,7 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload(_) | Self::Handover(_) => Role::Operator,
+            Self::Reload(_) | Self::Handover { .. } => Role::Operator,
         }
     }
 
@@ -58,8 +59,15 @@ impl Route {
                 if let Some(query) = path.strip_prefix("/v1/reload?") {
                     return how(query).map(Self::Reload);
                 }
-                let group = path.strip_prefix("/v1/handover/")?;
-                (!group.is_empty() && !group.contains(['/', '?'])).then(|| Self::Handover(group.to_owned()))
+                let (group, query) = match path.strip_prefix("/v1/handover/")?.split_once('?') {
+                    Some((group, query)) => (group, Some(query)),
+                    None => (path.strip_prefix("/v1/handover/")?, None),
+                };
+                let force = match query {
+                    Some(query) => Some(query.strip_prefix("force=").and_then(name)?),
+                    None => None,
+                };
+                name(group).map(|group| Self::Handover { group, force })
             }
         }
     }
@@ -67,11 +75,20 @@ impl Route {
 
 fn how(query: &str) -> Option<How> {
     query.split('&').try_fold(How::default(), |how, word| match word {
-        "remove-control-plane" => Some(How { unprotected: true, ..how }),
         "local" => Some(How { local: true, ..how }),
         "give-up-addresses" => Some(How { give_up: true, ..how }),
-        _ => None,
+        _ => {
+            let group = name(word.strip_prefix("force=")?)?;
+            let mut how = how;
+            how.forced.insert(GroupName::new(&group));
+            Some(how)
+        }
     })
+}
+
+/// Of a group, perhaps.
+fn name(word: &str) -> Option<String> {
+    (!word.is_empty() && !word.contains(['/', '?', '&', '='])).then(|| word.to_owned())
 }
 
 /// Answers one request.
@@ -103,7 +120,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
         },
         Route::Ready => off_loop(node, ready).await,
         Route::Reload(how) => reload(node, caller, how).await,
-        Route::Handover(group) => handover(node, caller, group).await,
+        Route::Handover { group, force } => handover(node, caller, group, force).await,
     }
 }
 
@@ -180,15 +197,16 @@ pub(crate) async fn reload_as(node: &Node, caller: &Caller, how: How) -> Result<
 }
 
 /// Runs to its end even if the caller hangs up: the group must not stay stood down.
-async fn handover(node: &Arc<Node>, caller: &Caller, group: String) -> Answer {
+async fn handover(node: &Arc<Node>, caller: &Caller, group: String, force: Option<String>) -> Answer {
     let (node, caller) = (Arc::clone(node), caller.clone());
     let work = tokio::spawn(async move {
-        let result = node.handover(&group).await;
+        let result = node.handover(&group, force.as_deref()).await;
         let outcome = match &result {
             Ok(done) => format!("{} leads after {} ms", done.leader, done.took_ms),
             Err(refusal) => refusal.error.clone(),
         };
-        audit(&caller, &format!("handover {group}"), &outcome);
+        let forced = if force.is_some() { ", forced" } else { "" };
+        audit(&caller, &format!("handover {group}{forced}"), &outcome);
         result
     });
     match work.await {

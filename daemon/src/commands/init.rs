@@ -1,9 +1,9 @@
 //! `fulcrum init`: working files from a few options.
 
-use crate::cli::{Init, SiteOptions};
+use crate::cli::{Init, JoinOptions, SiteOptions};
 use crate::commands::print;
 use crate::error::Failure;
-use fulcrum_config::init::{ControlPlaneOptions, PairOptions, Site, control_plane, pair};
+use fulcrum_config::init::{ControlPlaneOptions, PairOptions, Site, control_plane, join, node_line, pair};
 use fulcrum_config::{Diagnostics, InterfaceName, NodeName, PeerLink, Vrid};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -23,8 +23,42 @@ pub(crate) fn init(options: Init) -> Result<ExitCode, Failure> {
             let files = with_keys(&mut site, make)?;
             (site, files)
         }
+        Init::Join(options) => return joins(options),
     };
     write(&site, &files)
+}
+
+/// The file and the key of a node that joins others, and what those need.
+fn joins(options: JoinOptions) -> Result<ExitCode, Failure> {
+    let JoinOptions { mut node, mut seed, seed_key, directory, force } = options;
+    seed.key = Some(seed_key);
+    let refused = |mistakes: Diagnostics| Failure::Refused(format!("\n{mistakes}\nnothing was written"));
+    join(&node, &seed).map_err(refused)?;
+    let path = directory.join(format!("{}.yaml", node.name));
+    if path.exists() && !force {
+        let path = path.display();
+        return Err(Failure::Refused(format!(
+            "{path} is there already; nothing was written\n  --force replaces it"
+        )));
+    }
+    std::fs::create_dir_all(&directory).map_err(|error| failed(&directory, error))?;
+    let key = directory.join(format!("{}.key", node.name));
+    let (pin, _) =
+        fulcrum_peer::key::create_or_pin(&key).map_err(|error| Failure::Refused(error.to_string()))?;
+    node.key = Some(pin);
+    let text = join(&node, &seed).map_err(refused)?;
+    write_file(&path, &text, force).map_err(|error| failed(&path, error))?;
+    print(&format!(
+        "wrote {}\n{} is the private key of {name}\n\nAdd this to `nodes:` in the file of {seed}, and say 'fulcrum reload' \
+         there:\n\n{line}\nThen copy the first to {name} as /etc/fulcrum/fulcrum.yaml, move the key there as {}, mode 0600, open \
+         UDP port 4747 between the nodes, and say 'fulcrum run'.\n",
+        path.display(),
+        key.display(),
+        PeerLink::KEY,
+        name = node.name,
+        seed = seed.name,
+        line = node_line(&node),
+    ))
 }
 
 type Files = Vec<(NodeName, String)>;

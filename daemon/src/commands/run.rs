@@ -9,6 +9,7 @@ use crate::logging;
 use crate::node::{Boot, Node, boot, share};
 use crate::systemd;
 use crate::watch::watch;
+use crate::witness;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::process::ExitCode;
@@ -54,10 +55,13 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
         runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
     let _alone = lock::take_namespace()?;
     let unkept = boot.keep_allocations(file);
-    let engines = engines::start(&boot.config, boot.shared.serial)?;
+    let (engines, ends) = engines::start(&boot.config, boot.shared.serial)?;
     let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), boot.shared.serial, engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;
     let node = Arc::new(Node::new(handle, file.to_owned(), boot, started, unkept));
+    let follow = Arc::clone(&node);
+    let witness = witness::keep(move || follow.handle().config(), ends, node.witness());
+    runtime.spawn(witness);
     runtime.block_on(daemon(signals, bound, &node, started))
 }
 
@@ -151,8 +155,12 @@ async fn daemon(
     tracing::info!("stopping: the groups are handed over first; a second signal stops at once");
     systemd::stopping();
     let begun = Instant::now();
+    let stop = async {
+        node.leave_control_plane(STOP).await;
+        node.handle().stop(STOP).await
+    };
     tokio::select! {
-        resigned = node.handle().stop(STOP) => {
+        resigned = stop => {
             let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             if resigned {
                 tracing::info!(duration_ms, "stopped: every group is resigned");

@@ -72,7 +72,7 @@ impl Node {
         text: &str,
         old: &Config,
         new: &Config,
-        how: How,
+        how: &How,
     ) -> Result<Agreement, Refusal> {
         let mut peer = self.handle.peer();
         let (voters, notes, same) = {
@@ -123,8 +123,8 @@ impl Node {
         }
         let number = fastrand::u64(1..);
         let allocations = Some(Arc::clone(&new.allocations));
-        let unprotected = how.unprotected;
-        let offer = Arc::new(Offer { number, unprotected, text: text.into(), allocations });
+        let forced = how.forced.clone();
+        let offer = Arc::new(Offer { number, forced, text: text.into(), allocations });
         self.handle.say(|changes| changes.offer = Some(offer));
         let decided = |seen: &fulcrum_peer::Observed| vote(&old.node, own, number, &voters, &seen.peers);
         let waited = tokio::time::timeout(ANSWER, peer.wait_for(|seen| decided(seen) != Vote::Waiting)).await;
@@ -200,9 +200,7 @@ impl Node {
         let parsed = self.read_received(from, &offer.text, before).await?.parsed;
         self.check_allocations(offer, &parsed.config).await?;
         self.possible(&old, &parsed.config).map_err(of_refusal)?;
-        if !offer.unprotected {
-            self.protects(&old, &parsed.config).map_err(of_refusal)?;
-        }
+        self.protects(&old, &parsed.config, &offer.forced).map_err(of_refusal)?;
         self.try_listeners(&old, &Arc::new(parsed.config), true).await.map(drop).map_err(of_refusal)
     }
 

@@ -1,6 +1,6 @@
 //! A new configuration on trial: do the listeners of what it changes stand?
 
-use fulcrum_config::{Class, Config, Service, ServiceName};
+use fulcrum_config::{Config, Service, ServiceName};
 use fulcrum_lb::Observed;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,26 +18,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 const TRIAL_OF_EACH: Duration = Duration::from_micros(500);
 /// Of many that do not stand, so many are told, and how many there are.
 const TOLD: usize = 20;
-
-/// Groups of class control-plane, their addresses and their services that `new` does not have any more.
-pub(crate) fn lost_of_control_plane(old: &Config, new: &Config) -> Vec<String> {
-    let mut lost = Vec::new();
-    for (name, group) in old.groups.iter().filter(|(_, group)| group.class == Class::ControlPlane) {
-        let Some(kept) = new.groups.get(name) else {
-            lost.push(format!("group {name} is gone"));
-            continue;
-        };
-        if kept.class != Class::ControlPlane {
-            lost.push(format!("group {name} is not of class control-plane any more"));
-        }
-        let gone = group.vips.iter().filter(|vip| !kept.vips.iter().any(|kept| kept.address == vip.address));
-        lost.extend(gone.map(|vip| format!("group {name}: address {} is gone", vip.address)));
-        let services = old.services.values().filter(|service| service.group == *name);
-        let gone = services.filter(|service| !new.services.contains_key(&service.name));
-        lost.extend(gone.map(|service| format!("service {} of group {name} is gone", service.name)));
-    }
-    lost
-}
 
 /// Services of `new` that `old` does not have like this, and that did not fail already.
 pub(crate) fn changed(old: &Config, new: &Config, lb: &Observed) -> BTreeSet<ServiceName> {

@@ -27,6 +27,7 @@ pub(crate) fn group(role: Role) -> GroupObserved {
         finisher: None,
         order: Vec::new(),
         moves_to: None,
+        proof: BTreeMap::new(),
     }
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn facts() -> Facts {
         warnings: Vec::new(),
         refused: Vec::new(),
         alarms: Vec::new(),
+        witness: crate::join::Witness::default(),
         limits: BTreeMap::new(),
     }
 }
@@ -62,6 +64,8 @@ pub(crate) fn good() -> Snapshots {
         first_round_done: true,
         limit_reached_lately: false,
         verdicts: Arc::default(),
+        ready: BTreeSet::new(),
+        without_standby: BTreeMap::new(),
     }
 }
 

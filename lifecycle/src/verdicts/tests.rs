@@ -99,6 +99,7 @@ impl World {
             finisher: None,
             order: Vec::new(),
             moves_to: None,
+            proof: BTreeMap::new(),
         };
         self.vip.groups.insert(main(), group);
     }

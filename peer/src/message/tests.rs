@@ -43,7 +43,12 @@ fn allocations_are_a_field_that_older_versions_neither_send_nor_mind() {
 fn offer() -> Message {
     let allocations = Some(Arc::new(allocations(2)));
     let text = "a: \"b\"\n".into();
-    Message::Offer(Some(Arc::new(Offer { number: u64::MAX, unprotected: true, text, allocations })))
+    Message::Offer(Some(Arc::new(Offer {
+        number: u64::MAX,
+        forced: BTreeSet::from([GroupName::new("api")]),
+        text,
+        allocations,
+    })))
 }
 
 fn answer() -> Message {
@@ -65,7 +70,8 @@ fn a_configuration_of_the_greatest_size_fits_and_a_greater_one_is_refused() {
     // With as many allocations as there can be services.
     let allocations = Some(Arc::new(allocations(10_000)));
     let text = long.clone().into();
-    let message = Message::Offer(Some(Arc::new(Offer { number: 1, unprotected: false, text, allocations })));
+    let message =
+        Message::Offer(Some(Arc::new(Offer { number: 1, forced: BTreeSet::new(), text, allocations })));
     assert!(message.encode().len() < MESSAGE_LIMIT);
     assert_eq!(Message::decode(&message.encode()), Ok(message));
     let longer = (long + lines).into();
@@ -87,8 +93,11 @@ fn word() -> Message {
         leads: BTreeMap::from([(group.clone(), BTreeSet::from(["fe80::1".parse().unwrap()]))]),
         asks: BTreeMap::from([(group.clone(), u64::MAX)]),
         answers: BTreeMap::from([(group.clone(), 0)]),
-        holds: BTreeSet::from([group]),
+        holds: BTreeSet::from([group.clone()]),
         sources: BTreeSet::from(["10.0.0.1".parse().unwrap()]),
+        ready: BTreeSet::from([group.clone()]),
+        moves: BTreeMap::from([(group, u64::MAX)]),
+        knows: BTreeSet::from([7]),
     };
     Message::Word(Said { instance: 1, sequence: 2, change: 3, word: Arc::new(word) })
 }

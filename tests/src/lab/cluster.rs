@@ -27,8 +27,10 @@ pub struct Cluster {
     pub milliseconds: u32,
     /// Further keys of a node, such as `domain: left`.
     pub of_nodes: BTreeMap<String, String>,
-    /// Further keys of each group.
+    /// Further keys of each group, each with a comma before it.
     pub of_groups: String,
+    /// Further sections.
+    pub sections: String,
     keys: Vec<String>,
 }
 
@@ -46,8 +48,8 @@ impl Cluster {
         let web = web.map(|(name, number)| Nginx::start(&lab.machine(name, number)?));
         let web = web.collect::<Result<Vec<_>>>()?;
         let keys = nodes.iter().map(|node| make_key(&Plan::key_of(node))).collect::<Result<_>>()?;
-        let (of_nodes, of_groups) = (BTreeMap::new(), String::new());
-        Ok(Self { client, nodes, web, groups, milliseconds: 100, of_nodes, of_groups, keys })
+        let (of_nodes, of_groups, sections) = (BTreeMap::new(), String::new(), String::new());
+        Ok(Self { client, nodes, web, groups, milliseconds: 100, of_nodes, of_groups, sections, keys })
     }
 
     /// The names of the groups.
@@ -95,10 +97,34 @@ impl Cluster {
             )
             .ok();
         }
-        writeln!(text, "peer:\n  key: {}", Plan::key_of(node).display()).ok();
-        let (socket, state) = (Fulcrum::socket_of(node), node.file("state"));
-        writeln!(text, "admin:\n  socket: {}\n  state_dir: {}", socket.display(), state.display()).ok();
+        text.push_str(&self.sections);
+        text.push_str(&Self::of_this_node(node));
         text
+    }
+
+    /// The file of a node that is to join: it knows itself and one other.
+    #[must_use]
+    pub fn seed_file(&self, node: &Machine, seed: &Machine) -> String {
+        let mut text = format!("node: {}\nnodes:\n", node.name());
+        for (machine, key) in self.nodes.iter().zip(&self.keys) {
+            if [node.name(), seed.name()].contains(&machine.name()) {
+                let (name, address) = (machine.name(), machine.ipv4());
+                writeln!(text, "  {name}: {{addresses: [{address}], keys: [\"{key}\"]}}").ok();
+            }
+        }
+        text.push_str(&Self::of_this_node(node));
+        text
+    }
+
+    /// What differs from node to node.
+    fn of_this_node(node: &Machine) -> String {
+        let (key, socket, state) = (Plan::key_of(node), Fulcrum::socket_of(node), node.file("state"));
+        format!(
+            "peer:\n  key: {}\nadmin:\n  socket: {}\n  state_dir: {}\n",
+            key.display(),
+            socket.display(),
+            state.display()
+        )
     }
 
     /// Starts a node.
@@ -152,4 +178,21 @@ pub fn leaders(nodes: &[&Fulcrum]) -> Result<BTreeMap<String, Vec<String>>> {
         }
     }
     Ok(leaders)
+}
+
+/// The one leader of each group, if each has one.
+#[must_use]
+pub fn settled(nodes: &[&Fulcrum]) -> Option<BTreeMap<String, String>> {
+    let one = |(group, mut leaders): (String, Vec<String>)| {
+        (leaders.len() == 1).then(|| leaders.pop()).flatten().map(|leader| (group, leader))
+    };
+    leaders(nodes).ok()?.into_iter().map(one).collect()
+}
+
+/// The same, waited for.
+///
+/// # Errors
+/// They do not come to it.
+pub fn wait_settled(nodes: &[&Fulcrum]) -> Result<BTreeMap<String, String>> {
+    wait_for("one leader of each group", Duration::from_secs(40), || settled(nodes))
 }

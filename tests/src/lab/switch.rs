@@ -5,6 +5,7 @@ use super::{Machine, Namespace, ip_batch};
 use crate::error::{Context, Result};
 use crate::frames::Capture;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -24,6 +25,8 @@ pub enum Fault {
     To(String),
     /// All that come from the first port and go to the second.
     Between(String, String),
+    /// Questions who has this address, by ARP or ND, that go to this port.
+    QuestionsTo(String, IpAddr),
     /// This share, in percent, of what goes to this port.
     LossTo(String, u8),
     /// This share, in percent, of what comes from this port.
@@ -36,6 +39,13 @@ impl Fault {
             Self::From(port) => format!("iifname \"{port}\" drop"),
             Self::To(port) => format!("oifname \"{port}\" drop"),
             Self::Between(from, to) => format!("iifname \"{from}\" oifname \"{to}\" drop"),
+            Self::QuestionsTo(port, IpAddr::V4(address)) => {
+                format!("oifname \"{port}\" ether type arp arp operation request arp daddr ip {address} drop")
+            }
+            Self::QuestionsTo(port, IpAddr::V6(address)) => {
+                let [.., x, y, z] = address.octets();
+                format!("oifname \"{port}\" ip6 daddr ff02::1:ff{x:02x}:{y:02x}{z:02x} drop")
+            }
             Self::LossTo(port, percent) => {
                 format!("oifname \"{port}\" numgen random mod 100 < {percent} drop")
             }

@@ -5,16 +5,17 @@ mod electing;
 mod guarding;
 mod keeping;
 mod neighbours;
+mod proving;
 mod reading;
 mod routing;
 
 use super::addresses::Addresses;
 use super::fence::Fence;
 use super::group::GroupDriver;
-use super::link::{LinkDriver, Update, count};
+use super::link::{LinkDriver, Listening, Update, count};
 use super::second_chance::SecondChance;
 use super::virtual_mac::{Devices, Kernel};
-use super::{HeartbeatLink, Options};
+use super::{Links, Options};
 use crate::border::{Counters, Desired, Observed, Role, Word};
 use crate::error::StartError;
 use crate::guard::Guard;
@@ -25,6 +26,7 @@ use crate::settings::Settings;
 use crate::witness::Echoes;
 use electing::Electing;
 use fulcrum_config::{GroupName, Link};
+use proving::Proving;
 use routing::Routing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -40,6 +42,7 @@ const MONITOR: u64 = 2;
 const GUARD: u64 = 3;
 pub(super) const VIRTUAL: u64 = 4;
 const ROUTES: u64 = 5;
+pub(super) const SEGMENT: u64 = 6;
 const KINDS: u64 = 8;
 
 /// The token of a socket: which link, which kind.
@@ -75,6 +78,7 @@ pub(super) struct Engine {
     pub(super) fence: Fence,
     pub(super) second: SecondChance,
     pub(super) electing: Electing,
+    proving: Proving,
     /// What the peers echo.
     pub(super) echoes: Option<watch::Receiver<Echoes>>,
     /// Groups or their addresses changed: the fence must be told which it guards.
@@ -102,7 +106,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(
         options: &Options,
-        heartbeats: Option<HeartbeatLink>,
+        links: Links,
         observed: watch::Sender<Observed>,
         clock: impl Fn() -> Instant,
     ) -> Result<Self, StartError> {
@@ -136,7 +140,8 @@ impl Engine {
             addresses: Addresses::default(),
             fence: Fence::new(options.fencing, clock),
             second: SecondChance::new(options.fencing.mode()),
-            electing: Electing::new(heartbeats, now),
+            electing: Electing::new(links, now),
+            proving: Proving::new(now),
             echoes: options.echoes.clone(),
             fence_due: true,
             devices: Devices::default(),
@@ -215,6 +220,8 @@ impl Engine {
             }
         }
         self.fence_due = true;
+        let ports = proving::ports(&config);
+        self.groups.values_mut().for_each(|group| group.update_proof(&ports, now));
         self.update_elected(&config, now);
         self.update_fenced();
         // Before a router acts by priorities that were only written.
@@ -265,6 +272,7 @@ impl Engine {
         let now = clock();
         self.handle_pause(now);
         self.read_heartbeats(now);
+        self.grant(now);
         for group in self.groups.values_mut() {
             group.handle_timer(now);
         }
@@ -292,6 +300,7 @@ impl Engine {
         self.handle_pause(now);
         self.send_due(now);
         self.act(now);
+        self.prove(now);
         self.note_takeovers(clock());
         self.finish_stop(now);
         self.publish(now);
@@ -318,7 +327,8 @@ impl Engine {
             self.routing.poll_timeout(),
             self.addresses.poll_timeout(),
             self.devices.poll_timeout(),
-            self.electing.elector.poll_timeout(),
+            self.electing.elector.poll_timeout(now),
+            self.prove_at(),
             self.show.poll_timeout(),
         ];
         deadlines.into_iter().flatten().min()
@@ -335,6 +345,9 @@ impl Engine {
     fn handle_pause(&mut self, now: Instant) {
         let paused = now.saturating_duration_since(self.last_run);
         self.last_run = now;
+        if paused >= crate::proof::PAUSE {
+            self.groups.values_mut().for_each(|group| group.proof.handle_pause(now));
+        }
         // Without anything to wait for, a long quiet time is no pause.
         if self.tick_interval().is_none_or(|interval| paused <= interval.saturating_mul(2)) {
             return;
@@ -343,6 +356,7 @@ impl Engine {
         for group in self.groups.values_mut() {
             group.router.handle_stall(paused, now);
         }
+        self.electing.elector.handle_pause(now);
         self.act(now);
     }
 
@@ -415,8 +429,10 @@ impl Engine {
             if driver.wants_retry() {
                 self.retry_at = now.checked_add(RETRY);
             }
-            let addresses = self.groups.values().flat_map(|group| group.heard_on(&link)).collect();
-            driver.listen_for(addresses);
+            proving::look_around(driver, &config, &self.groups);
+            let about = self.groups.values().flat_map(|group| group.heard_on(&link)).collect();
+            let from = driver.neighbourhood.addresses().collect();
+            driver.listen_for(Listening { about, from });
             driver.watch_senders(self.groups.values().any(|group| group.is_claimed_on(&link)));
         }
         for group in self.groups.values_mut() {

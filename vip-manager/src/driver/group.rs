@@ -6,22 +6,30 @@ use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role, Unclaimed};
 use crate::drain::Drain;
-use crate::election::elector::GRACE;
+use crate::election::elector::{GRACE, Grant};
+use crate::election::placement::Order;
 use crate::fence::Permit;
 use crate::frame::{Mac, virtual_mac};
 use crate::gateway::Gateway;
 use crate::guard::Orders;
 use crate::netlink::View;
 use crate::prober::{Prober, Verdict};
+use crate::proof::{Part, Proof, Wanted};
 use crate::router::{Fitness, Router, RouterSpec, down_interval};
 use crate::track::Tracks;
 use fulcrum_config::{
-    Adverts, Config, Election, Family, Group, InterfaceName, Link, NodeName, Priority, Track, Vip,
+    Adverts, Config, Election, Family, Group, InterfaceName, Link, NodeName, OnSplit, Priority, Track, Vip,
+    Witness,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How a gateway that is the witness is asked.
+const WITNESS_INTERVAL: Duration = Duration::from_secs(1);
+const WITNESS_FALL: u32 = 3;
+const WITNESS_RISE: u32 = 2;
 
 pub(super) struct GroupDriver {
     pub(super) group: Arc<Group>,
@@ -44,8 +52,13 @@ pub(super) struct GroupDriver {
     pub(super) failed: BTreeMap<IpAddr, String>,
     pub(super) announcer: Announcer,
     pub(super) prober: Prober,
+    /// What is found out by asking for the addresses from outside.
+    pub(super) proof: Proof,
     pub(super) tracks: Tracks,
+    /// Those that are tracked, and the witness if this group asks it for all.
     gateways: Vec<(Link, IpAddr, Gateway)>,
+    /// Whether enough nodes let this one lead.
+    pub(super) grant: Grant,
     fitness: Option<Fitness>,
     rivals: Rivals,
     prober_done: bool,
@@ -84,8 +97,10 @@ impl GroupDriver {
             failed: BTreeMap::new(),
             announcer: Announcer::new(&config.timing, group.advert_interval),
             prober: Prober::default(),
+            proof: Proof::new(fulcrum_config::Proof::default().interval),
             tracks: Tracks::new(&group.tracks, config.timing.track_damping),
-            gateways: gateways(&group, now),
+            gateways: gateways(config, &group, now),
+            grant: Grant::Always,
             fitness: None,
             rivals: Rivals::default(),
             prober_done: false,
@@ -106,13 +121,47 @@ impl GroupDriver {
         self.virtual_macs = virtual_macs(config, &group);
         self.announcer.handle_reconfigured(&config.timing, group.advert_interval);
         self.tracks.handle_reconfigured(&group.tracks, config.timing.track_damping);
-        if group.tracks != self.group.tracks {
-            self.gateways = gateways(&group, now);
+        let gateways = gateways(config, &group, now);
+        let places = |all: &[(Link, IpAddr, Gateway)]| -> Vec<(Link, IpAddr)> {
+            all.iter().map(|(link, address, _)| (link.clone(), *address)).collect()
+        };
+        if group.tracks != self.group.tracks || places(&gateways) != places(&self.gateways) {
+            self.gateways = gateways;
         }
         self.fitness = None;
         self.former.extend(self.group.vips.iter().map(|vip| vip.address));
         self.group = group;
         self.update_announced(now);
+    }
+
+    /// What is asked for from outside: the addresses, each with the TCP ports of its services.
+    pub(super) fn update_proof(&mut self, ports: &BTreeMap<IpAddr, Vec<u16>>, now: Instant) {
+        let how = self.group.proof.unwrap_or_default();
+        let ports = |vip: &Vip| ports.get(&vip.address).filter(|_| how.ports).cloned().unwrap_or_default();
+        let wanted = self.group.vips.iter().map(|vip| Wanted {
+            address: vip.address,
+            link: vip.link(),
+            ports: ports(vip),
+        });
+        self.proof.handle_wanted(how.interval, wanted, now);
+    }
+
+    /// What this node, `own`, is to the group as far as asking for its addresses goes. Where the nodes know who takes
+    /// over (`order`), that one asks; else every standby.
+    pub(super) fn part(&self, own: &NodeName, order: Option<&Order>) -> Part {
+        let is_first = order.is_none_or(|order| order.nodes.get(1) == Some(own));
+        match (self.router.role(), self.router.leader()) {
+            (Role::Init, _) => Part::Idle,
+            (Role::Leader | Role::Standby, _) if self.group.proof.is_none() => Part::Idle,
+            (Role::Leader, _) => Part::Leads,
+            (Role::Standby, None) => Part::Unled,
+            (Role::Standby, Some(_)) if !is_first => Part::Idle,
+            (Role::Standby, Some(leader)) => Part::Follows {
+                node: leader.node.clone(),
+                address: leader.address,
+                epoch: self.router.epoch(),
+            },
+        }
     }
 
     /// The nodes come in another order than before, perhaps. Whether they do.
@@ -189,6 +238,12 @@ impl GroupDriver {
         }
     }
 
+    /// Whether it was not found that a gateway does not answer, if it asks that one.
+    pub(super) fn reaches(&self, address: IpAddr) -> Option<bool> {
+        let mut found = self.gateways.iter().filter(|(_, gateway, _)| *gateway == address);
+        found.next().map(|(_, _, gateway)| gateway.is_reachable())
+    }
+
     /// The gateways to probe now.
     pub(super) fn gateways_due(&mut self, now: Instant) -> Vec<(Link, IpAddr)> {
         let due = self
@@ -205,14 +260,17 @@ impl GroupDriver {
 
     /// The addresses whose ARP or ND on `link` concern this group.
     pub(super) fn heard_on<'a>(&'a self, link: &'a Link) -> impl Iterator<Item = IpAddr> + 'a {
-        let gateways =
-            self.gateways.iter().filter(move |(on, _, _)| on == link).map(|(_, address, _)| *address);
-        self.group.vips_on(link).chain(gateways)
+        self.group.vips_on(link).chain(self.gateways_on(link))
     }
 
     /// The link on which what is said of an elected group counts as heard.
     pub(super) fn first_link(&self) -> Option<&Link> {
         self.destinations.keys().next()
+    }
+
+    /// The gateways behind `link`.
+    pub(super) fn gateways_on<'a>(&'a self, link: &'a Link) -> impl Iterator<Item = IpAddr> + 'a {
+        self.gateways.iter().filter(move |(on, _, _)| on == link).map(|(_, address, _)| *address)
     }
 
     /// Where `address` is advertised.
@@ -222,7 +280,8 @@ impl GroupDriver {
 
     /// Once every address was probed, this node may lead.
     pub(super) fn finish_probing(&mut self, gathered: bool, now: Instant) {
-        if self.router.leader().is_some() {
+        // A rival's claims were those of a leader, too: it yields, and then nobody would answer.
+        if self.router.leader().is_some() || self.router.has_rival(now) {
             self.prober.handle_leader();
         }
         let up = self.router.role() != Role::Init;
@@ -276,6 +335,9 @@ impl GroupDriver {
         }
         let follows = self.router.leader().is_some();
         let claim = self.rivals.handle_claim(link, mac, follows, self.leading, now);
+        if claim == Claim::Rival {
+            self.proof.handle_claim(address, mac, now);
+        }
         let news = claim != Claim::Late && self.prober.handle_claim(address, mac, now);
         if !self.answers(address) || !self.rivals.defend(now) {
             return (news, None);
@@ -474,7 +536,12 @@ impl GroupDriver {
     pub(super) fn permit(&self, now: Instant) -> Permit {
         let (interval, patience) = (self.group.advert_interval.duration(), self.patience());
         if self.leading && self.router.role() == Role::Leader {
-            return Permit::Leading { interval, patience, most: None };
+            let most = match self.grant {
+                Grant::Always => None,
+                Grant::Until(until) => Some(until),
+                Grant::Never => return Permit::Silent,
+            };
+            return Permit::Leading { interval, patience, most };
         }
         match self.drain.until() {
             Some(until) if now < until => Permit::Draining { until, interval, patience },
@@ -508,6 +575,7 @@ fn is_handed_over(reason: &Reason) -> bool {
         | Reason::InterfaceDown(_)
         | Reason::InterfaceBack(_)
         | Reason::AddressConflict
+        | Reason::NoQuorum
         | Reason::Reconfigured => false,
     }
 }
@@ -525,7 +593,7 @@ fn virtual_macs(config: &Config, group: &Group) -> BTreeMap<Link, Mac> {
     links.map(|(vrid, link)| (link.clone(), virtual_mac(vrid, link.family))).collect()
 }
 
-fn gateways(group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {
+fn gateways(config: &Config, group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {
     let gateway = |track: &Track| match track {
         Track::Gateway { address, interface, interval, fall, rise, .. } => {
             let link = Link { interface: interface.clone(), family: Family::of(*address) };
@@ -533,7 +601,17 @@ fn gateways(group: &Group, now: Instant) -> Vec<(Link, IpAddr, Gateway)> {
         }
         Track::Link { .. } | Track::DataPlane { .. } => None,
     };
-    group.tracks.iter().filter_map(gateway).collect()
+    let tracked = group.tracks.iter().filter_map(gateway);
+    // The first of the groups that ask for it asks for all.
+    let asks = config.groups.values().find(|it| it.on_split == OnSplit::One);
+    let witness = match &config.witness {
+        Witness::Gateway { address, interface } if asks.is_some_and(|it| it.name == group.name) => {
+            let link = Link { interface: interface.clone(), family: Family::of(*address) };
+            Some((link, *address, Gateway::new(WITNESS_INTERVAL, WITNESS_FALL, WITNESS_RISE, now)))
+        }
+        Witness::None | Witness::Gateway { .. } | Witness::Etcd(_) => None,
+    };
+    tracked.chain(witness).collect()
 }
 
 /// Where adverts go on each link of a group.
@@ -549,17 +627,27 @@ fn destinations(config: &Config, group: &Group) -> BTreeMap<Link, Vec<IpAddr>> {
 
 /// The addresses of the other nodes on `link`, one for each node.
 fn peers_on(config: &Config, link: &Link) -> Vec<IpAddr> {
-    let networks = config
-        .interfaces
-        .get(&link.interface)
-        .map(|interface| interface.networks.as_slice())
-        .unwrap_or_default();
-    let reachable = |address: &IpAddr| {
-        Family::of(*address) == link.family
-            && (is_link_local(*address) || networks.iter().any(|network| network.contains(address)))
-    };
+    nodes_on(config, link).map(|(address, _)| address).collect()
+}
+
+/// The other nodes that have an address on `link`, each with one of them.
+pub(super) fn nodes_on<'a>(
+    config: &'a Config,
+    link: &'a Link,
+) -> impl Iterator<Item = (IpAddr, &'a NodeName)> + 'a {
     let others = config.nodes.iter().filter(|(name, _)| **name != config.node);
-    others.filter_map(|(_, node)| node.addresses.iter().copied().find(reachable)).collect()
+    others.filter_map(move |(name, node)| {
+        let mut addresses = node.addresses.iter().copied();
+        Some((addresses.find(|address| is_on(config, link, *address))?, name))
+    })
+}
+
+/// Whether a machine with `address` is a neighbour on `link`.
+pub(super) fn is_on(config: &Config, link: &Link, address: IpAddr) -> bool {
+    let interface = config.interfaces.get(&link.interface);
+    let networks = interface.map(|interface| interface.networks.as_slice()).unwrap_or_default();
+    Family::of(address) == link.family
+        && (is_link_local(address) || networks.iter().any(|network| network.contains(&address)))
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use crate::frame;
 use crate::guard::Resignation;
 use crate::netlink::{InterfaceState, View};
 use crate::poller::Poller;
+use crate::proof::Neighbourhood;
 use crate::router::Noted;
-use crate::sockets::{NeighbourSocket, SenderSocket, VrrpSocket, advert_frame};
+use crate::sockets::{NeighbourSocket, SegmentSocket, SenderSocket, VrrpSocket, advert_frame};
 use crate::sys::Mac;
 use fulcrum_config::{Config, Family, Link};
 use std::io;
@@ -31,6 +32,8 @@ pub(super) struct Open {
     pub(super) vrrp: VrrpSocket,
     pub(super) neighbour: NeighbourSocket,
     pub(super) senders: SenderSocket,
+    /// While ports are asked for.
+    pub(super) segments: Option<SegmentSocket>,
 }
 
 /// The sockets that adverts leave by, as the guard numbers them: [`SENDERS`] for each link.
@@ -39,6 +42,12 @@ const UNICAST_SENDER: u64 = 1;
 const SENDERS: u64 = 2;
 
 impl Open {
+    /// Our address there that hosts elsewhere can answer.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        let Identity { source, unicast, .. } = self.identity;
+        unicast.or_else(|| Some(source).filter(IpAddr::is_ipv4))
+    }
+
     /// Sends an advert; to a group it leaves from the virtual MAC if there is one.
     fn send(&self, advert: &Advert, destination: IpAddr, virtual_mac: Option<frame::Mac>) -> io::Result<()> {
         let source = self.vrrp.source_for(destination);
@@ -58,6 +67,15 @@ pub(super) enum Update {
     Closed,
 }
 
+/// Whose ARP or ND is let through.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Listening {
+    /// All that is about these.
+    pub(super) about: Vec<IpAddr>,
+    /// What these say of themselves.
+    pub(super) from: Vec<IpAddr>,
+}
+
 pub(super) struct LinkDriver {
     pub(super) link: Link,
     /// Its number for the poller and for the guard; never used twice.
@@ -66,7 +84,9 @@ pub(super) struct LinkDriver {
     /// Why it is not open.
     pub(super) error: Option<String>,
     counters: Counters,
-    listening_for: Vec<IpAddr>,
+    /// The other machines there.
+    pub(super) neighbourhood: Neighbourhood,
+    listening_for: Listening,
     /// Whether the machines that adverts come from are looked at.
     watches_senders: bool,
 }
@@ -79,7 +99,8 @@ impl LinkDriver {
             open: None,
             error: None,
             counters: Counters::default(),
-            listening_for: Vec::new(),
+            neighbourhood: Neighbourhood::default(),
+            listening_for: Listening::default(),
             watches_senders: false,
         }
     }
@@ -98,8 +119,8 @@ impl LinkDriver {
             Ok(open) => {
                 self.open = Some(open);
                 self.error = None;
-                let addresses = std::mem::take(&mut self.listening_for);
-                self.listen_for(addresses);
+                let listening = std::mem::take(&mut self.listening_for);
+                self.listen_for(listening);
                 self.watch_senders(self.watches_senders);
                 Update::Opened
             }
@@ -126,17 +147,17 @@ impl LinkDriver {
     }
 
     /// Lets ARP or ND for these addresses through, and only for these.
-    pub(super) fn listen_for(&mut self, addresses: Vec<IpAddr>) {
-        if addresses == self.listening_for {
+    pub(super) fn listen_for(&mut self, listening: Listening) {
+        if listening == self.listening_for {
             return;
         }
         if let Some(open) = &mut self.open
-            && let Err(error) = open.neighbour.listen_for(&addresses)
+            && let Err(error) = open.neighbour.listen_for(&listening.about, &listening.from)
         {
             self.count("filter_failed");
             tracing::warn!(interface = %self.link.interface, %error, "the filter for ARP or ND could not be set");
         }
-        self.listening_for = addresses;
+        self.listening_for = listening;
     }
 
     /// Whether to remember which machines adverts come from.
@@ -147,6 +168,31 @@ impl LinkDriver {
         {
             self.count("filter_failed");
             tracing::warn!(interface = %self.link.interface, %error, "the filter for adverts could not be set");
+        }
+    }
+
+    /// Whether to hear the answers to SYNs from ports that are `first` or above.
+    pub(super) fn watch_segments(&mut self, watch: bool, first: u16, poller: &Poller) {
+        let number = self.number;
+        let Some(open) = &mut self.open else { return };
+        if watch == open.segments.is_some() {
+            return;
+        }
+        let Some(own) = open.own_address().filter(|_| watch) else {
+            open.segments = None;
+            return;
+        };
+        let token = super::engine::token(number, super::engine::SEGMENT);
+        let opened = SegmentSocket::open(open.identity.index, own, first)
+            .and_then(|socket| poller.add(&socket, token).map(|()| socket));
+        match opened {
+            Ok(socket) => open.segments = Some(socket),
+            Err(error) => {
+                if let Some(times) = self.count_seldom("segments_not_heard") {
+                    let interface = &self.link.interface;
+                    tracing::warn!(%interface, %error, times, "ports of VIPs can't be asked for; trying again");
+                }
+            }
         }
     }
 
@@ -290,7 +336,7 @@ fn open(link: &Link, identity: Identity, number: u64, poller: &Poller) -> io::Re
     poller.add(vrrp.as_fd(), super::engine::token(number, super::engine::VRRP))?;
     poller.add(neighbour.as_fd(), super::engine::token(number, super::engine::NEIGHBOUR))?;
     let senders = SenderSocket::open(link.family, index)?;
-    Ok(Open { identity, vrrp, neighbour, senders })
+    Ok(Open { identity, vrrp, neighbour, senders, segments: None })
 }
 
 /// What the sockets are to be bound to, or why there is nothing to bind them to, for people.

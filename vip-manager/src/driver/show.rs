@@ -44,6 +44,11 @@ impl Show {
         self.changed = true;
     }
 
+    /// Whether this turn tells.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.changed || now >= self.next
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         Some(self.next)
     }
@@ -51,16 +56,16 @@ impl Show {
 
 impl Engine {
     pub(super) fn publish(&mut self, now: Instant) {
-        if !self.show.changed && now < self.show.next {
+        if !self.show.is_due(now) {
             return;
         }
         self.show.next = now.checked_add(INTERVAL).unwrap_or(now);
-        let observed = self.observed();
+        let observed = self.observed(now);
         self.show.questions.clone_from(&observed.word.asks);
         self.show.changed = self.show.queue.try_send(observed).is_err();
     }
 
-    fn observed(&self) -> Observed {
+    fn observed(&self, now: Instant) -> Observed {
         let guard = self.guard.as_ref();
         let mut errors: Vec<String> = self.setting_errors.values().cloned().collect();
         errors.extend(guard.and_then(|guard| guard.error.clone()));
@@ -80,6 +85,7 @@ impl Engine {
             fence: self.fence.observed(),
             word: self.word(),
             answers: self.answers(),
+            quorum: self.electing.elector.quorum().map(|quorum| quorum.observed(now)),
             counters,
         }
     }
@@ -183,6 +189,7 @@ impl Engine {
             draining: group.drain.until().filter(|_| !group.leading),
             order: order.map(|order| order.nodes.clone()).unwrap_or_default(),
             moves_to: order.and_then(Order::moves_to).cloned(),
+            proof: group.proof.observed(),
             finisher: self.second.finisher(&group.group.name).filter(|_| group.leading).cloned(),
         }
     }

@@ -6,6 +6,8 @@
 use super::heartbeat::{GROUPS_AT_MOST, Heartbeat, Said, State};
 use super::members::{Members, Stale, View};
 use super::placement::{Candidate, Order, Seat, place};
+use super::quorum::{Quorum, Tie};
+use super::votes::{NODES_AT_MOST, Votes};
 use fulcrum_config::{AdvertInterval, GroupName, NodeName, Priority};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ const MOVES_AT_ONCE: usize = 20;
 pub const GRACE: Duration = Duration::from_millis(500);
 /// Intervals after which a node that was not heard counts as gone.
 const PATIENCE: u32 = 4;
+/// Intervals for which two may both be heard to lead a group, before the earlier one gets no more votes.
+const DOUBT: u32 = 3;
 /// Intervals within which one was heard that a group is offered to: fewer than others wait to take over from it.
 const ALIVE: u32 = 2;
 /// The priorities of the first in a group, and the step to each later one. The higher, the sooner one takes over, and that
@@ -40,6 +44,8 @@ pub struct Plan {
     pub own: Option<NodeName>,
     /// The groups that are elected.
     pub groups: BTreeMap<GroupName, Planned>,
+    /// What decides where half of the nodes hear each other, for groups that ask.
+    pub tie: Tie,
 }
 
 /// One group of a plan.
@@ -51,6 +57,38 @@ pub struct Planned {
     pub priorities: BTreeMap<NodeName, Priority>,
     /// How often its leader says that it leads.
     pub interval: AdvertInterval,
+    /// It is to have no leader rather than two.
+    pub one: bool,
+}
+
+/// Whether a node may lead its groups.
+#[derive(Debug)]
+pub struct Grants<'a> {
+    groups: &'a BTreeMap<GroupName, Planned>,
+    until: Option<Instant>,
+    takes_over: bool,
+}
+
+impl Grants<'_> {
+    /// Whether it may be what `leads` says in a group: lead on, or take over what nobody is heard to lead.
+    #[must_use]
+    pub fn of(&self, group: &GroupName, leads: bool) -> Grant {
+        if !self.groups.get(group).is_some_and(|planned| planned.one) {
+            return Grant::Always;
+        }
+        self.until.filter(|_| leads || self.takes_over).map_or(Grant::Never, Grant::Until)
+    }
+}
+
+/// Whether a node may lead a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// As far as votes go: none are asked for.
+    Always,
+    /// With enough votes, which last until then.
+    Until(Instant),
+    /// Not now.
+    Never,
 }
 
 /// What this node is in a group.
@@ -78,7 +116,8 @@ pub struct Elector {
     /// What the routers said last of the groups that they lead or offer.
     said: BTreeMap<GroupName, u8>,
     news: BTreeMap<GroupName, Said>,
-    heartbeats: VecDeque<Heartbeat>,
+    datagrams: VecDeque<Vec<u8>>,
+    quorum: Quorum,
     ordered: VecDeque<(GroupName, BTreeMap<NodeName, Priority>)>,
     /// Groups that are offered to others, and until when; then until when they stay.
     moving: BTreeMap<GroupName, (NodeName, Instant)>,
@@ -87,12 +126,15 @@ pub struct Elector {
     is_due: bool,
     settled: Instant,
     gathered: bool,
+    /// Who leads a group that somebody else took over, and since when both are heard.
+    doubled: BTreeMap<NodeName, Instant>,
 }
 
 impl Elector {
     /// It knows of nobody and nothing yet. `instance` is to be another in each life of this node.
     #[must_use]
     pub fn new(instance: u64, now: Instant) -> Self {
+        let instance = instance.max(1);
         Self {
             plan: Plan::default(),
             numbers: BTreeMap::new(),
@@ -104,7 +146,8 @@ impl Elector {
             orders: BTreeMap::new(),
             said: BTreeMap::new(),
             news: BTreeMap::new(),
-            heartbeats: VecDeque::new(),
+            datagrams: VecDeque::new(),
+            quorum: Quorum::new(instance, now),
             ordered: VecDeque::new(),
             moving: BTreeMap::new(),
             staying: BTreeMap::new(),
@@ -112,6 +155,7 @@ impl Elector {
             is_due: true,
             settled: now,
             gathered: false,
+            doubled: BTreeMap::new(),
         }
     }
 
@@ -123,6 +167,7 @@ impl Elector {
         self.moving.retain(|name, _| plan.groups.contains_key(name));
         self.staying.retain(|name, _| plan.groups.contains_key(name));
         self.plan = plan;
+        self.plan_quorum(now);
         self.is_due = true;
         self.next_beat = (!self.plan.groups.is_empty()).then_some(now);
     }
@@ -138,9 +183,30 @@ impl Elector {
         now: Instant,
     ) -> Result<Vec<(GroupName, Said)>, Stale> {
         let news = self.members.handle_heartbeat(node, heartbeat, now)?;
+        self.quorum.handle_heartbeat(node.number(), heartbeat.instance, heartbeat.sequence, now);
         let heard = |said: Said| Some((self.numbers.get(&said.group)?.clone(), said));
         let adverts = news.into_iter().filter(|said| said.state != State::Unfit);
         Ok(adverts.filter_map(heard).collect())
+    }
+
+    /// Another node said whom it hears.
+    pub fn handle_votes(&mut self, node: &NodeName, votes: &Votes, now: Instant) {
+        self.quorum.handle_votes(node.number(), votes, now);
+    }
+
+    /// This process did not run for a while.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.quorum.handle_pause(now);
+    }
+
+    /// Whether the witness that is a gateway answers.
+    pub fn handle_gateway(&mut self, answers: bool) {
+        self.quorum.handle_gateway(answers);
+    }
+
+    /// Until when this node holds the witness's lock.
+    pub fn handle_lock(&mut self, until: Option<Instant>) {
+        self.quorum.handle_lock(until);
     }
 
     /// The router of a group says this to its peers: 0 offers it or gives it up.
@@ -169,22 +235,30 @@ impl Elector {
             self.next_beat = now.checked_add(self.fastest());
             self.news.clear();
             let said = self.all_said();
-            self.say(said);
+            self.say(said, now);
+            let leads = |(name, standing): (&GroupName, &Standing)| standing.leads && self.is_one(name);
+            let leads = self.standings.iter().any(leads);
+            self.quorum.handle_timeout(leads, now);
+            self.vote(now);
         } else if !self.news.is_empty() {
             let news = std::mem::take(&mut self.news).into_values().collect();
-            self.say(news);
+            self.say(news, now);
+        }
+        if self.asks() && self.quorum.has_news(now) {
+            self.vote(now);
         }
     }
 
     /// When to call [`Elector::handle_timeout`] at the latest.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_beat
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let quorum = self.asks().then(|| self.quorum.poll_timeout(now)).flatten();
+        self.next_beat.into_iter().chain(quorum).min()
     }
 
-    /// What to send to every other node.
-    pub fn poll_heartbeat(&mut self) -> Option<Heartbeat> {
-        self.heartbeats.pop_front()
+    /// What to send to every other node: a [`Heartbeat`] or [`Votes`].
+    pub fn poll_datagram(&mut self) -> Option<Vec<u8>> {
+        self.datagrams.pop_front()
     }
 
     /// The priorities that the nodes have in a group from now on.
@@ -210,6 +284,37 @@ impl Elector {
         self.gathered
     }
 
+    /// Whether this node may lead, as far as votes go.
+    #[must_use]
+    pub fn grants(&self, now: Instant) -> Grants<'_> {
+        let until = if self.asks() { self.quorum.leads_until(now) } else { None };
+        let takes_over = until.is_some() && self.quorum.may_take_over(now);
+        Grants { groups: &self.plan.groups, until, takes_over }
+    }
+
+    /// How the votes stand; none if no group asks for them.
+    #[must_use]
+    pub fn quorum(&self) -> Option<&Quorum> {
+        self.asks().then_some(&self.quorum)
+    }
+
+    fn is_one(&self, group: &GroupName) -> bool {
+        self.plan.groups.get(group).is_some_and(|planned| planned.one)
+    }
+
+    /// Whether any group is to have no leader rather than two.
+    fn asks(&self) -> bool {
+        self.plan.groups.values().any(|planned| planned.one)
+    }
+
+    fn plan_quorum(&mut self, now: Instant) {
+        let asking = self.plan.groups.values().filter(|planned| planned.one);
+        let interval = asking.map(|planned| planned.interval.duration()).max().unwrap_or_default();
+        let own = self.plan.own.as_ref().map(NodeName::number).unwrap_or_default();
+        let others = self.plan.nodes.iter().map(|it| it.node.number()).filter(|node| *node != own).collect();
+        self.quorum.handle_plan(own, others, interval, self.plan.tie, now);
+    }
+
     fn intervals(&self) -> impl Iterator<Item = Duration> + '_ {
         self.plan.groups.values().map(|planned| planned.interval.duration())
     }
@@ -218,17 +323,33 @@ impl Elector {
         self.intervals().min().unwrap_or(AdvertInterval::DEFAULT.duration())
     }
 
-    fn say(&mut self, groups: Vec<Said>) {
+    fn say(&mut self, groups: Vec<Said>, now: Instant) {
         let mut groups = groups.into_iter().peekable();
         loop {
-            self.sequence = self.sequence.saturating_add(1);
+            let (instance, sequence) = (self.instance, self.next_sequence(now));
             let some = groups.by_ref().take(GROUPS_AT_MOST).collect();
-            let (instance, sequence) = (self.instance, self.sequence);
-            self.heartbeats.push_back(Heartbeat { instance, sequence, groups: some });
+            self.datagrams.push_back(Heartbeat { instance, sequence, groups: some }.encode());
             if groups.peek().is_none() {
                 return;
             }
         }
+    }
+
+    fn vote(&mut self, now: Instant) {
+        if !self.asks() {
+            return;
+        }
+        let votes = self.quorum.votes(now);
+        for some in votes.chunks(NODES_AT_MOST) {
+            let (instance, sequence) = (self.instance, self.next_sequence(now));
+            self.datagrams.push_back(Votes { instance, sequence, of: some.to_vec() }.encode());
+        }
+    }
+
+    fn next_sequence(&mut self, now: Instant) -> u64 {
+        self.sequence = self.sequence.saturating_add(1);
+        self.quorum.handle_sent(self.sequence, now);
+        self.sequence
     }
 
     /// What this node leads or offers, and what it is unfit for.
@@ -262,12 +383,28 @@ impl Elector {
             |(one, other): (&Standing, &Standing)| one.leads == other.leads && one.unfit == other.unfit;
         let unchanged = standings.len() == self.standings.len()
             && standings.values().zip(self.standings.values()).all(same);
+        self.doubt(&view, now);
         let changed = self.is_due || view != self.view || !unchanged;
         (self.view, self.standings, self.is_due) = (view, standings, false);
         if changed {
             self.find_orders();
         }
         self.move_groups(now);
+    }
+
+    /// Two that do not hear each other may both lead what this node hears both of: the earlier one gets no more votes.
+    fn doubt(&mut self, view: &View, now: Instant) {
+        let is_one = |number: &u64| self.numbers.get(number).is_some_and(|group| self.is_one(group));
+        let doubled: BTreeSet<NodeName> =
+            view.doubled.iter().filter(|(group, _)| is_one(group)).map(|(_, node)| node.clone()).collect();
+        self.doubled.retain(|node, _| doubled.contains(node));
+        for node in doubled {
+            self.doubled.entry(node).or_insert(now);
+        }
+        let patience = self.fastest().saturating_mul(DOUBT);
+        let long = |since: &Instant| now.saturating_duration_since(*since) > patience;
+        let doubted = self.doubled.iter().filter(|(_, since)| long(since)).map(|(node, _)| node.number());
+        self.quorum.handle_doubt(doubted.collect());
     }
 
     fn find_orders(&mut self) {

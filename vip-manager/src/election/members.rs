@@ -48,6 +48,8 @@ pub struct View {
     pub owners: BTreeMap<u64, NodeName>,
     /// Who is unfit to lead which group.
     pub unfit: BTreeSet<(u64, NodeName)>,
+    /// Who leads a group that another one leads in a later epoch.
+    pub doubled: BTreeSet<(u64, NodeName)>,
 }
 
 /// A heartbeat that came far too late.
@@ -122,10 +124,12 @@ impl Members {
                 match said.state {
                     State::Leads(_) if epochs.get(group).is_none_or(|known| *known < said.epoch) => {
                         epochs.insert(*group, said.epoch);
-                        view.owners.insert(*group, node.clone());
+                        let former = view.owners.insert(*group, node.clone());
+                        view.doubled.extend(former.map(|former| (*group, former)));
                     }
+                    State::Leads(_) => drop(view.doubled.insert((*group, node.clone()))),
                     State::Unfit => drop(view.unfit.insert((*group, node.clone()))),
-                    State::Leads(_) | State::Resigns => {}
+                    State::Resigns => {}
                 }
             }
         }

@@ -71,7 +71,12 @@ impl Leader {
 
     /// Whether a configured node is a rival at present.
     pub(super) fn has_known_rival(&self) -> bool {
-        self.rival.as_ref().is_some_and(|rival| rival.known)
+        self.known_rival_heard().is_some()
+    }
+
+    /// When a configured node with a lesser claim was last heard to lead as well.
+    pub(super) fn known_rival_heard(&self) -> Option<Instant> {
+        self.rival.as_ref().filter(|rival| rival.known).map(|rival| rival.last)
     }
 }
 
@@ -102,6 +107,12 @@ impl Router {
 
     pub(super) fn step_down_silently(&mut self, paused: Duration, now: Instant) {
         self.step_down(Standby::new(self.spec.interval, now), Reason::Stalled(paused), now);
+    }
+
+    /// Too few nodes let it lead on. Those who hear it need not wait for its silence.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        self.advertise(0);
+        self.step_down(Standby::new(self.spec.interval, now), Reason::NoQuorum, now);
     }
 
     fn step_down(&mut self, standby: Standby, reason: Reason, now: Instant) {

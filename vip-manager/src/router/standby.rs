@@ -103,7 +103,7 @@ impl Router {
         let State::Standby(standby) = &self.state else { return };
         let deadline = self.standby_deadline(standby);
         let State::Standby(standby) = &mut self.state else { return };
-        if !self.clear {
+        if !self.clear || !self.granted {
             return;
         }
         if priority == OWNER && unled {

@@ -7,7 +7,7 @@ use super::{filter, ready};
 use crate::sys;
 use fulcrum_config::Family;
 use rustix::net::RecvFlags;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -44,24 +44,23 @@ impl NeighbourSocket {
         Ok(Self { family, interface, socket, groups, joined: BTreeSet::new() })
     }
 
-    /// Lets through what concerns `addresses`: VIPs, and neighbours that are probed.
-    pub(crate) fn listen_for(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
-        let program = match self.family {
-            Family::Ipv4 => filter::arp(addresses),
-            Family::Ipv6 => filter::neighbour_discovery(addresses),
-        };
-        self.socket.attach_filter(&program)?;
+    /// Lets through what concerns `addresses`, VIPs and gateways, and what `others` say of themselves.
+    pub(crate) fn listen_for(&mut self, addresses: &[IpAddr], others: &[IpAddr]) -> io::Result<()> {
+        self.socket.attach_filter(&self.program(addresses, others))?;
         self.join(addresses)
+    }
+
+    fn program(&self, addresses: &[IpAddr], others: &[IpAddr]) -> Vec<SockFilter> {
+        match self.family {
+            Family::Ipv4 => filter::arp(addresses, others),
+            Family::Ipv6 => filter::neighbour_discovery(addresses, others),
+        }
     }
 
     /// The same for a device with a virtual MAC: only what is sent to that MAC alone, for the interface below
     /// hears everything else.
     pub(crate) fn listen_for_own(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
-        let program = match self.family {
-            Family::Ipv4 => filter::arp(addresses),
-            Family::Ipv6 => filter::neighbour_discovery(addresses),
-        };
-        self.socket.attach_filter(&filter::to_us(program))
+        self.socket.attach_filter(&filter::to_us(self.program(addresses, &[])))
     }
 
     /// Sends a whole frame.

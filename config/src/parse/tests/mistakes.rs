@@ -11,6 +11,7 @@ mod services;
 mod text;
 mod topology;
 mod values;
+mod witness;
 
 const BASE: &str = "\
 nodes:
@@ -87,6 +88,7 @@ fn each_mistake_has_its_place_and_its_advice() {
         check(BASE, rows);
     }
     check(pools::BASE, pools::POOLS);
+    check(witness::BASE, witness::WITNESS);
 }
 
 fn check(base: &str, rows: &[Row]) {

@@ -29,6 +29,13 @@ fn each_warning_has_its_place_and_its_advice() {
             "refused while fewer backends are up",
         ),
         (
+            "{vrid: 51, vips: [10.0.0.100]}\n\nservices:\n  web:\n",
+            "{vrid: 51, class: control-plane, vips: [10.0.0.100]}\n\nservices:\n  api: {vip: 10.0.0.100, port: 6443, \
+             backends: [10.0.0.31:6443]}\n  web:\n",
+            "services.web",
+            "no machine is behind both",
+        ),
+        (
             "    port: 80\n",
             "    port: 80\n    mode: nat\n    balance: round-robin\n",
             "services.web.balance",

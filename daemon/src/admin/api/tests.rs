@@ -8,9 +8,10 @@ fn each_path_has_its_method_and_least_role() {
         ("/healthz", Method::GET, Role::Monitor),
         ("/readyz", Method::GET, Role::Monitor),
         ("/v1/reload", Method::POST, Role::Operator),
-        ("/v1/reload?remove-control-plane", Method::POST, Role::Operator),
+        ("/v1/reload?force=api&local&force=admin", Method::POST, Role::Operator),
         ("/v1/reload?give-up-addresses&local", Method::POST, Role::Operator),
         ("/v1/handover/web", Method::POST, Role::Operator),
+        ("/v1/handover/api?force=api", Method::POST, Role::Operator),
     ];
     for (path, method, least) in rows {
         let route = Route::find(path).expect(path);
@@ -20,9 +21,20 @@ fn each_path_has_its_method_and_least_role() {
 
 #[test]
 fn other_paths_are_not_there() {
-    for path in
-        ["", "/", "/v1", "/v1/status/", "/v1/handover/", "/v1/handover/a/b", "/metrics?x", "/v1/reload?all"]
-    {
+    for path in [
+        "",
+        "/",
+        "/v1",
+        "/v1/status/",
+        "/v1/handover/",
+        "/v1/handover/a/b",
+        "/v1/handover/a?",
+        "/v1/handover/a?force",
+        "/v1/handover/a?force=",
+        "/metrics?x",
+        "/v1/reload?all",
+        "/v1/reload?force=",
+    ] {
         assert_eq!(Route::find(path), None, "{path}");
     }
 }

@@ -29,7 +29,7 @@ fn name(side: usize) -> NodeName {
 }
 
 fn offer(number: u64, text: &str) -> Arc<Offer> {
-    Arc::new(Offer { number, unprotected: false, text: text.into(), allocations: None })
+    Arc::new(Offer { number, forced: BTreeSet::new(), text: text.into(), allocations: None })
 }
 
 #[test]

@@ -59,38 +59,6 @@ async fn of_ten_thousand_errors_some_are_told_and_how_many_there_are() {
     assert_eq!(told.last().map(String::as_str), Some("... and 9980 more"));
 }
 
-fn control_plane(change: impl FnOnce(String) -> String) -> Config {
-    let text = include_str!("../../../../config/examples/control-plane.yaml");
-    let parsed = fulcrum_config::parse(&change(text.to_owned()), "control-plane.yaml", "lb-1");
-    parsed.map_err(|mistakes| mistakes.to_string()).expect("an example").config
-}
-
-#[test]
-fn a_change_of_backends_takes_nothing_from_the_control_plane() {
-    let old = control_plane(|text| text);
-    let new = control_plane(|text| text.replace("10.0.0.23", "10.0.0.24"));
-    assert_ne!(old, new);
-    assert_eq!(lost_of_control_plane(&old, &new), [""; 0]);
-}
-
-#[test]
-fn what_is_taken_from_the_control_plane_is_named() {
-    let old = control_plane(|text| text);
-    let renamed = control_plane(|text| text.replace("kubernetes-api:", "api:"));
-    assert_eq!(
-        lost_of_control_plane(&old, &renamed),
-        ["service kubernetes-api of group control-plane is gone"]
-    );
-    let moved = control_plane(|text| text.replace("10.0.0.100", "10.0.0.101"));
-    assert_eq!(lost_of_control_plane(&old, &moved), ["group control-plane: address 10.0.0.100 is gone"]);
-    let lowered = control_plane(|text| text.replace("class: control-plane", "class: workload"));
-    let lost = lost_of_control_plane(&old, &lowered);
-    assert_eq!(lost, ["group control-plane is not of class control-plane any more"]);
-    let mut gone = old.clone();
-    gone.groups.clear();
-    assert_eq!(lost_of_control_plane(&old, &gone), ["group control-plane is gone"]);
-}
-
 #[test]
 fn a_rehearsal_touches_nothing_that_runs() {
     let config = |services: &str| {

@@ -2,13 +2,15 @@
 
 use super::Engine;
 use crate::border::Role;
-use crate::driver::HeartbeatLink;
 use crate::driver::group::GroupDriver;
 use crate::driver::link::count;
-use crate::election::elector::{Elector, Plan, Planned, Standing};
+use crate::driver::{HeartbeatLink, Links, WitnessLink};
+use crate::election::elector::{Elector, Grant, Plan, Planned, Standing};
 use crate::election::heartbeat::{Heartbeat, Said, State};
 use crate::election::placement::Candidate;
-use fulcrum_config::{Class, Config, Group, NodeName};
+use crate::election::quorum::{Quorum, Tie};
+use crate::election::votes::{self, Votes};
+use fulcrum_config::{Class, Config, Group, NodeName, OnSplit, Witness};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,12 +21,22 @@ const HEARTBEATS: usize = 1024;
 /// The elector, and its way to the other nodes.
 pub(in crate::driver) struct Electing {
     link: Option<HeartbeatLink>,
+    witness: Option<WitnessLink>,
     pub(in crate::driver) elector: Elector,
 }
 
 impl Electing {
-    pub(super) fn new(link: Option<HeartbeatLink>, now: Instant) -> Self {
-        Self { link, elector: Elector::new(fastrand::u64(..), now) }
+    pub(super) fn new(links: Links, now: Instant) -> Self {
+        let Links { heartbeats: link, witness } = links;
+        Self { link, witness, elector: Elector::new(fastrand::u64(..), now) }
+    }
+
+    /// What the witness's lock is wanted for, and whether it is held.
+    fn ask_witness(&mut self) {
+        let Some(link) = &self.witness else { return };
+        self.elector.handle_lock(*link.held.borrow());
+        let wants = self.elector.quorum().is_some_and(Quorum::wants_lock);
+        link.wanted.send_if_modified(|wanted| std::mem::replace(wanted, wants) != wants);
     }
 
     fn receive(&mut self) -> Option<(NodeName, Arc<[u8]>)> {
@@ -37,10 +49,35 @@ impl Engine {
     pub(super) fn read_heartbeats(&mut self, now: Instant) {
         for _ in 0..HEARTBEATS {
             let Some((node, bytes)) = self.electing.receive() else { return };
+            if bytes.first() == Some(&votes::VERSION) {
+                self.handle_votes(&node, &bytes, now);
+                continue;
+            }
             match Heartbeat::decode(&bytes) {
                 Ok(heartbeat) => self.handle_heartbeat(&node, &heartbeat, now),
                 Err(_) => count(&mut self.counters, "heartbeats_malformed"),
             }
+        }
+    }
+
+    fn handle_votes(&mut self, node: &NodeName, bytes: &[u8], now: Instant) {
+        match Votes::decode(bytes) {
+            Ok(votes) => self.electing.elector.handle_votes(node, &votes, now),
+            Err(_) => count(&mut self.counters, "votes_malformed"),
+        }
+    }
+
+    /// Tells the routers whether enough nodes let them lead.
+    pub(super) fn grant(&mut self, now: Instant) {
+        if let Some(Witness::Gateway { address, .. }) = self.desired.as_ref().map(|it| &it.config.witness) {
+            let answers = self.groups.values().find_map(|group| group.reaches(*address));
+            self.electing.elector.handle_gateway(answers.unwrap_or_default());
+        }
+        self.electing.ask_witness();
+        let grants = self.electing.elector.grants(now);
+        for (name, group) in &mut self.groups {
+            group.grant = grants.of(name, group.router.role() == Role::Leader);
+            group.router.handle_grant(group.grant != Grant::Never, now);
         }
     }
 
@@ -71,9 +108,8 @@ impl Engine {
         let groups = &self.groups;
         let elector = &mut self.electing.elector;
         elector.handle_timeout(|name| groups.get(name).map(GroupDriver::standing), now);
-        while let Some(heartbeat) = elector.poll_heartbeat() {
-            let sent =
-                self.electing.link.as_ref().map(|link| link.to_peers.try_send(heartbeat.encode().into()));
+        while let Some(datagram) = elector.poll_datagram() {
+            let sent = self.electing.link.as_ref().map(|link| link.to_peers.try_send(datagram.into()));
             let is_lost = sent.is_some_and(|sent| sent.is_err());
             count(&mut self.counters, if is_lost { "heartbeats_not_sent" } else { "heartbeats_sent" });
         }
@@ -103,12 +139,18 @@ fn plan(config: &Config) -> Plan {
         protected: group.class == Class::ControlPlane,
         priorities: group.priorities.clone(),
         interval: group.advert_interval,
+        one: group.on_split == OnSplit::One,
     };
     let elected = config.groups.values().filter(|group| group.is_elected());
     Plan {
         nodes: config.nodes.iter().map(candidate).collect(),
         own: Some(config.node.clone()),
         groups: elected.map(|group| (group.name.clone(), planned(group))).collect(),
+        tie: match config.witness {
+            Witness::None => Tie::None,
+            Witness::Gateway { .. } => Tie::Gateway,
+            Witness::Etcd(_) => Tie::Lock,
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use crate::driver::rivals::Claim;
 use crate::frame::{Mac, Refusal};
 use crate::ndp::{self, Advertisement, Ndp, Solicitation};
 use fulcrum_config::{Family, Link};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// What a neighbour says.
@@ -40,6 +40,16 @@ impl Heard {
             Self::Nd(Ndp::Solicitation(asked)) => Some(asked.answer(mac).encode()),
             Self::Nd(Ndp::Advertisement(_)) => None,
         }
+    }
+
+    /// Who answers a question of `own` for which address.
+    fn answer_to(&self, own: Mac) -> Option<(IpAddr, Mac)> {
+        let is_to_us = match self {
+            Self::Arp(arp) => arp.operation == Operation::Reply && arp.target_mac == own,
+            Self::Nd(Ndp::Advertisement(told)) => told.solicited && told.destination_mac == own,
+            Self::Nd(Ndp::Solicitation(_)) => false,
+        };
+        self.claim().filter(|_| is_to_us)
     }
 
     /// Who says that it has which address.
@@ -89,6 +99,14 @@ impl Engine {
             && let Some(answer) = heard.answer(group.virtual_mac(link).unwrap_or(own))
         {
             driver.send_frame(&answer, "neighbours_answered");
+        }
+        if let Some((address, mac)) = heard.answer_to(own).filter(|(_, mac)| *mac != own) {
+            driver.neighbourhood.handle_answer(address, mac, now);
+            if let Some((name, group)) = self.groups.iter_mut().find(|(_, group)| group.has(address))
+                && let Some(port) = group.proof.handle_answer(address, mac)
+            {
+                self.proving.ask_port(name, group, driver, SocketAddr::new(address, port), mac);
+            }
         }
         // A switch may send our own frames back, and two interfaces may hear each other.
         if let Some((address, mac)) = heard.claim()
@@ -150,7 +168,7 @@ impl Engine {
             }
             for (link, address) in group.gateways_due(now) {
                 if let Some(driver) = self.links.get_mut(&link) {
-                    send_gateway_probe(driver, address);
+                    ask(driver, address, "gateway_probes_sent");
                 }
             }
         }
@@ -171,13 +189,14 @@ fn announcement(mac: Mac, address: IpAddr) -> Vec<u8> {
     }
 }
 
-fn send_gateway_probe(driver: &mut LinkDriver, gateway: IpAddr) {
+/// Asks who has `target`, as any host with an address of its own does.
+pub(super) fn ask(driver: &mut LinkDriver, target: IpAddr, counter: &'static str) {
     let Some(source) = driver.source() else { return };
-    let request = |mac| match (source, gateway) {
-        (IpAddr::V4(source), IpAddr::V4(gateway)) => Arp::request(mac, source, gateway).encode(),
-        (IpAddr::V6(source), IpAddr::V6(gateway)) => Solicitation::new(mac, source, gateway).encode(),
+    let request = |mac| match (source, target) {
+        (IpAddr::V4(source), IpAddr::V4(target)) => Arp::request(mac, source, target).encode(),
+        (IpAddr::V6(source), IpAddr::V6(target)) => Solicitation::new(mac, source, target).encode(),
         // A link's addresses are of its family.
         (IpAddr::V4(_) | IpAddr::V6(_), _) => Vec::new(),
     };
-    driver.send_neighbour(None, request, "gateway_probes_sent");
+    driver.send_neighbour(None, request, counter);
 }

@@ -1,6 +1,6 @@
 //! Reading: everything that came in, within bounds.
 
-use super::{Engine, GUARD, KINDS, MONITOR, ROUTES, VIRTUAL, VRRP};
+use super::{Engine, GUARD, KINDS, MONITOR, ROUTES, SEGMENT, VIRTUAL, VRRP};
 use crate::advert;
 use crate::driver::link::count;
 use crate::netlink::Change;
@@ -52,10 +52,10 @@ impl Engine {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut read = 0;
         while read < SOCKET_PACKETS {
-            let more = if kind == VRRP {
-                self.read_advert(&link, &mut buffer, now)
-            } else {
-                self.read_frame(&link, (kind == VIRTUAL).then_some(number), &mut buffer, now)
+            let more = match kind {
+                VRRP => self.read_advert(&link, &mut buffer, now),
+                SEGMENT => self.read_segment(&link, &mut buffer),
+                _ => self.read_frame(&link, (kind == VIRTUAL).then_some(number), &mut buffer, now),
             };
             if !more {
                 break;

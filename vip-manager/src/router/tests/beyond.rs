@@ -258,13 +258,15 @@ fn a_link_that_comes_up_under_a_leader_is_announced() {
 
 #[test]
 fn hundreds_of_addresses_are_listed_as_far_as_they_fit_link_local_ones_first() {
-    use fulcrum_config::{Class, Group, GroupName, Vip};
+    use fulcrum_config::{Class, Group, GroupName, OnSplit, Vip};
     let interface = InterfaceName::new("eth0");
     let vip = |address: IpAddr| Vip { address, interface: interface.clone() };
     let mut vips: Vec<Vip> =
         (0..300u16).map(|number| vip(IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, number]))).collect();
     vips.push(vip("fe80::100".parse().unwrap()));
     let group = Group {
+        on_split: OnSplit::Serve,
+        proof: None,
         name: GroupName::new("many"),
         class: Class::Workload,
         election: Election::Vrrp(Vrid::new(1).unwrap()),

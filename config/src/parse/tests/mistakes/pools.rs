@@ -262,6 +262,20 @@ pub(super) const POOLS: &[Row] = &[
         "leave it out of the pool",
     ),
     row(
+        TWO,
+        "{«vip: {address: 10.0.0.100}, port: 80,",
+        "services.two.vip",
+        "`10.0.0.100` is of no pool",
+        "an address of a pool",
+    ),
+    row(
+        "old: {vip: 10.0.0.101, port: 80,",
+        "old: {vip: 10.0.0.100, tenant: «shop, port: 80,",
+        "services.old.tenant",
+        "of class control-plane, are reserved",
+        "an address of a pool",
+    ),
+    row(
         "auto_assign: false",
         "auto_assign: false, allow: [{tenants: [ops]}]",
         "services.two.vip",
