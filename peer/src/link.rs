@@ -38,9 +38,10 @@ const RETIRE: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Time until a peer that is behind is sent again what runs here.
 const PUSH: Duration = Duration::from_secs(5);
-/// Time between dials that fail, at first and at most.
-/// A node that was cut off must be heard of soon after.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
+/// Time between dials that nobody answers.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Time between dials that are refused.
+const PAUSE_REFUSED: Duration = Duration::from_millis(500);
 
 /// Why a connection is closed, as the other side is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +145,6 @@ struct Dial {
     at: Option<Instant>,
     pending: bool,
     attempt: u32,
-    failures: u32,
     /// A connection with our new key is wanted, although one stands.
     anew: bool,
 }
@@ -180,7 +180,7 @@ impl Link {
             state: PeerState::Down,
             since: now,
             reason: "no connection was made yet".into(),
-            dial: Dial { at: None, pending: false, attempt: 0, failures: 0, anew: false },
+            dial: Dial { at: None, pending: false, attempt: 0, anew: false },
             actions: VecDeque::new(),
             session: 0,
             remote: None,
@@ -322,7 +322,6 @@ impl Link {
 
     fn dial_anew(&mut self, now: Instant) {
         self.dial.anew = self.current.is_some();
-        self.dial.failures = 0;
         self.dial.at = Some(now);
     }
 
@@ -349,8 +348,10 @@ impl Link {
 
     fn dial_failed(&mut self, failure: Failure, now: Instant) {
         self.counters.dials_failed = self.counters.dials_failed.saturating_add(1);
-        self.dial.failures = self.dial.failures.saturating_add(1);
-        let pause = PAUSE.0.saturating_mul(1 << self.dial.failures.saturating_sub(1).min(8)).min(PAUSE.1);
+        let pause = match failure {
+            Failure::Refused(_) => PAUSE_REFUSED,
+            Failure::Lost(_) => PAUSE,
+        };
         self.dial.at = (self.current.is_none() || self.dial.anew).then(|| after(now, pause));
         self.note(failure, now);
     }
@@ -415,7 +416,6 @@ impl Link {
         self.current = None;
         self.theirs = Theirs::default();
         self.dial.anew = false;
-        self.dial.failures = 0;
         self.dial.at = self.first_dial(now);
         self.note(failure, now);
     }
@@ -602,7 +602,6 @@ impl Link {
             self.dial.anew = false;
             self.dial.at = None;
         }
-        self.dial.failures = 0;
         self.set_state(PeerState::Up, "heartbeats come", now);
         self.own.pushed = None;
         let say = self.teller.poll_all(now).into_iter().map(|it| Action::Say(id, Message::Serving(it)));

@@ -21,6 +21,7 @@ use rustls::{
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The name of the protocol inside TLS (ALPN).
 const PROTOCOL: &[u8] = b"fulcrum-peer/1";
@@ -30,6 +31,9 @@ pub(crate) const HANDSHAKES_AT_MOST: usize = 16;
 const STREAMS: u32 = 8;
 /// Heartbeats that wait to be read.
 const DATAGRAMS: usize = 16 << 10;
+/// What the way there and back takes at most while it is not measured: a lost packet of a handshake is sent again after
+/// three of it (RFC 9002 section 6.2.2).
+const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// QUIC's own idle timeout, in milliseconds; the link finds silence out much earlier.
 const IDLE: u32 = 10_000;
 
@@ -208,6 +212,7 @@ fn transport() -> Arc<TransportConfig> {
         .send_window(1 << 20)
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
+        .initial_rtt(ROUND_TRIP)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE))));
     Arc::new(transport)
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
+/// How long the first answer may take. A node that was cut off is to be heard of soon after, so a dial that nobody hears
+/// makes room for the next one.
+const ANSWER: Duration = Duration::from_millis(200);
 /// How long a connection may take to be set up.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long a message may take to come, or to go.
@@ -71,10 +74,13 @@ pub(super) async fn dial(
     address: SocketAddr,
 ) -> Event {
     let failed = |failure| Event::DialFailed { peer: peer.clone(), failure };
-    let connecting = match endpoint.connect_with(client, address, NAME) {
+    let mut connecting = match endpoint.connect_with(client, address, NAME) {
         Ok(connecting) => connecting,
         Err(error) => return failed(Failure::Lost(format!("{address} can't be reached: {error}"))),
     };
+    if timeout(ANSWER, connecting.handshake_data()).await.is_err() {
+        return failed(Failure::Lost(no_answer(address)));
+    }
     match timeout(HANDSHAKE, connecting).await {
         Ok(Ok(connection)) => Event::Connected { connection, dialed: Some(peer) },
         Ok(Err(error)) => failed(in_words(&error, address)),
