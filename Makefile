@@ -25,8 +25,8 @@ test: ## Every test, in under 15 minutes from a warm build.
 soak: ## The tests with their full counts; writes the result into docs/promises.md.
 	@scripts/soak.sh
 
-demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts.
-	@scripts/demo.sh $(ARGS)
+demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts; NODES=5 for five that share.
+	@scripts/demo.sh $(if $(NODES),--nodes $(NODES)) $(ARGS)
 
 bench: ## Every number we publish; writes bench/RESULTS.md.
 	@scripts/packages.sh bench

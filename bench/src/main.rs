@@ -7,6 +7,7 @@
 )]
 
 mod cgroup;
+mod cluster;
 mod datagrams;
 mod failover;
 mod five;
@@ -88,6 +89,15 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// N nodes that elect leaders: one is lost; one with 1,000 VIPs is lost; the cost of being one of N.
+    Cluster {
+        /// How many nodes, one after the other.
+        #[arg(long, value_delimiter = ',', default_values_t = [2, 5, 32])]
+        nodes: Vec<u8>,
+        /// Times that every event has its turn.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Many services on one node: cold start, and one of them changed.
     Services {
         /// How many services.
@@ -124,7 +134,7 @@ fn main() -> ExitCode {
 
 fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
     match command {
-        Command::All => ["proxy", "forwarding", "failover", "datagrams", "five", "services"]
+        Command::All => ["proxy", "forwarding", "failover", "datagrams", "five", "cluster", "services"]
             .into_iter()
             .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
@@ -159,6 +169,11 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
         Command::Five { rounds } => {
             let table = five::run(rounds).map_err(io::Error::other)?;
             results::publish(results, "five nodes", &format!("fulcrum-bench five --rounds {rounds}"), &table)
+        }
+        Command::Cluster { nodes, rounds } => {
+            let table = cluster::run(&nodes, rounds).map_err(io::Error::other)?;
+            let how = format!("fulcrum-bench cluster --rounds {rounds}");
+            results::publish(results, "cluster", &how, &table)
         }
         Command::Services { count, rounds } => {
             let how = format!("fulcrum-bench services --count {count} --rounds {rounds}");

@@ -1,7 +1,8 @@
-//! The pair in a lab: two nodes hold a VIP in front of three web servers, and the leader is killed, cut off,
-//! frozen and relieved before your eyes. Ends with what the client saw.
+//! Fulcrum in a lab. The pair: two nodes hold a VIP in front of three web servers, and the leader is killed, cut off,
+//! frozen and relieved before your eyes. Ends with what the client saw. With `--nodes`, as many share the groups.
 #![allow(clippy::disallowed_methods, reason = "shows real processes in real time")]
 
+mod cluster;
 mod lasting;
 mod picture;
 mod report;
@@ -24,6 +25,10 @@ struct Arguments {
     #[arg(long)]
     no_wait: bool,
 
+    /// So many nodes that share the groups, instead of the pair: 3 to 9.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(3..=9))]
+    nodes: Option<u8>,
+
     /// The file both nodes run on.
     #[arg(long, default_value = "config/examples/demo.yaml")]
     config: PathBuf,
@@ -44,6 +49,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(nodes) = arguments.nodes {
+        return cluster::tell(&Lab::new()?, nodes);
+    }
     let live = !arguments.no_wait && std::io::stdout().is_terminal();
     let text = std::fs::read_to_string(&arguments.config).context(format!(
         "read {} (run the demo from the project's directory)",
