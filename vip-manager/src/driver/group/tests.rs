@@ -1,5 +1,75 @@
 use super::*;
+use crate::advert::{Advert, ChecksumForm};
 use crate::border::PeerSeen;
+use fulcrum_config::{AdvertInterval, GroupName, Vrid};
+
+const PAIR: &str = "
+node: lb-1
+nodes:
+  lb-1: {addresses: [10.0.0.11], priority: 150}
+  lb-2: {addresses: [10.0.0.12]}
+interfaces: {eth0: {networks: [10.0.0.0/24]}}
+groups: {web: {vrid: 51, vips: [10.0.0.100]}}
+";
+const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
+const OTHER: Mac = Mac(2, 0, 0, 0, 0, 12);
+
+/// Leads since `now`, while somebody else claimed the VIP before.
+fn leads_what_another_claims(now: Instant) -> (GroupDriver, Link) {
+    let config = fulcrum_config::parse(PAIR, "fulcrum.yaml", "lb-1").unwrap().config;
+    let mut driver = GroupDriver::new(&config, Arc::clone(&config.groups[&GroupName::new("web")]), now);
+    let link = driver.link_of(VIP).unwrap();
+    driver.router.handle_link(&link, Some([10, 0, 0, 11].into()), now);
+    driver.prober.handle_addresses([VIP], now);
+    assert_eq!(driver.prober.poll_probe(now), Some(VIP));
+    driver.handle_claim(&link, VIP, OTHER, now);
+    driver.finish_probing(true, now);
+    let due = driver.router.poll_timeout().unwrap();
+    driver.router.handle_timer(due);
+    assert_eq!(driver.router.role(), Role::Leader);
+    driver.lead(due);
+    assert_eq!(driver.prober.poll_probe(due), Some(VIP), "it may have been the leader that is gone");
+    driver.handle_claim(&link, VIP, OTHER, due);
+    driver.finish_probing(true, due);
+    assert_eq!(driver.conflict(VIP), Some(OTHER));
+    (driver, link)
+}
+
+fn advert(priority: u8) -> Advert {
+    Advert {
+        vrid: Vrid::new(51).unwrap(),
+        priority,
+        interval: AdvertInterval::DEFAULT,
+        addresses: [VIP].into(),
+        checksum: ChecksumForm::Message,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a moment to count from")]
+fn moment() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn what_a_rival_claimed_that_yields_is_answered_at_once() {
+    let (mut driver, link) = leads_what_another_claims(moment());
+    let now = driver.decided.unwrap();
+    driver.router.handle_advert(&link, [10, 0, 0, 12].into(), &advert(100), now).unwrap();
+    driver.finish_probing(true, now);
+    assert_eq!(driver.conflict(VIP), None);
+    assert!(driver.answers(VIP));
+}
+
+#[test]
+fn what_a_stranger_claims_stays_down_whatever_a_rival_did_before() {
+    let (mut driver, link) = leads_what_another_claims(moment());
+    let now = driver.decided.unwrap();
+    driver.finish_probing(true, now + Duration::from_secs(1));
+    assert!(!driver.answers(VIP), "nobody else is heard to lead");
+    driver.router.handle_advert(&link, [10, 0, 0, 12].into(), &advert(100), now).unwrap();
+    driver.finish_probing(true, now + Duration::from_secs(2));
+    assert!(!driver.answers(VIP), "that one yielded long ago");
+}
 
 #[test]
 fn addresses_linger_where_another_one_answers_and_not_where_nobody_knows() {
