@@ -85,7 +85,7 @@ impl Fence {
         let Ok(kernel) = &mut self.kernel else { return };
         let mut failed = Vec::new();
         let named: BTreeSet<&GroupName> = wanted.values().collect();
-        for name in named {
+        for name in named.iter().copied() {
             if !self.slots.contains_key(name) {
                 let taken: BTreeSet<u32> = self.slots.values().map(|slot| slot.index).collect();
                 let index = (0..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
@@ -110,7 +110,7 @@ impl Fence {
             stays
         });
         self.slots.retain(|name, slot| {
-            let stays = wanted.values().any(|wanted| wanted == name);
+            let stays = named.contains(name);
             if !stays && let Err(error) = kernel.set_group(slot.index, Group::SILENT) {
                 failed.push(error.to_string());
             }
