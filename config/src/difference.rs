@@ -3,12 +3,13 @@
 mod words;
 
 use crate::model::{
-    Admin, Backend, BackendName, Config, Group, Interface, Limits, Node, PeerLink, Pool, ProxyProtocol,
-    Service, Timeouts, Timing, UdpOptions,
+    Admin, Backend, BackendName, Config, Group, GroupName, Interface, Limits, Node, PeerLink, Pool,
+    ProxyProtocol, Service, Timeouts, Timing, UdpOptions,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use words::Words;
 
@@ -42,6 +43,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.things("node", &old.nodes, &new.nodes, Changes::node);
     changes.things("interface", &old.interfaces, &new.interfaces, Changes::interface);
     changes.things("group", &old.groups, &new.groups, |changes, old, new| changes.group(old, new));
+    changes.moves(old, new);
     "cluster".clone_into(&mut changes.what);
     changes.value("witness", &old.witness, &new.witness);
     changes.things("pool", &old.pools, &new.pools, Changes::pool);
@@ -118,6 +120,21 @@ impl Changes {
         self.what.clear();
     }
 
+    /// Addresses that are of another group now: they may be on another node.
+    fn moves(&mut self, old: &Config, new: &Config) {
+        let groups = |config: &Config| -> BTreeMap<IpAddr, GroupName> {
+            let all = config.groups.values();
+            all.flat_map(|group| group.vips.iter().map(|vip| (vip.address, group.name.clone()))).collect()
+        };
+        let before = groups(old);
+        for (address, group) in groups(new) {
+            if let Some(was) = before.get(&address).filter(|was| **was != group) {
+                let how = format!("moves from group {was} to group {group}");
+                self.list.push(Change { what: format!("address {address}"), how });
+            }
+        }
+    }
+
     fn timing(&mut self, old: &Timing, new: &Timing) {
         "timing".clone_into(&mut self.what);
         fields!(
@@ -187,9 +204,11 @@ impl Changes {
             self,
             old,
             new,
-            Pool { group, auto_assign, priority, avoid_reserved },
-            elsewhere { name, ranges, allow, quotas, taken }
+            Pool { auto_assign, priority, avoid_reserved },
+            elsewhere { name, group, ranges, allow, quotas, taken }
         );
+        let group = |pool: &Pool| pool.group.as_ref().map_or("one for each address".to_owned(), Words::words);
+        self.value("group", &group(old), &group(new));
         self.members("range", &old.ranges, &new.ranges);
         for (name, is_equal) in [("allow", old.allow == new.allow), ("quotas", old.quotas == new.quotas)] {
             if !is_equal {

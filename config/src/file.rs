@@ -40,7 +40,7 @@ section! {
         nodes: required Named<Name, NodeSection>,
         /// The interfaces that VIPs live behind, by their kernel names.
         interfaces: optional Named<LinkName, InterfaceSection>,
-        /// VIPs that always move together.
+        /// VIPs that always move together. An address of a service that none of them has is a group of its own.
         groups: optional Named<Name, GroupSection>,
         /// What decides for groups with `on_split: one` where each of two parts has half of the nodes. Default: nothing.
         witness: optional WitnessSection,

@@ -10,6 +10,7 @@ mod checks;
 mod forwarding;
 mod groups;
 mod nodes;
+mod own;
 mod peer;
 mod pools;
 mod services;
@@ -37,8 +38,14 @@ pub(crate) fn resolve(
     let mut ranges = address_pools::resolve(reader, file, &nodes, &interfaces);
     let mut groups = groups::resolve(reader, file, &nodes, &interfaces, &timing, &ranges);
     address_pools::check_groups(reader, file, &mut ranges, &groups);
+    let own = own::Around { nodes: &nodes, interfaces: &interfaces, timing: &timing, ranges: &ranges };
+    own::of_services(reader, file, &own, &mut groups);
     let witness = witness::resolve(reader, file, &nodes, &interfaces, &groups);
     let allocations = allocations::resolve(reader, file, &ranges, &mut groups, before);
+    own::of_pools(reader, &own, &allocations, &mut groups);
+    if groups.all.is_empty() && reader.child(file.at, "groups").is_none() {
+        reader.warn(file.at, "there is no VIP group: this node answers for nothing", "add `groups:`");
+    }
     let checks = checks::resolve(reader, file);
     let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
     let around = services::Around { checks: &checks, pools: &pools, groups: &groups, ranges: &ranges };

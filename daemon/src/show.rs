@@ -339,7 +339,7 @@ fn pools(status: &Status, colour: bool) -> String {
         };
         table.add_row(vec![
             Cell::new(&pool.name),
-            Cell::new(&pool.group),
+            Cell::new(pool.group.as_deref().unwrap_or("one for each")),
             Cell::new(&pool.family),
             Cell::new(pool.used),
             Cell::new(pool.free),

@@ -268,7 +268,7 @@ fn pools(config: &Config) -> Vec<Pool> {
         let used = u64::try_from(usage.used).unwrap_or(u64::MAX);
         Some(Pool {
             name: pool.name.to_string(),
-            group: pool.group.to_string(),
+            group: pool.group.as_ref().map(ToString::to_string),
             family: word(&usage.family),
             auto_assign: pool.auto_assign,
             used,

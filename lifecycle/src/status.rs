@@ -75,8 +75,8 @@ pub struct Votes {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// The group that its addresses belong to while they are in use.
-    pub group: String,
+    /// The group that its addresses belong to while they are in use; none where each is a group of its own.
+    pub group: Option<String>,
     /// `ipv4` or `ipv6`.
     pub family: String,
     /// Whether services get addresses of it that do not name it.

@@ -10,7 +10,7 @@ use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, settled, wait_settled};
 use fulcrum_tests::probe::{Probe, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
@@ -85,6 +85,68 @@ fn five_nodes_share_the_groups_and_a_death_moves_only_those_of_the_dead() {
             assert!(*leader == dead || after[group] == *leader, "{group} moved from {leader}");
         }
         assert!(loads(&after).into_values().all(|load| load <= 3), "{after:?}");
+        assert_answered(&cluster)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn addresses_of_a_pool_without_a_group_are_spread_over_all_nodes() {
+    Lab::run(|lab| {
+        let mut cluster = Cluster::new(lab, 3, 12)?;
+        cluster.of_pool = true;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        let before = wait_even(&all, 4)?;
+        assert!(before.keys().eq(&cluster.names().collect::<BTreeSet<_>>()), "{before:?}");
+        assert_answered(&cluster)?;
+
+        let probes = probes(&cluster)?;
+        let dead = before["10.77.0.100"].clone();
+        let (killed, rest) = apart(&all, &dead);
+        killed.kill()?;
+        run_for(SECOND);
+        let after = wait_settled(&rest)?;
+        for (group, gap) in gaps(&cluster, probes) {
+            println!("{group}: {gap:?}");
+            let stays = after[&group] == before[&group];
+            assert_eq!(stays, before[&group] != dead, "{group} was led by {}", before[&group]);
+        }
+        assert!(loads(&after).into_values().all(|load| load <= 7), "{after:?}");
+        assert_answered(&cluster)?;
+
+        // With its last service a group is gone, and nothing else moves.
+        cluster.groups = 11;
+        let answer = rest[0].reload(&cluster.file(&rest[0].machine))?;
+        assert!(answer.contains("group 10.77.0.103: removed"), "{answer}");
+        let mut fewer = wait_settled(&rest)?;
+        fewer.insert("10.77.0.103".to_owned(), after["10.77.0.103"].clone());
+        assert_eq!(fewer, after);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_address_of_its_own_group_moves_into_a_listed_one_and_goes_on_answering() {
+    Lab::run(|lab| {
+        let mut cluster = Cluster::new(lab, 3, 6)?;
+        cluster.of_pool = true;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        wait_even(&all, 2)?;
+        let probes = probes(&cluster)?;
+        let file = cluster.file(&all[0].machine);
+        let grouped = file.replace("pools: {public: {", "groups: {all: {}}\npools: {public: {group: all, ");
+        let answer = all[0].reload(&grouped)?;
+        assert!(
+            answer.contains("address 10.77.0.105: moves from group 10.77.0.105 to group all"),
+            "{answer}"
+        );
+        wait_until("one leader of all", LONG, || {
+            settled(&all).is_some_and(|leaders| leaders.keys().eq(["all"]))
+        })?;
+        run_for(SECOND);
+        println!("gaps: {:?}", gaps(&cluster, probes));
         assert_answered(&cluster)?;
         Ok(())
     });

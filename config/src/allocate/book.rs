@@ -90,10 +90,8 @@ impl<'a> Book<'a> {
             return Kept::No(format!("pool `{}` is not for this service any more", pool.name));
         }
         if let Some(group) = self.group(request).filter(|group| **group != pool.group) {
-            return Kept::No(format!(
-                "its other address is of group `{group}`, this one of `{}`",
-                pool.group
-            ));
+            let (of, other) = (words::whose(&pool.group), words::whose(group));
+            return Kept::No(format!("its other address is {other}, this one {of}"));
         }
         match self.may_share(request, address) {
             Ok(()) => {
@@ -109,8 +107,8 @@ impl<'a> Book<'a> {
         owned.is_some_and(|owned| owned.keys().any(|address| Family::of(*address) == family))
     }
 
-    /// The group of the addresses that a service has already.
-    fn group(&self, request: &Request) -> Option<&'a GroupName> {
+    /// The group of the addresses that a service has already; of pools without one they move together, too.
+    fn group(&self, request: &Request) -> Option<&'a Option<GroupName>> {
         Some(&self.owned.get(request.service.as_str())?.values().next()?.group)
     }
 
@@ -140,7 +138,7 @@ impl<'a> Book<'a> {
                 let held = self.tenants.entry((&pool.name, tenant)).or_default();
                 *held = held.saturating_add(1);
             }
-            if let Some(room) = self.rooms.get_mut(&pool.group) {
+            if let Some(room) = pool.group.as_ref().and_then(|group| self.rooms.get_mut(group)) {
                 *room = room.saturating_sub(1);
             }
         }
@@ -174,7 +172,7 @@ impl<'a> Book<'a> {
         {
             *held = held.saturating_sub(1);
         }
-        if let Some(room) = self.rooms.get_mut(&pool.group) {
+        if let Some(room) = pool.group.as_ref().and_then(|group| self.rooms.get_mut(group)) {
             *room = room.saturating_add(1);
         }
         if let Some(shared) = key(request).and_then(|key| self.shared.get_mut(&key)) {
@@ -222,7 +220,7 @@ impl<'a> Book<'a> {
             let named = self.pools.iter().find(|pool| request.pool.as_ref() == Some(&pool.name));
             return Err(named.map_or_else(words::for_nobody, |pool| words::not_allowed(pool)));
         }
-        let groups: Vec<&GroupName> = match self.group(request) {
+        let groups: Vec<&Option<GroupName>> = match self.group(request) {
             Some(group) => vec![group],
             None => {
                 let mut seen = BTreeSet::new();
@@ -244,7 +242,7 @@ impl<'a> Book<'a> {
         &mut self,
         request: &'a Request,
         missing: &[Family],
-        group: &GroupName,
+        group: &Option<GroupName>,
         tried: &mut BTreeSet<String>,
     ) -> bool {
         let Some((family, others)) = missing.split_first() else { return true };
@@ -314,10 +312,10 @@ impl<'a> Book<'a> {
                 "tenant `{tenant}` has as many addresses of pool `{name}` as it may: {quota}"
             ));
         }
-        let room = self.rooms.get(&pool.group).copied().unwrap_or(usize::MAX);
-        (room == 0).then(|| {
-            format!("group `{}` of pool `{}` has as many VIPs as one group may", pool.group, pool.name)
-        })
+        let group = pool.group.as_ref()?;
+        let room = self.rooms.get(group).copied().unwrap_or(usize::MAX);
+        (room == 0)
+            .then(|| format!("group `{group}` of pool `{}` has as many VIPs as one group may", pool.name))
     }
 
     /// An address of `family` in `group`: one that it can share, or a free one. What was in the way comes to `tried`.
@@ -325,7 +323,7 @@ impl<'a> Book<'a> {
         &mut self,
         request: &Request,
         family: Family,
-        group: &GroupName,
+        group: &Option<GroupName>,
         passed_over: &BTreeSet<&PoolName>,
         tried: &mut BTreeSet<String>,
     ) -> Option<(IpAddr, &'a Pool)> {

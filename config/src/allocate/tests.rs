@@ -12,7 +12,7 @@ pub(super) fn pool(name: &str, group: &str, ranges: &[(&str, &str)]) -> Pool {
     };
     Pool {
         name: PoolName::new(name),
-        group: GroupName::new(group),
+        group: Some(GroupName::new(group)),
         ranges: ranges.iter().map(range).collect(),
         auto_assign: true,
         priority: 100,

@@ -12,6 +12,14 @@ fn reason(message: String, help: &str) -> Reason {
     Reason { message, help: help.to_owned() }
 }
 
+/// Whose the addresses of a pool are.
+pub(super) fn whose(group: &Option<GroupName>) -> String {
+    match group {
+        Some(group) => format!("of group `{group}`"),
+        None => "of no listed group".to_owned(),
+    }
+}
+
 pub(super) fn gone(pools: &[&Pool], was: &PoolName, address: IpAddr) -> String {
     match pools.iter().find(|pool| pool.name == *was) {
         None => format!("pool `{was}` is not there any more"),
@@ -59,11 +67,13 @@ pub(super) fn of_other_pool(address: IpAddr, pool: &Pool) -> Reason {
 }
 
 pub(super) fn taken(address: IpAddr, pool: &Pool) -> Reason {
+    let name = &pool.name;
+    let why = match &pool.group {
+        Some(group) => format!("it is a VIP of group `{group}` already, or reserved"),
+        None => "it is reserved".to_owned(),
+    };
     reason(
-        format!(
-            "`{address}` is not handed out by pool `{}`: it is a VIP of group `{}` already, or reserved",
-            pool.name, pool.group
-        ),
+        format!("`{address}` is not handed out by pool `{name}`: {why}"),
         "write another address; one that the group has anyway is written as `vip:` itself",
     )
 }
@@ -83,12 +93,10 @@ pub(super) fn for_nobody() -> Reason {
     )
 }
 
-pub(super) fn other_group(address: IpAddr, pool: &Pool, group: &GroupName) -> Reason {
+pub(super) fn other_group(address: IpAddr, pool: &Pool, group: &Option<GroupName>) -> Reason {
+    let (of, other) = (whose(&pool.group), whose(group));
     reason(
-        format!(
-            "`{address}` is of group `{}`, the service's other address of `{group}`: they can be on different nodes",
-            pool.group
-        ),
+        format!("`{address}` is {of}, the service's other address {other}: they can be on different nodes"),
         "write addresses of pools of one group, or make a service for each",
     )
 }

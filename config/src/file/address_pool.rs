@@ -10,8 +10,8 @@ section! {
     AddressPoolSection {
         /// Its addresses: networks, ranges such as 10.0.0.100-10.0.0.150, single addresses.
         addresses: required List<Span>,
-        /// The VIP group that they belong to while they are in use.
-        group: required Name,
+        /// The VIP group that they belong to while they are in use. Default: each is a group of its own, whose leader the nodes elect.
+        group: optional Name,
         /// The interface that they live behind. Default: the one that has their network.
         interface: optional LinkName,
         /// Whether services get addresses of it that do not name it. Default: true.

@@ -37,9 +37,9 @@ section! {
 section! {
     /// A service.
     ServiceSection {
-        /// Its address: one of a group's VIPs, `auto` (one of a pool), or a map that says of which pool.
+        /// Its address: one of a group's VIPs, one of no group (which gets one of its own, if the nodes can elect its leader), `auto` (one of a pool), or a map that says of which pool.
         vip: optional Or<VipWord, RequestSection>,
-        /// Its addresses, if it has several; all of one group.
+        /// Its addresses, if it has several; all of one group, or all of none.
         vips: optional List<IpAddr>,
         /// Of pools: services of one tenant with the same word here share an address where their ports allow it.
         share: optional Name,

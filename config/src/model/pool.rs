@@ -12,8 +12,8 @@ mod tests;
 pub struct Pool {
     /// Its name.
     pub name: PoolName,
-    /// The group that its addresses belong to while they are in use.
-    pub group: GroupName,
+    /// The group that its addresses belong to while they are in use; without one each is a group of its own.
+    pub group: Option<GroupName>,
     /// Its addresses, without overlap, sorted.
     pub ranges: Vec<AddressRange>,
     /// Whether services get addresses of it that do not name it.

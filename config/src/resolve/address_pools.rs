@@ -2,7 +2,7 @@
 
 use super::addresses::{not_of_one_machine, reserved_in};
 use super::groups::Groups;
-use super::nodes::{Interfaces, Nodes};
+use super::nodes::{Interfaces, Nodes, Unelectable};
 use crate::document::NodeId;
 use crate::file::{AddressPoolSection, File};
 use crate::model::{
@@ -46,7 +46,7 @@ impl AddressPools {
 
     /// Where addresses of the pools of `group` may be advertised.
     pub(super) fn links(&self, group: &GroupName) -> BTreeSet<Link> {
-        let pools = self.all.values().filter(|pool| pool.group == *group);
+        let pools = self.all.values().filter(|pool| pool.group.as_ref() == Some(group));
         let link = |range: &AddressRange| Link {
             interface: range.interface.clone(),
             family: Family::of(range.first),
@@ -56,7 +56,7 @@ impl AddressPools {
 
     /// Whether `group` has a pool, or may have one that was refused.
     pub(super) fn may_serve(&self, group: &GroupName) -> bool {
-        !self.complete || self.all.values().any(|pool| pool.group == *group)
+        !self.complete || self.all.values().any(|pool| pool.group.as_ref() == Some(group))
     }
 }
 
@@ -104,6 +104,15 @@ fn pool(
         }
         return None;
     }
+    let group = match section.group.get() {
+        Some(group) => Some(GroupName::new(&group.0)),
+        // It was refused.
+        None if reader.child(section.at, "group").is_some() => return None,
+        None => None,
+    };
+    if group.is_none() {
+        refuse_unelectable(reader, section, nodes);
+    }
     let mut ranges = Vec::new();
     let mut taken = BTreeSet::new();
     for span in &spans.value.0 {
@@ -122,7 +131,7 @@ fn pool(
     ranges.sort_by_key(|range| range.first);
     let pool = Pool {
         name: name.clone(),
-        group: GroupName::new(&section.group.get()?.0),
+        group,
         ranges,
         auto_assign: section.auto_assign.get().copied().unwrap_or(true),
         priority: section.priority.get().map_or(100, |number| number.0),
@@ -137,6 +146,14 @@ fn pool(
         reader.error(spans.node, message, "write addresses of machines, or delete `avoid_reserved`");
     }
     Some(pool)
+}
+
+/// Without a group each address is one of its own.
+fn refuse_unelectable(reader: &mut Reader<'_>, section: &AddressPoolSection, nodes: &Nodes) {
+    let Some(Unelectable { why, cure }) = nodes.unelectable() else { return };
+    let message = format!("`group` is missing, and the addresses can't be groups of their own: {why}");
+    let cure = cure.map(|cure| format!(", or {cure}")).unwrap_or_default();
+    reader.error(section.at, message, format!("add `group:` with the name of a group{cure}"));
 }
 
 /// The interface that has all of `span` in one network.
@@ -270,8 +287,9 @@ pub(super) fn check_groups(reader: &mut Reader<'_>, file: &File, pools: &mut Add
         let (Some(section), Some(pool)) = (section, pools.all.get(&PoolName::new(&name.value.0))) else {
             continue;
         };
-        let Some(field) = &section.group else { continue };
-        check_group(reader, file, field.node, pool, groups);
+        if let (Some(field), Some(group)) = (&section.group, &pool.group) {
+            check_group(reader, file, field.node, group, groups);
+        }
     }
     let mut vips: Vec<_> = groups.vips.iter().collect();
     vips.sort_by_key(|(_, facts)| facts.place);
@@ -279,7 +297,7 @@ pub(super) fn check_groups(reader: &mut Reader<'_>, file: &File, pools: &mut Add
         let Some((name, place)) = pools.around(*address) else { continue };
         let name = name.clone();
         let Some(pool) = pools.all.get_mut(&name) else { continue };
-        if pool.group == facts.name {
+        if pool.group.as_ref() == Some(&facts.name) {
             pool.taken.insert(*address);
             continue;
         }
@@ -308,18 +326,18 @@ pub(super) fn check_groups(reader: &mut Reader<'_>, file: &File, pools: &mut Add
     pools.complete &= sections.is_none_or(|node| !reader.refused_within(node));
 }
 
-fn check_group(reader: &mut Reader<'_>, file: &File, node: NodeId, pool: &Pool, groups: &Groups) {
-    let Some(group) = groups.all.get(&pool.group) else {
+fn check_group(reader: &mut Reader<'_>, file: &File, node: NodeId, name: &GroupName, groups: &Groups) {
+    let Some(group) = groups.all.get(name) else {
         let sections = file.groups.get().map(|named| named.0.as_slice()).unwrap_or_default();
         let names: Vec<&str> = sections.iter().map(|(name, _)| name.value.0.as_str()).collect();
-        if !names.contains(&pool.group.as_str()) && (file.groups.is_some() || groups.complete) {
-            reader.dangling(node, "VIP group", pool.group.as_str(), names.into_iter());
+        if !names.contains(&name.as_str()) && (file.groups.is_some() || groups.complete) {
+            reader.dangling(node, "VIP group", name.as_str(), names.into_iter());
         }
         return;
     };
     let sections = file.groups.get().map(|named| named.0.as_slice()).unwrap_or_default();
-    let place = sections.iter().find(|(name, _)| name.value.0 == pool.group.as_str());
-    let place = place.map_or(node, |(name, _)| name.node);
+    let place = sections.iter().find(|(listed, _)| listed.value.0 == name.as_str());
+    let place = place.map_or(node, |(listed, _)| listed.node);
     let refused = if group.class == Class::ControlPlane {
         Some((
             "is of class control-plane, whose addresses are never handed out",
@@ -340,7 +358,7 @@ fn check_group(reader: &mut Reader<'_>, file: &File, node: NodeId, pool: &Pool, 
         None
     };
     if let Some((what, help)) = refused {
-        let message = format!("group `{}` {what}", pool.group);
+        let message = format!("group `{name}` {what}");
         reader.conflict(node, message, help, place, "the group");
     }
 }

@@ -1,7 +1,47 @@
 //! Which addresses can be what.
 
+use super::nodes::Nodes;
+use crate::model::{Interface, NodeName, Priority, Vip};
+use crate::reader::{At, Reader};
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// Refuses what can be no VIP, whatever network it lies in. `false` where nothing more need be said of it.
+pub(super) fn check_vip(
+    reader: &mut Reader<'_>,
+    nodes: &Nodes,
+    address: At<IpAddr>,
+    priorities: &BTreeMap<NodeName, Priority>,
+) -> bool {
+    if let Some(kind) = not_of_one_machine(address.value) {
+        let message = format!("`{}` is {kind}", address.value);
+        reader.error(address.node, message, "write an address that one machine can have");
+        return false;
+    }
+    if let Some((node, place)) = nodes.addresses.get(&address.value)
+        && priorities.get(node).is_some_and(|priority| *priority != Priority::OWNER)
+    {
+        reader.conflict(
+            address.node,
+            format!("`{}` is node `{node}`'s own address", address.value),
+            "a VIP is an address that no machine has; or give that node priority 255 in this group",
+            *place,
+            "the node's address",
+        );
+    }
+    true
+}
+
+/// A VIP behind `interface`, which must have its network.
+pub(super) fn vip_behind(reader: &mut Reader<'_>, address: At<IpAddr>, interface: &Interface) -> Option<Vip> {
+    let network = interface.networks.iter().find(|network| network.contains(&address.value))?;
+    if let Some(kind) = reserved_in(network, address.value) {
+        let message = format!("`{}` lies in {network}, and is {kind}", address.value);
+        reader.error(address.node, message, "write another address of that network");
+    }
+    Some(Vip { address: address.value, interface: interface.name.clone() })
+}
 
 /// Why `address` can't belong to one machine, if so.
 pub(super) fn not_of_one_machine(address: IpAddr) -> Option<&'static str> {

@@ -146,6 +146,7 @@ fn say_lost(
     }
 }
 
+/// Those of pools without a group get groups of their own elsewhere.
 fn add_vips(pools: &AddressPools, groups: &mut Groups, allocations: &Allocations) {
     let addresses: BTreeMap<_, _> = allocations.iter().flat_map(|(_, addresses)| addresses).collect();
     for (address, pool) in addresses {
@@ -153,7 +154,7 @@ fn add_vips(pools: &AddressPools, groups: &mut Groups, allocations: &Allocations
         let (Some(range), Some((_, place))) = (pool.range_of(*address), pools.around(*address)) else {
             continue;
         };
-        let Some(group) = groups.all.get_mut(&pool.group) else { continue };
+        let Some(group) = pool.group.as_ref().and_then(|name| groups.all.get_mut(name)) else { continue };
         let vip = Vip { address: *address, interface: range.interface.clone() };
         let facts = GroupFacts { name: group.name.clone(), accept: group.accept, place };
         Arc::make_mut(group).vips.push(vip);

@@ -1,15 +1,16 @@
 //! VIP groups: where their addresses live, who leads first, what is tracked.
 
 use super::address_pools::AddressPools;
-use super::addresses::{not_of_one_machine, reserved_in};
-use super::nodes::{Interfaces, Nodes};
+use super::addresses::{check_vip, vip_behind};
+use super::nodes::{Interfaces, Nodes, Unelectable};
 use crate::document::NodeId;
-use crate::file::{File, GroupSection, TrackSection};
+use crate::file::{File, GroupSection, TrackSection, VipSection};
 use crate::model::{
     Adverts, Class, Election, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, OnSplit,
     Preempt, Priority, Proof, Timing, Track, TrackEffect, Vip, Vrid,
 };
 use crate::reader::{At, Field, Reader};
+use crate::scalar::Name;
 use crate::table::Or;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -73,16 +74,14 @@ pub(super) fn resolve(
         equal: BTreeSet::new(),
     };
     let Some(sections) = &file.groups else {
-        if reader.child(file.at, "groups").is_none() {
-            reader.warn(file.at, "there is no VIP group: this node answers for nothing", "add `groups:`");
-            walk.groups.complete = true;
-        }
+        walk.groups.complete = reader.child(file.at, "groups").is_none();
         return walk.groups;
     };
     for (name, section) in &sections.value.0 {
-        if let Some(section) = section {
-            walk.group(reader, GroupName::new(&name.value.0), section);
-        }
+        let Some(section) = section else { continue };
+        let group = GroupName::new(&name.value.0);
+        walk.refuse_name_of_other_address(reader, name, section);
+        walk.group(reader, group, section);
     }
     walk.groups.complete = interfaces.complete && !reader.refused_within(sections.node);
     walk.groups
@@ -159,6 +158,22 @@ impl Walk<'_> {
         self.groups.all.insert(name, Arc::new(group));
     }
 
+    /// An address that no group lists is a group of its own, which has its name.
+    fn refuse_name_of_other_address(&self, reader: &mut Reader<'_>, name: &At<Name>, section: &GroupSection) {
+        let Ok(address) = name.value.0.parse::<IpAddr>() else { return };
+        let listed = section.vips.get().map(|list| list.0.as_slice()).unwrap_or_default();
+        let is_it = |vip: &At<Or<IpAddr, VipSection>>| match &vip.value {
+            Or::Short(vip) => *vip == address,
+            Or::Long(section) => section.address.get() == Some(&address),
+        };
+        if self.nodes.unelectable().is_none() && !listed.iter().any(is_it) {
+            let message = format!("the group has the name of {address}, which is not one of its `vips`");
+            let help =
+                "give it another name: an address that no group lists is a group of its own, and called so";
+            reader.error_at_key(name.node, message, help);
+        }
+    }
+
     fn refuse_empty(&self, reader: &mut Reader<'_>, name: &GroupName, section: &GroupSection) {
         if self.ranges.may_serve(name) {
             return;
@@ -178,40 +193,22 @@ impl Walk<'_> {
     fn vip(
         &self,
         reader: &mut Reader<'_>,
-        written: &At<Or<IpAddr, crate::file::VipSection>>,
+        written: &At<Or<IpAddr, VipSection>>,
         priorities: &BTreeMap<NodeName, Priority>,
     ) -> Option<(Vip, NodeId)> {
         let (address, interface) = match &written.value {
             Or::Short(address) => (At { value: *address, node: written.node }, None),
             Or::Long(section) => (section.address?, section.interface.as_ref()),
         };
-        if let Some(kind) = not_of_one_machine(address.value) {
-            let message = format!("`{}` is {kind}", address.value);
-            reader.error(address.node, message, "write an address that one machine can have");
+        if !check_vip(reader, self.nodes, address, priorities) {
             return None;
-        }
-        if let Some((node, place)) = self.nodes.addresses.get(&address.value)
-            && priorities.get(node).is_some_and(|priority| *priority != Priority::OWNER)
-        {
-            reader.conflict(
-                address.node,
-                format!("`{}` is node `{node}`'s own address", address.value),
-                "a VIP is an address that no machine has; or give that node priority 255 in this group",
-                *place,
-                "the node's address",
-            );
         }
         let interface = match interface {
             Some(named) => self.named_interface(reader, address, &named.value.0, named.node)?,
             None => self.interface_of(reader, address)?,
         };
-        let networks = self.interfaces.all.get(&interface).map(|interface| interface.networks.as_slice());
-        let network = networks.unwrap_or_default().iter().find(|network| network.contains(&address.value))?;
-        if let Some(kind) = reserved_in(network, address.value) {
-            let message = format!("`{}` lies in {network}, and is {kind}", address.value);
-            reader.error(address.node, message, "write another address of that network");
-        }
-        Some((Vip { address: address.value, interface }, address.node))
+        let vip = vip_behind(reader, address, self.interfaces.all.get(&interface)?)?;
+        Some((vip, address.node))
     }
 
     fn named_interface(
@@ -241,19 +238,11 @@ impl Walk<'_> {
 
     /// The one interface whose network has `address`.
     fn interface_of(&self, reader: &mut Reader<'_>, address: At<IpAddr>) -> Option<InterfaceName> {
-        let has = |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&address.value));
-        let behind: Vec<&InterfaceName> = self
-            .interfaces
-            .all
-            .values()
-            .filter(|interface| has(&interface.networks))
-            .map(|interface| &interface.name)
-            .collect();
-        match behind.as_slice() {
-            [only] => return Some((*only).clone()),
+        match self.interfaces.behind(address.value).as_slice() {
+            [only] => return Some(only.name.clone()),
             [] if !self.interfaces.complete => {}
             [] => {
-                let networks = show(self.interfaces.all.values().flat_map(|interface| &interface.networks));
+                let networks = self.interfaces.networks();
                 reader.error(
                     address.node,
                     format!("`{}` lies in no network of an interface", address.value),
@@ -261,7 +250,7 @@ impl Walk<'_> {
                 );
             }
             several => {
-                let names = show(several.iter());
+                let names = show(several.iter().map(|interface| &interface.name));
                 let message = format!("`{}` lies in networks of several interfaces: {names}", address.value);
                 reader.error(address.node, message, "write {address: ..., interface: ...}");
             }
@@ -371,20 +360,14 @@ impl Walk<'_> {
 
     /// A group without a VRID is led by whom the nodes elect: all of them must be able to speak on the peer link.
     fn elected(&mut self, reader: &mut Reader<'_>, section: &GroupSection) {
-        for (name, node) in &self.nodes.all {
-            let lacks = match node.kind {
-                NodeKind::Foreign => format!("`{name}` runs another VRRP router"),
-                NodeKind::Fulcrum if !self.nodes.has_keys.contains(name) => format!("`{name}` has no keys"),
-                NodeKind::Fulcrum => continue,
-            };
-            if !std::mem::replace(&mut self.unelectable, true) {
-                reader.error(
-                    section.at,
-                    format!("the group has no VRID, and its leader can't be elected over the peer link: {lacks}"),
-                    "write `vrid:` with a number of its own, or give each node `keys` (see `fulcrum peer-key --help`)",
-                );
-            }
-            break;
+        if let Some(Unelectable { why, .. }) = self.nodes.without_link()
+            && !std::mem::replace(&mut self.unelectable, true)
+        {
+            reader.error(
+                section.at,
+                format!("the group has no VRID, and its leader can't be elected over the peer link: {why}"),
+                "write `vrid:` with a number of its own, or give each node `keys` (see `fulcrum peer-key --help`)",
+            );
         }
         for field in reader.children(section.at, &["adverts", "preempt"]) {
             let help = "delete it, or write `vrid:` with a number of its own";

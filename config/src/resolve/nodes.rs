@@ -27,6 +27,54 @@ pub(super) struct Interfaces {
     pub(super) complete: bool,
 }
 
+/// Why the nodes can't elect leaders over the peer link.
+pub(super) struct Unelectable {
+    pub(super) why: String,
+    /// What to do about it, if that is easy.
+    pub(super) cure: Option<&'static str>,
+}
+
+impl Nodes {
+    /// All of them must be able to speak on the link.
+    pub(super) fn without_link(&self) -> Option<Unelectable> {
+        self.all.iter().find_map(|(name, node)| match node.kind {
+            NodeKind::Foreign => {
+                Some(Unelectable { why: format!("`{name}` runs another VRRP router"), cure: None })
+            }
+            NodeKind::Fulcrum if self.has_keys.contains(name) => None,
+            NodeKind::Fulcrum => Some(Unelectable {
+                why: format!("`{name}` has no keys"),
+                cure: Some("give each node `keys` (see `fulcrum peer-key --help`)"),
+            }),
+        })
+    }
+
+    /// And none of them can own an address of a group for which nothing else is written.
+    pub(super) fn unelectable(&self) -> Option<Unelectable> {
+        let owner = || self.all.iter().find(|(_, node)| node.priority == Priority::OWNER);
+        self.without_link().or_else(|| {
+            let (name, _) = owner()?;
+            let why = format!("`{name}` has priority 255, the owner's");
+            Some(Unelectable { why, cure: Some("write priorities of at most 254 in `nodes`") })
+        })
+    }
+}
+
+impl Interfaces {
+    /// Those that have a network with `address`.
+    pub(super) fn behind(&self, address: IpAddr) -> Vec<&Interface> {
+        let has = |interface: &&Interface| interface.networks.iter().any(|it| it.contains(&address));
+        self.all.values().filter(has).collect()
+    }
+
+    /// All networks, for people.
+    pub(super) fn networks(&self) -> String {
+        let networks = self.all.values().flat_map(|interface| &interface.networks);
+        let networks: Vec<String> = networks.map(ToString::to_string).collect();
+        if networks.is_empty() { "none".to_owned() } else { networks.join(", ") }
+    }
+}
+
 pub(super) fn resolve(reader: &mut Reader<'_>, file: &File, host_name: &str) -> Nodes {
     let mut nodes = Nodes {
         own: None,

@@ -193,10 +193,8 @@ impl Walk<'_> {
     fn group(&self, reader: &mut Reader<'_>, vips: &[At<IpAddr>]) -> Option<GroupName> {
         let mut group: Option<(GroupName, NodeId)> = None;
         for vip in vips {
-            let Some(facts) = self.around.groups.vips.get(&vip.value) else {
-                self.refuse_of_no_group(reader, *vip);
-                continue;
-            };
+            // Otherwise it was refused: what no group lists has one of its own.
+            let Some(facts) = self.around.groups.vips.get(&vip.value) else { continue };
             if !facts.accept {
                 let message =
                     format!("group `{}` has `accept: false`, so nothing can listen there", facts.name);
@@ -215,23 +213,6 @@ impl Walk<'_> {
             }
         }
         group.map(|(name, _)| name)
-    }
-
-    fn refuse_of_no_group(&self, reader: &mut Reader<'_>, vip: At<IpAddr>) {
-        if !self.around.groups.complete {
-            return;
-        }
-        let message = format!("`{}` is not a VIP of any group", vip.value);
-        match self.around.ranges.around(vip.value) {
-            Some((pool, place)) => {
-                let help = format!("to get it from pool `{pool}` write `vip: {{address: {}}}`", vip.value);
-                reader.conflict(vip.node, message, help, place, "the pool");
-            }
-            None => {
-                let help = "add it to the `vips` of a group, or write one that is there";
-                reader.error(vip.node, message, help);
-            }
-        }
     }
 
     #[allow(clippy::type_complexity, reason = "two things that come from one place")]

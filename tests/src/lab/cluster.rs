@@ -25,6 +25,8 @@ pub struct Cluster {
     pub groups: u8,
     /// Time between heartbeats.
     pub milliseconds: u32,
+    /// Whether no group is listed: the services have addresses of a pool, each of which is a group of its own.
+    pub of_pool: bool,
     /// Further keys of a node, such as `domain: left`.
     pub of_nodes: BTreeMap<String, String>,
     /// Further keys of each group, each with a comma before it.
@@ -49,12 +51,22 @@ impl Cluster {
         let web = web.collect::<Result<Vec<_>>>()?;
         let keys = nodes.iter().map(|node| make_key(&Plan::key_of(node))).collect::<Result<_>>()?;
         let (of_nodes, of_groups, sections) = (BTreeMap::new(), String::new(), String::new());
-        Ok(Self { client, nodes, web, groups, milliseconds: 100, of_nodes, of_groups, sections, keys })
+        let (milliseconds, of_pool) = (100, false);
+        Ok(Self { client, nodes, web, groups, milliseconds, of_pool, of_nodes, of_groups, sections, keys })
     }
 
     /// The names of the groups.
     pub fn names(&self) -> impl Iterator<Item = String> + use<> {
-        (1..=self.groups).map(|number| format!("web-{number}"))
+        let of_pool = self.of_pool;
+        (0..self.groups).map(
+            move |group| {
+                if of_pool { Self::vip(group).to_string() } else { Self::listed(group) }
+            },
+        )
+    }
+
+    fn listed(group: u8) -> String {
+        format!("web-{}", group.saturating_add(1))
     }
 
     /// The web service of a group, counted from 0.
@@ -78,9 +90,15 @@ impl Cluster {
             let (name, address, further) = (machine.name(), machine.ipv4(), further.unwrap_or_default());
             writeln!(text, "  {name}: {{addresses: [{address}], keys: [\"{key}\"]{further}}}").ok();
         }
-        text.push_str("interfaces:\n  eth0: {networks: [10.77.0.0/24]}\ngroups:\n");
-        for (number, name) in (0..).zip(self.names()) {
-            writeln!(text, "  {name}: {{vips: [{}]{}}}", Self::vip(number), self.of_groups).ok();
+        text.push_str("interfaces:\n  eth0: {networks: [10.77.0.0/24]}\n");
+        text.push_str(if self.of_pool {
+            "pools: {public: {addresses: [10.77.0.100-10.77.0.149]}}\n"
+        } else {
+            "groups:\n"
+        });
+        for group in (0..self.groups).filter(|_| !self.of_pool) {
+            let (name, vip) = (Self::listed(group), Self::vip(group));
+            writeln!(text, "  {name}: {{vips: [{vip}]{}}}", self.of_groups).ok();
         }
         text.push_str("services:\n");
         let backends: Vec<String> = self
@@ -89,13 +107,10 @@ impl Cluster {
             .map(|web| format!("{{name: {}, address: {}, port: 80}}", web.machine.name(), web.machine.ipv4()))
             .collect();
         let backends = backends.join(", ");
-        for (number, name) in (0..).zip(self.names()) {
-            writeln!(
-                text,
-                "  {name}: {{vip: {}, port: 80, mode: proxy, backends: [{backends}]}}",
-                Self::vip(number)
-            )
-            .ok();
+        for group in 0..self.groups {
+            let name = Self::listed(group);
+            let vip = if self.of_pool { "auto".to_owned() } else { Self::vip(group).to_string() };
+            writeln!(text, "  {name}: {{vip: {vip}, port: 80, mode: proxy, backends: [{backends}]}}").ok();
         }
         text.push_str(&self.sections);
         text.push_str(&Self::of_this_node(node));

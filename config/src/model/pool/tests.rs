@@ -8,7 +8,7 @@ fn pool(ranges: &[(&str, &str)], avoid_reserved: bool, taken: &[&str]) -> Pool {
     };
     Pool {
         name: PoolName::new("public"),
-        group: GroupName::new("web"),
+        group: Some(GroupName::new("web")),
         ranges: ranges.iter().map(range).collect(),
         auto_assign: true,
         priority: 100,

@@ -6,6 +6,7 @@ use super::parse;
 use crate::diagnostic::Severity;
 
 mod forwarding;
+mod own;
 mod pools;
 mod services;
 mod text;
@@ -89,6 +90,10 @@ fn each_mistake_has_its_place_and_its_advice() {
     }
     check(pools::BASE, pools::POOLS);
     check(witness::BASE, witness::WITNESS);
+    check(own::BASE, own::OWN);
+    check(own::VRRP, own::UNELECTABLE);
+    let pool = "pools: {«p: {addresses: [10.0.0.120-10.0.0.129]}}\nservices:\n  one: {vip: 10.0.0.100,";
+    check(&own::VRRP.replace("services:\n  one: {vip: «10.0.0.110,", pool), own::POOLS);
 }
 
 fn check(base: &str, rows: &[Row]) {

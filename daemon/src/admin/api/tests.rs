@@ -11,6 +11,7 @@ fn each_path_has_its_method_and_least_role() {
         ("/v1/reload?force=api&local&force=admin", Method::POST, Role::Operator),
         ("/v1/reload?give-up-addresses&local", Method::POST, Role::Operator),
         ("/v1/handover/web", Method::POST, Role::Operator),
+        ("/v1/handover/2001:db8::100", Method::POST, Role::Operator),
         ("/v1/handover/api?force=api", Method::POST, Role::Operator),
     ];
     for (path, method, least) in rows {
