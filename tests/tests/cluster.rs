@@ -127,7 +127,7 @@ fn addresses_of_a_pool_without_a_group_are_spread_over_all_nodes() {
 }
 
 #[test]
-fn an_address_of_its_own_group_moves_into_a_listed_one_and_goes_on_answering() {
+fn an_address_of_its_own_group_moves_into_a_listed_one_and_is_answered_again() {
     Lab::run(|lab| {
         let mut cluster = Cluster::new(lab, 3, 6)?;
         cluster.of_pool = true;
