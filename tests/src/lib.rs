@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "drives real processes in real time")]
 
 pub mod error;
+pub mod flood;
 pub mod frames;
 pub mod lab;
 pub mod probe;

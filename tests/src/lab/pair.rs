@@ -133,6 +133,8 @@ pub struct Plan {
     pub advert_milliseconds: u32,
     /// Further keys of the group, such as `adverts: unicast`.
     pub group: Vec<String>,
+    /// Further groups, a line each.
+    pub groups: Vec<String>,
     /// Further keys of the service.
     pub service: Vec<String>,
     /// Further services, a line each.
@@ -176,6 +178,7 @@ impl Default for Plan {
             vrid: 51,
             advert_milliseconds: 100,
             group: Vec::new(),
+            groups: Vec::new(),
             service: Vec::new(),
             services: Vec::new(),
             top: Vec::new(),
@@ -240,6 +243,7 @@ impl Plan {
         let gateways: String = self.gateways.iter().map(|gateway| format!(", \"{gateway}\"")).collect();
         writeln!(text, "groups:\n  {GROUP}:\n    vrid: {}\n    vips: [{vips}{gateways}]", self.vrid).ok();
         self.group.iter().for_each(|line| writeln!(text, "    {line}").unwrap_or_default());
+        self.groups.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
         writeln!(text, "services:\n  web:\n    vips: [{vips}]\n    port: 80").ok();
         if !self.service.iter().any(|line| line.starts_with("check:")) {
             writeln!(

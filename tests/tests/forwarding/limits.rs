@@ -9,13 +9,12 @@
 use crate::backends::cut_web1;
 use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions};
 use fulcrum_tests::Result;
+use fulcrum_tests::flood::forged_syn;
 use fulcrum_tests::frames::inject;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Status};
 use fulcrum_tests::probe::{Outcome, Session, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
-use pnet::packet::ip::IpNextHeaderProtocols;
-use pnet::util::{checksum, ipv4_checksum};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// SYNs of one flood, each from another address.
@@ -24,32 +23,8 @@ const FLOOD: u32 = 100_000;
 const MADE_BESIDE: u64 = 5_000;
 const SHORT: Duration = Duration::from_millis(300);
 
-fn octets(address: IpAddr) -> Ipv4Addr {
-    match address {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-    }
-}
-
-/// A SYN to `to`, in a frame to lb1, that says that it comes from somewhere in 198.18.0.0/15 (RFC 2544).
-fn spoofed(number: u32, to: SocketAddr) -> Vec<u8> {
-    let from = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number % 0x2_0000);
-    let port = 1024 + u16::try_from(number % 50_000).unwrap_or_default();
-    let vip = octets(to.ip());
-    let mut tcp =
-        [&port.to_be_bytes()[..], &to.port().to_be_bytes(), &number.to_be_bytes(), &[0; 4]].concat();
-    tcp.extend([0x50, 2, 0x20, 0, 0, 0, 0, 0]);
-    let sum = ipv4_checksum(&tcp, 8, &[], &from, &vip, IpNextHeaderProtocols::Tcp);
-    tcp.splice(16..18, sum.to_be_bytes());
-    let mut header =
-        [&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0][..], &from.octets(), &vip.octets()].concat();
-    let sum = checksum(&header, 5);
-    header.splice(10..12, sum.to_be_bytes());
-    [&[2, 0, 0, 0, 0, 0x11][..], &[2, 0, 0, 0, 0, 0x66], &[8, 0], &header, &tcp].concat()
-}
-
 fn flood(from: &Machine, to: SocketAddr, count: u32) -> Result<()> {
-    let frames: Vec<_> = (0..count).map(|number| spoofed(number, to)).collect();
+    let frames: Vec<_> = (0..count).map(|number| forged_syn(from, number, to, "02:00:00:00:00:11")).collect();
     frames.chunks(1000).try_for_each(|some| inject(from, some))
 }
 
