@@ -9,7 +9,7 @@ use crate::connection_log::{self, LogQueue};
 use crate::error::StartError;
 use crate::plane::Plane;
 use crate::pulse::Pulses;
-use crate::shared::{Message, Shared, WorkerShared};
+use crate::shared::{Message, Shared};
 use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
 use crate::udp::UdpWorkers;
@@ -38,7 +38,7 @@ const PIPES: u64 = 64;
 /// How the engine is run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Threads that move bytes; by default one for each core.
+    /// Threads that move bytes, for workloads and for the control plane each; by default one for each core.
     pub workers: Option<usize>,
     /// What keeps outsiders from aiming at one backend; the same on every node of a cluster.
     pub seed: Seed,
@@ -82,14 +82,13 @@ fn begin(
     let epoch = Instant::now();
     let files = raise_open_files();
     let count = options.workers.unwrap_or_else(cores).max(1);
-    let workers: Result<Box<[WorkerShared]>, _> = (0..count).map(|_| WorkerShared::new()).collect();
-    let workers = workers.map_err(|error| StartError::Worker(error.into()))?;
-    let shared = Arc::new(Shared::new(workers));
+    let shared = Arc::new(Shared::new(count).map_err(|error| StartError::Worker(error.into()))?);
+    let count = shared.workers.len();
     let log = LogQueue::start(connection_log::write).map_err(StartError::Thread)?;
     let threads = start_workers(&shared, &log, pipes(files, count), epoch)?;
     let mut pulses = Pulses::default();
     for (index, worker) in shared.workers.iter().enumerate() {
-        pulses.watch(format!("tcp-{index}"), Arc::clone(&worker.pulse), Arc::clone(worker.wake()));
+        pulses.watch(shared.name(index), Arc::clone(&worker.pulse), Arc::clone(worker.wake()));
     }
     let (observed_sender, observed) = watch::channel(Observed::default());
     let engine = Engine {
@@ -377,7 +376,7 @@ fn start_workers(
         .map(|index| {
             let worker = Worker::new(index, Arc::clone(shared), log.clone(), pipes, epoch);
             let worker = worker.map_err(|error| StartError::Worker(error.into()))?;
-            shared.spawn(format!("tcp-{index}"), move || worker.run()).map_err(StartError::Thread)
+            shared.spawn(shared.name(index), move || worker.run()).map_err(StartError::Thread)
         })
         .collect()
 }

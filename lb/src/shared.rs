@@ -7,6 +7,7 @@ use rustix::event::EventfdFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,8 @@ pub(crate) enum Message {
     Serve { id: usize, serve: bool },
     /// Let go of a listener.
     Close { id: usize },
+    /// The same, but another worker goes on with it.
+    Leave { id: usize },
     /// Some of the service's backends went down: close their connections.
     Condemned(Arc<ServiceCell>),
     /// A connection that another worker has accepted.
@@ -184,6 +187,7 @@ fn take_below(used: &AtomicU64, count: u64, limit: u64) -> bool {
 /// Everything.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// First those for workloads, then as many for services of the control plane: what they do waits for no workload.
     pub(crate) workers: Box<[WorkerShared]>,
     pub(crate) descriptors: Descriptors,
     /// Told whenever a worker has applied a change.
@@ -193,12 +197,38 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(workers: Box<[WorkerShared]>) -> Self {
-        Self {
+    /// Of workers for each class.
+    pub(crate) fn new(count: usize) -> Result<Self, rustix::io::Errno> {
+        let workers = (0..count.saturating_mul(2)).map(|_| WorkerShared::new());
+        let workers = workers.collect::<Result<_, _>>()?;
+        Ok(Self {
             workers,
             descriptors: Descriptors::default(),
             applied: tokio::sync::Notify::new(),
             ended: tokio::sync::Notify::new(),
+        })
+    }
+
+    /// Workers of each class.
+    pub(crate) fn each(&self) -> usize {
+        self.workers.len() / 2
+    }
+
+    /// Whether a worker is one for services of the control plane.
+    pub(crate) fn is_protected(&self, worker: usize) -> bool {
+        worker >= self.each()
+    }
+
+    /// The workers for a class.
+    pub(crate) fn of_class(&self, protected: bool) -> Range<usize> {
+        if protected { self.each()..self.workers.len() } else { 0..self.each() }
+    }
+
+    /// What the thread of a worker is called.
+    pub(crate) fn name(&self, worker: usize) -> String {
+        match worker.checked_sub(self.each()) {
+            Some(index) => format!("tcp-control-{index}"),
+            None => format!("tcp-{worker}"),
         }
     }
 

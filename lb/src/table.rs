@@ -263,6 +263,7 @@ impl Tables {
         let condemned = mark_condemned(&new);
         let (was, is) = (old.service(), new.service());
         let same_listeners = old.can_serve() == new.can_serve()
+            && old.desired.protected == new.desired.protected
             && was.vips == is.vips
             && was.ports == is.ports
             && was.timeouts.unacknowledged == is.timeouts.unacknowledged;

@@ -37,7 +37,7 @@ struct Bound {
     addresses: BTreeMap<SocketAddr, Vec<Placed>>,
 }
 
-/// A listener and the worker that has it.
+/// A listener and the worker that has it, which is one for its service's class.
 #[derive(Debug)]
 struct Placed {
     id: usize,
@@ -88,7 +88,9 @@ impl TcpListeners {
         let table = cell.table();
         let serve = table.can_serve();
         let timeouts = table.service().timeouts;
+        let protected = table.desired.protected;
         let mut bound = self.services.remove(&cell.name).unwrap_or_default();
+        bound.addresses.values_mut().for_each(|placed| self.move_to_class(placed, protected, bound.serve));
         for placed in bound.addresses.values().flatten() {
             if bound.unacknowledged != timeouts.unacknowledged {
                 placed.listener.set_options(&timeouts);
@@ -132,7 +134,7 @@ impl TcpListeners {
 
     fn take_over(
         &self,
-        free: Vec<Placed>,
+        mut free: Vec<Placed>,
         cell: &Arc<ServiceCell>,
         timeouts: &Timeouts,
         serve: bool,
@@ -140,9 +142,23 @@ impl TcpListeners {
         for placed in &free {
             placed.listener.service.store(Arc::clone(cell));
             placed.listener.set_options(timeouts);
+        }
+        self.move_to_class(&mut free, cell.table().desired.protected, serve);
+        for placed in &free {
             self.tell(placed, Message::Serve { id: placed.id, serve });
         }
         free
+    }
+
+    /// Gives listeners to workers for this class, if others have them. What waits to be accepted goes along.
+    fn move_to_class(&self, placed: &mut [Placed], protected: bool, serve: bool) {
+        for placed in placed.iter_mut().filter(|it| self.shared.is_protected(it.worker) != protected) {
+            let (from, to) = (self.shared.of_class(!protected), self.shared.of_class(protected));
+            self.tell(placed, Message::Leave { id: placed.id });
+            placed.worker = placed.worker.saturating_sub(from.start).saturating_add(to.start);
+            let listener = Arc::clone(&placed.listener);
+            self.tell(placed, Message::Listen { id: placed.id, listener, serve });
+        }
     }
 
     fn open(
@@ -152,7 +168,8 @@ impl TcpListeners {
         timeouts: &Timeouts,
         serve: bool,
     ) -> Result<Vec<Placed>, Errno> {
-        let workers = self.shared.workers.len();
+        let class = self.shared.of_class(cell.table().desired.protected);
+        let workers = class.len();
         let count = if self.addresses < SPREAD_UP_TO { workers } else { 1 };
         if self.ids.len().saturating_add(count) > self.limit {
             return Err(Errno::MFILE);
@@ -166,6 +183,7 @@ impl TcpListeners {
         }
         let place = |(offset, listener): (usize, Arc<Listener>)| {
             let worker = self.addresses.wrapping_add(offset).checked_rem(workers).unwrap_or(0);
+            let worker = class.start.saturating_add(worker);
             Placed { id: self.ids.insert(()), worker, listener }
         };
         let placed: Vec<Placed> = listeners.into_iter().enumerate().map(place).collect();

@@ -189,7 +189,7 @@ impl UdpWorkers {
     }
 
     fn start(&mut self) -> io::Result<()> {
-        for index in self.workers.len()..self.shared.workers.len() {
+        for index in self.workers.len()..self.shared.each() {
             let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
             let (sender, commands) = channel();
             let shared = Arc::clone(&self.shared);

@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Of workers for the control plane. `vip-manager` is in front of all.
+const NICE: i32 = -10;
 /// Events taken at a time.
 const EVENTS: usize = 256;
 /// Marks events that belong to no connection; connections' keys stay below it.
@@ -102,6 +104,9 @@ impl Worker {
     /// Works until told to stop. Sockets of clients that are still open end in RST.
     #[allow(clippy::disallowed_methods)] // The loop that reads the clock for everything in it.
     pub(crate) fn run(mut self) {
+        if self.shared.is_protected(self.index) {
+            self.come_first();
+        }
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
         while !self.stopping {
             events.clear();
@@ -123,6 +128,14 @@ impl Worker {
             }
             self.take_turns();
             self.handle_time();
+        }
+    }
+
+    /// Of this process's threads that are ready those of the control plane run first, whatever workloads have them do.
+    fn come_first(&self) {
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            let error = std::io::Error::from(error);
+            tracing::warn!(%error, worker = self.index, "the control plane shares the processors with workloads as one of them; CAP_SYS_NICE would let it come first");
         }
     }
 
@@ -215,6 +228,7 @@ impl Worker {
                 Message::Listen { id, listener, serve } => self.take_listener(id, listener, serve),
                 Message::Serve { id, serve } => self.serve(id, serve),
                 Message::Close { id } => self.close_listener(id),
+                Message::Leave { id } => self.leave_listener(id),
                 Message::Condemned(service) => self.condemn(&service),
                 Message::Accepted { socket, client, listener } => self.take_client(socket, client, &listener),
                 Message::Applied(change) => {

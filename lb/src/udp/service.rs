@@ -116,7 +116,7 @@ impl ServiceState {
     pub(super) fn capacity(&self, shared: &Shared) -> usize {
         let sessions = u64::from(self.table.service().udp.sessions).min(shared.descriptors.session_limit());
         let sessions = usize::try_from(sessions).unwrap_or(usize::MAX);
-        sessions.div_ceil(shared.workers.len().max(1)).max(1)
+        sessions.div_ceil(shared.each().max(1)).max(1)
     }
 
     pub(super) fn next_idle(&self) -> Option<(usize, Instant)> {

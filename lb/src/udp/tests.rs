@@ -3,7 +3,6 @@ use super::token::Token;
 use super::*;
 use crate::balance::Seed;
 use crate::proxy_protocol::{Endpoints, Transport, decode_datagram, encode};
-use crate::shared::WorkerShared;
 use crate::table::{Change, Tables};
 use crate::{BackendState, BackendUse, Desired, ServiceDesired, ServiceStats};
 use fulcrum_config::{
@@ -79,7 +78,7 @@ fn service(vip: IpAddr, ports: PortRange) -> Service {
 }
 
 fn shared(workers: usize) -> Arc<Shared> {
-    let shared = Shared::new((0..workers).map(|_| WorkerShared::new().unwrap()).collect());
+    let shared = Shared::new(workers).unwrap();
     shared.descriptors.set_limit(1000);
     Arc::new(shared)
 }

@@ -50,10 +50,23 @@ impl Worker {
         if id >= self.listeners.len() {
             self.listeners.resize_with(id.saturating_add(1), || None);
         }
+        if !serve {
+            // It may come from a worker where it served.
+            listener.refuse();
+        }
         if let Some(place) = self.listeners.get_mut(id) {
             *place = Some(Taking { listener, serves: false, resting: false, burst: 1, full_bursts: 0 });
         }
         self.serve(id, serve);
+    }
+
+    /// Another worker goes on with it: what waits to be accepted stays.
+    pub(super) fn leave_listener(&mut self, id: usize) {
+        let Some(taking) = self.listeners.get_mut(id).and_then(Option::take) else { return };
+        if taking.serves && !taking.resting {
+            // It fails only if it is not there.
+            let _ = epoll::delete(&self.epoll, &taking.listener.socket);
+        }
     }
 
     pub(super) fn serve(&mut self, id: usize, serve: bool) {
@@ -155,8 +168,12 @@ impl Worker {
     }
 
     fn less_busy(&mut self) -> Option<usize> {
-        let loads = self.shared.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed));
-        let (other, difference) = less_busy(self.index, self.connections.len(), loads)?;
+        let class = self.shared.of_class(self.shared.is_protected(self.index));
+        let (own, first) = (self.index.saturating_sub(class.start), class.start);
+        let workers = self.shared.workers.get(class)?;
+        let loads = workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed));
+        let (other, difference) = less_busy(own, self.connections.len(), loads)?;
+        let other = first.saturating_add(other);
         if difference == Difference::Large {
             return Some(other);
         }

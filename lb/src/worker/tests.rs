@@ -4,7 +4,7 @@ use super::*;
 #[test]
 #[allow(clippy::disallowed_methods)] // A real thread runs in real time.
 fn a_worker_that_cannot_wait_for_events_tells_that_it_has_ended() {
-    let shared = Arc::new(Shared::new([WorkerShared::new().unwrap()].into()));
+    let shared = Arc::new(Shared::new(1).unwrap());
     let log = LogQueue::start(|_| {}).unwrap();
     let mut worker = Worker::new(0, Arc::clone(&shared), log, 1, Instant::now()).unwrap();
     worker.epoll = std::fs::File::open("/dev/null").unwrap().into();
