@@ -16,8 +16,8 @@ pub use admin::{Admin, LogFormat, TcpAdmin};
 pub use allocations::Allocations;
 pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
 pub use group::{
-    Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, Preempt, Proof, Timing, Track,
-    TrackEffect, Vip,
+    Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, OnFailure, Preempt, Proof,
+    Timing, Track, TrackEffect, Vip,
 };
 pub use names::{
     BackendName, DomainName, GroupName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,

@@ -242,11 +242,11 @@ pub fn peer_desired(
     serial: u64,
     vip: &fulcrum_vip_manager::Observed,
 ) -> fulcrum_peer::Desired {
-    let fulcrum_vip_manager::Word { leads, asks, holds, sources, .. } = vip.word.clone();
+    let fulcrum_vip_manager::Word { leads, asks, holds, sources, accuses, .. } = vip.word.clone();
     fulcrum_peer::Desired {
         config: Arc::clone(config),
         generation,
-        word: fulcrum_peer::Word { leads, asks, holds, sources, ..fulcrum_peer::Word::default() },
+        word: fulcrum_peer::Word { leads, asks, holds, sources, accuses, ..fulcrum_peer::Word::default() },
         answers: vip.answers.clone(),
         serial,
         changes: fulcrum_peer::Changes::default(),
@@ -257,8 +257,8 @@ pub fn peer_desired(
 /// What `vip-manager` is to know of the peers' adverts: the words of those whose link is up.
 pub(crate) fn words(peer: &fulcrum_peer::Observed) -> BTreeMap<NodeName, fulcrum_vip_manager::Word> {
     let word = |word: &fulcrum_peer::Word| {
-        let fulcrum_peer::Word { leads, asks, answers, holds, sources, .. } = word.clone();
-        fulcrum_vip_manager::Word { leads, asks, answers, holds, sources }
+        let fulcrum_peer::Word { leads, asks, answers, holds, sources, accuses, .. } = word.clone();
+        fulcrum_vip_manager::Word { leads, asks, answers, holds, sources, accuses }
     };
     peer.peers.iter().filter_map(|(name, peer)| Some((name.clone(), word(peer.word.as_ref()?)))).collect()
 }

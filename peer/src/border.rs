@@ -89,6 +89,8 @@ pub struct Word {
     pub holds: BTreeSet<GroupName>,
     /// Where it sends adverts of those from.
     pub sources: BTreeSet<IpAddr>,
+    /// Groups that it is to take over because their leader does not answer for an address, though it says that it leads.
+    pub accuses: BTreeSet<GroupName>,
     /// Groups of class control-plane that it leads, or could lead at once.
     pub ready: BTreeSet<GroupName>,
     /// Groups of that class that it moves to another node, or wants to, each with a number chosen at random.

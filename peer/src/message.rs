@@ -168,6 +168,8 @@ struct WordBody {
     #[serde(default)]
     sources: BTreeSet<IpAddr>,
     #[serde(default)]
+    accuses: BTreeSet<GroupName>,
+    #[serde(default)]
     ready: BTreeSet<GroupName>,
     #[serde(default)]
     moves: BTreeMap<GroupName, u64>,
@@ -192,7 +194,8 @@ impl Message {
             Self::Config(config) => (CONFIG, serde_json::to_vec(&config_body(*config))),
             Self::Redial => (REDIAL, Ok(b"{}".to_vec())),
             Self::Word(said) => {
-                let Word { leads, asks, answers, holds, sources, ready, moves, knows } = (*said.word).clone();
+                let Word { leads, asks, answers, holds, sources, accuses, ready, moves, knows } =
+                    (*said.word).clone();
                 let Said { instance, sequence, change, .. } = *said;
                 (
                     WORD,
@@ -205,6 +208,7 @@ impl Message {
                         answers,
                         holds,
                         sources,
+                        accuses,
                         ready,
                         moves,
                         knows,
@@ -261,8 +265,8 @@ impl Message {
             WORD => {
                 let body: WordBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
                 let WordBody { instance, sequence, change, leads, asks, answers, holds, sources, .. } = body;
-                let WordBody { ready, moves, knows, .. } = body;
-                let word = Word { leads, asks, answers, holds, sources, ready, moves, knows };
+                let WordBody { accuses, ready, moves, knows, .. } = body;
+                let word = Word { leads, asks, answers, holds, sources, accuses, ready, moves, knows };
                 let word = Arc::new(word);
                 Ok(Self::Word(Said { instance, sequence, change, word }))
             }

@@ -79,6 +79,36 @@ fn a_leader_that_does_not_answer_for_its_vips_is_named_until_it_does() {
 }
 
 #[test]
+fn a_leader_that_does_not_answer_hands_over_where_that_is_asked_for_and_does_not_come_back() {
+    Lab::run(|lab| {
+        let scene = Scene::with(lab, |plan| {
+            plan.group.pop();
+            plan.group.push("proof: {interval: 600ms, on_failure: hand-over}".into());
+            plan.group.push("preempt: true".into());
+            *plan = plan.clone().with_keys().unwrap();
+        })?;
+        wait_found(&scene.second, scene.vips(), "answered")?;
+        let ports = [scene.pair.lb1.port(), scene.pair.lb2.port()];
+        let deaf = |port: &String| -> Vec<Fault> {
+            scene.vips().iter().map(|vip| Fault::QuestionsTo(port.clone(), *vip)).collect()
+        };
+        lab.switch().add(deaf(&ports[0]))?;
+        wait_until("the other one to lead", LONG, || {
+            scene.second.status().is_ok_and(|status| status.role(GROUP) == Some("leader"))
+        })?;
+        let reason = scene.first.status()?.0["groups"][0]["reason"].to_string();
+        assert!(reason.contains("lb2 asked for its addresses and was not answered"), "{reason}");
+        // It would preempt, and both would give it back and forth.
+        lab.switch().add(deaf(&ports[1]))?;
+        wait_found(&scene.first, scene.vips(), "not-answered")?;
+        run_for(Duration::from_secs(3));
+        assert_eq!(scene.second.status()?.role(GROUP), Some("leader"));
+        assert_eq!(scene.first.status()?.role(GROUP), Some("standby"));
+        Ok(())
+    });
+}
+
+#[test]
 fn a_stranger_that_answers_for_a_vip_too_is_named() {
     Lab::run(|lab| {
         let stranger = lab.machine("stranger", 66)?;

@@ -44,6 +44,8 @@ pub struct Word {
     pub holds: BTreeSet<GroupName>,
     /// Where it sends adverts of those from.
     pub sources: BTreeSet<IpAddr>,
+    /// Groups that it is to take over because their leader does not answer for an address, though it says that it leads.
+    pub accuses: BTreeSet<GroupName>,
 }
 
 /// The last heartbeat of this node's that a peer has echoed, on a link that is up.
@@ -335,6 +337,8 @@ pub enum Reason {
     NoQuorum,
     /// An operator asked for it.
     StandingDown,
+    /// This node asked from outside, and the leader did not answer (`proof: {on_failure: hand-over}`).
+    NotAnswering(NodeName),
     /// Another node is to lead it, so that groups are spread evenly.
     Balanced(NodeName),
     /// Another machine uses the addresses.
@@ -379,6 +383,9 @@ impl fmt::Display for Reason {
             Self::InterfaceBack(interface) => write!(f, "interface {interface} is back"),
             Self::TrackFailed(track) => write!(f, "track failed: {track}"),
             Self::Balanced(to) => write!(f, "groups are spread evenly over the nodes: {to} is to lead it"),
+            Self::NotAnswering(node) => {
+                write!(f, "{node} asked for its addresses and was not answered (proof of service)")
+            }
             Self::NoQuorum => {
                 write!(f, "too few nodes hear this one to know that nobody else leads (on_split: one)")
             }

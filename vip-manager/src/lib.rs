@@ -8,6 +8,7 @@ pub mod advert;
 pub mod announcer;
 pub mod arp;
 mod border;
+mod disproof;
 mod drain;
 mod driver;
 pub mod election;

@@ -366,6 +366,14 @@ impl Proof {
         self.subjects.values().filter(waits).map(|subject| subject.due).min()
     }
 
+    /// Whether a living leader does not answer for one of the addresses, as far as others on the link are heard.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        let is_bad =
+            |finding: &Finding| matches!(finding, Finding::NotAnswered | Finding::PortNotAnswered { .. });
+        matches!(self.part, Part::Follows { .. }) && self.subjects.values().any(|it| is_bad(&it.finding))
+    }
+
     /// What was found out about each address that this node asks for, or, if it leads, that another machine claims.
     #[must_use]
     pub fn observed(&self) -> BTreeMap<IpAddr, ProofObserved> {

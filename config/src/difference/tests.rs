@@ -94,7 +94,7 @@ fn each_change_is_told_in_words() {
         ),
         ("drain: 10m", "drain: 20m", &["group workload: drain: 10m is now 20m"]),
         (
-            "proof: {interval: 2s, ports: true}",
+            "proof: {interval: 2s, ports: true, on_failure: alarm}",
             "proof: false",
             &["group control-plane: proof: every 2s is now none"],
         ),

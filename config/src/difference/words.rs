@@ -2,9 +2,9 @@
 
 use crate::model::{
     AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog,
-    DomainName, Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, OnSplit, PortRange,
-    Preempt, Priority, Proof, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect,
-    Vip, Weight, Witness, Xdp,
+    DomainName, Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, OnFailure, OnSplit,
+    PortRange, Preempt, Priority, Proof, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track,
+    TrackEffect, Vip, Weight, Witness, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -77,7 +77,11 @@ impl Words for Duration {
 impl Words for Proof {
     fn words(&self) -> String {
         let ports = if self.ports { "" } else { ", without ports" };
-        format!("every {}{ports}", self.interval.words())
+        let failure = match self.on_failure {
+            OnFailure::Alarm => "",
+            OnFailure::HandOver => ", handed over if it fails",
+        };
+        format!("every {}{ports}{failure}", self.interval.words())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `timing`, `nodes`, `interfaces` and `groups`.
 
-use crate::model::{AdvertInterval, Adverts, Class, KeyPin, OnSplit, Priority, Vrid, Weight};
+use crate::model::{AdvertInterval, Adverts, Class, KeyPin, OnFailure, OnSplit, Priority, Vrid, Weight};
 use crate::scalar::{LinkName, Name, Number, Profile, Time, TrackWord};
 use crate::table::{List, Named, Or, section};
 use ipnet::IpNet;
@@ -115,6 +115,8 @@ section! {
         interval: optional Time<200, 3_600_000>,
         /// Whether the TCP ports of services are asked for, too, by a SYN that is never completed. Default: true.
         ports: optional bool,
+        /// What comes of a leader that does not answer: `alarm`, or `hand-over`: a standby asks it over the peer link to hand the group over, and it comes last for ten minutes. Default: alarm.
+        on_failure: optional OnFailure,
     }
 }
 

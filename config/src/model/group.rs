@@ -104,11 +104,24 @@ pub struct Proof {
     pub interval: Duration,
     /// Whether the TCP ports of services are asked for, too.
     pub ports: bool,
+    /// What comes of a leader that does not answer.
+    pub on_failure: OnFailure,
+}
+
+/// What comes of a leader that does not answer for an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// An alarm.
+    #[default]
+    Alarm,
+    /// It is asked to hand the group over, too.
+    HandOver,
 }
 
 impl Default for Proof {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(2), ports: true }
+        Self { interval: Duration::from_secs(2), ports: true, on_failure: OnFailure::Alarm }
     }
 }
 

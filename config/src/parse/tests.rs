@@ -81,7 +81,7 @@ fn the_full_example_writes_the_defaults_that_hold_without_it() {
         "    on_split: serve               # one: no leader rather than two, for groups without `vrid`\n",
         "    key: /fulcrum/witness\n",
         "    ttl: 15s                      # so long etcd may be gone while another node is\n",
-        "    proof: {interval: 2s, ports: true}   # false: no standby asks whether the leader answers\n",
+        "    proof: {interval: 2s, ports: true, on_failure: alarm}   # false: no standby asks whether the leader answers; hand-over\n",
         "    accept: true                  # false: the addresses are not local, and no service can use them\n",
         "        interface: eth0           # default: the one that has the network\n",
         "        interval: 1s\n",

@@ -6,8 +6,8 @@ use super::nodes::{Interfaces, Nodes, Unelectable};
 use crate::document::NodeId;
 use crate::file::{File, GroupSection, TrackSection, VipSection};
 use crate::model::{
-    Adverts, Class, Election, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, OnSplit,
-    Preempt, Priority, Proof, Timing, Track, TrackEffect, Vip, Vrid,
+    Adverts, Class, Election, Family, Group, GroupName, InterfaceName, Link, NodeKind, NodeName, OnFailure,
+    OnSplit, Preempt, Priority, Proof, Timing, Track, TrackEffect, Vip, Vrid,
 };
 use crate::reader::{At, Field, Reader};
 use crate::scalar::Name;
@@ -133,6 +133,7 @@ impl Walk<'_> {
                 self.warn_equal(reader, section, &priorities);
             }
         }
+        self.handed_over(reader, section);
         let group = Group {
             name: name.clone(),
             class,
@@ -476,14 +477,30 @@ impl Walk<'_> {
     }
 }
 
+impl Walk<'_> {
+    /// A leader that does not answer is asked over the peer link to hand over.
+    fn handed_over(&self, reader: &mut Reader<'_>, section: &GroupSection) {
+        let Some(Or::Long(proof)) = section.proof.get() else { return };
+        let asks = proof.on_failure.as_ref().filter(|field| field.value == OnFailure::HandOver);
+        let mute = self.nodes.all.keys().find(|name| !self.nodes.has_keys.contains(*name));
+        if let Some((field, mute)) = asks.zip(mute) {
+            let message =
+                format!("a leader is asked over the peer link to hand over, and `{mute}` has no `keys`");
+            let help = "give each node `keys` (see `fulcrum peer-key --help`), or write `on_failure: alarm`";
+            reader.error(field.node, message, help);
+        }
+    }
+}
+
 fn proof(section: &GroupSection) -> Option<Proof> {
-    let Proof { interval, ports } = Proof::default();
+    let Proof { interval, ports, on_failure } = Proof::default();
     match section.proof.get() {
         None | Some(Or::Short(true)) => Some(Proof::default()),
         Some(Or::Short(false)) => None,
         Some(Or::Long(section)) => Some(Proof {
             interval: section.interval.get().map_or(interval, |time| time.0),
             ports: section.ports.get().copied().unwrap_or(ports),
+            on_failure: section.on_failure.get().copied().unwrap_or(on_failure),
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! Words of which one is written.
 
 use crate::model::{
-    Adverts, Balance, Class, Family, LogFormat, Mode, OnSplit, Protocol, ProxyProtocolVersion, Xdp,
+    Adverts, Balance, Class, Family, LogFormat, Mode, OnFailure, OnSplit, Protocol, ProxyProtocolVersion, Xdp,
 };
 use crate::reader::{Problem, meant};
 use crate::table::Scalar;
@@ -47,6 +47,7 @@ fn unknown_word(text: &str, what: &str, words: &[&str]) -> Problem {
 
 words! { Class, "a class of VIP group", "control-plane" => Self::ControlPlane, "workload" => Self::Workload, }
 words! { Adverts, "a way to send adverts", "multicast" => Self::Multicast, "unicast" => Self::Unicast, }
+words! { OnFailure, "what comes of a leader that does not answer", "alarm" => Self::Alarm, "hand-over" => Self::HandOver, }
 words! { OnSplit, "what is so while nodes do not hear each other", "serve" => Self::Serve, "one" => Self::One, }
 words! { Family, "an address family", "ipv4" => Self::Ipv4, "ipv6" => Self::Ipv6, }
 words! { Protocol, "a protocol", "tcp" => Self::Tcp, "udp" => Self::Udp, }

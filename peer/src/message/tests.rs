@@ -95,6 +95,7 @@ fn word() -> Message {
         answers: BTreeMap::from([(group.clone(), 0)]),
         holds: BTreeSet::from([group.clone()]),
         sources: BTreeSet::from(["10.0.0.1".parse().unwrap()]),
+        accuses: BTreeSet::from([group.clone()]),
         ready: BTreeSet::from([group.clone()]),
         moves: BTreeMap::from([(group, u64::MAX)]),
         knows: BTreeSet::from([7]),

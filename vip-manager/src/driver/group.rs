@@ -5,6 +5,7 @@ use super::rivals::{Claim, Rivals};
 use crate::advert::{MULTICAST_IPV4, MULTICAST_IPV6};
 use crate::announcer::Announcer;
 use crate::border::{Desired, Reason, Role, Unclaimed};
+use crate::disproof::Disproof;
 use crate::drain::Drain;
 use crate::election::elector::{GRACE, Grant};
 use crate::election::placement::Order;
@@ -18,8 +19,8 @@ use crate::proof::{Part, Proof, Wanted};
 use crate::router::{Fitness, Router, RouterSpec, down_interval};
 use crate::track::Tracks;
 use fulcrum_config::{
-    Adverts, Config, Election, Family, Group, InterfaceName, Link, NodeName, OnSplit, Priority, Track, Vip,
-    Witness,
+    Adverts, Config, Election, Family, Group, InterfaceName, Link, NodeName, OnFailure, OnSplit, Priority,
+    Track, Vip, Witness,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -54,6 +55,8 @@ pub(super) struct GroupDriver {
     pub(super) prober: Prober,
     /// What is found out by asking for the addresses from outside.
     pub(super) proof: Proof,
+    /// What others found out about this node in the same way.
+    disproof: Disproof,
     pub(super) tracks: Tracks,
     /// Those that are tracked, and the witness if this group asks it for all.
     gateways: Vec<(Link, IpAddr, Gateway)>,
@@ -98,6 +101,7 @@ impl GroupDriver {
             announcer: Announcer::new(&config.timing, group.advert_interval),
             prober: Prober::default(),
             proof: Proof::new(fulcrum_config::Proof::default().interval),
+            disproof: Disproof::default(),
             tracks: Tracks::new(&group.tracks, config.timing.track_damping),
             gateways: gateways(config, &group, now),
             grant: Grant::Always,
@@ -214,8 +218,11 @@ impl GroupDriver {
             self.tracks.handle(|other| other == track, good, now);
         }
         self.tracks.handle_timer(now);
+        self.update_disproof(desired, now);
         let fitness = if desired.standing_down.contains(&self.group.name) {
             Fitness::LastResort(Reason::StandingDown)
+        } else if let Some(by) = self.disproof.failed(now) {
+            Fitness::LastResort(Reason::NotAnswering(by.clone()))
         } else if let Some(to) = moves_to.filter(|_| self.router.role() == Role::Leader) {
             Fitness::LastResort(Reason::Balanced(to.clone()))
         } else {
@@ -229,6 +236,27 @@ impl GroupDriver {
             self.fitness = Some(fitness.clone());
             self.router.handle_fitness(fitness, now);
         }
+    }
+
+    /// Whether another node finds that this one leads and does not answer.
+    fn update_disproof(&mut self, desired: &Desired, now: Instant) {
+        if !self.hands_over() {
+            self.disproof = Disproof::default();
+        } else if self.router.role() == Role::Leader {
+            let name = &self.group.name;
+            let by = desired.words.iter().find(|(_, word)| word.accuses.contains(name));
+            self.disproof.handle_accused(by.map(|(node, _)| node), now);
+        }
+    }
+
+    /// Whether this node finds that the leader does not answer, and is to take over from it.
+    pub(super) fn accuses(&self, now: Instant) -> bool {
+        let could_lead = self.router.role() == Role::Standby && self.router.priority().is_some();
+        could_lead && self.hands_over() && self.disproof.failed(now).is_none() && self.proof.is_failed()
+    }
+
+    fn hands_over(&self) -> bool {
+        self.group.proof.is_some_and(|proof| proof.on_failure == OnFailure::HandOver)
     }
 
     /// A neighbour answered.
@@ -563,6 +591,7 @@ fn is_handed_over(reason: &Reason) -> bool {
         | Reason::StandingDown
         | Reason::TrackFailed(_)
         | Reason::Balanced(_)
+        | Reason::NotAnswering(_)
         | Reason::BetterLeader(_)
         | Reason::NotHeard(_) => true,
         Reason::Started

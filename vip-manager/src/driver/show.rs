@@ -83,7 +83,7 @@ impl Engine {
             settings: self.settings.shown(),
             errors,
             fence: self.fence.observed(),
-            word: self.word(),
+            word: self.word(now),
             answers: self.answers(),
             quorum: self.electing.elector.quorum().map(|quorum| quorum.observed(now)),
             counters,
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// What the peers are to be told, but for the answers to each.
-    fn word(&self) -> Word {
+    fn word(&self, now: Instant) -> Word {
         let leads = |group: &GroupDriver| group.router.role() == Role::Leader;
         let finishes = self.second.is_ready();
         let holds = |group: &GroupDriver| {
@@ -104,6 +104,12 @@ impl Engine {
             answers: BTreeMap::new(),
             sources: holds.values().flatten().copied().collect(),
             holds: holds.into_keys().collect(),
+            accuses: self
+                .groups
+                .iter()
+                .filter(|(_, group)| group.accuses(now))
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 

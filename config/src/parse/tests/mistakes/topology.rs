@@ -27,6 +27,13 @@ pub(super) const TOPOLOGY: &[Row] = &[
         "of its own",
     ),
     row(
+        WEB_GROUP,
+        "{vrid: 51, vips: [10.0.0.100], proof: {on_failure: «hand-over}}",
+        "groups.web.proof.on_failure",
+        "over the peer link to hand over, and `lb-1` has no `keys`",
+        "give each node `keys`",
+    ),
+    row(
         NODE_2,
         "{addresses: [10.0.0.12, «10.0.0.11]}",
         "nodes.lb-2.addresses[1]",

@@ -19,6 +19,13 @@ const ENDPOINT: &str = "[\"http://10.0.0.21:2379\"]";
 
 pub(super) const WITNESS: &[Row] = &[
     row("vrid: 50,", "vrid: 50, on_split: «one,", "groups.old.on_split", "VRRP can't", "delete `vrid`"),
+    row(
+        "on_split: one",
+        "proof: {on_failure: «restart}",
+        "groups.web.proof.on_failure",
+        "`restart` is not",
+        "`alarm` or `hand-over`",
+    ),
     row("on_split: one", "on_split: «two", "groups.web.on_split", "`two` is not", "`serve` or `one`"),
     row(ETCD, "{}", "witness", "clear what the witness is", "one of `gateway` and `etcd`"),
     row(
