@@ -115,6 +115,13 @@ impl Diagnostics {
         Self { list: vec![diagnostic], left_out: 0 }
     }
 
+    /// Without warnings.
+    #[must_use]
+    pub(crate) fn mistakes(mut self) -> Self {
+        self.list.retain(|diagnostic| diagnostic.severity == Severity::Error);
+        self
+    }
+
     /// Each diagnostic.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()

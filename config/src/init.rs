@@ -146,7 +146,8 @@ pub fn join(node: &NodeOption, seed: &NodeOption) -> Result<String, Diagnostics>
         node_line(seed),
         PeerLink::KEY
     );
-    parse(&text, &format!("{name}.yaml"), name.as_str())?;
+    // That it answers for nothing yet is meant.
+    parse(&text, &format!("{name}.yaml"), name.as_str()).map_err(Diagnostics::mistakes)?;
     Ok(text)
 }
 
