@@ -27,6 +27,8 @@ mod tests;
 
 /// Events that wait to be handled; whoever makes more waits.
 const EVENTS: usize = 256;
+/// Time between heartbeats to a peer at most, however many there are.
+const BEAT_AT_MOST: Duration = Duration::from_millis(400);
 /// Messages of flows that are on their way at a time.
 const SENDING: usize = 8;
 /// How often counters and round trips are told; changes of state are told at once.
@@ -85,6 +87,7 @@ async fn run(
     driver.heard = heard;
     driver.apply(clock());
     driver.say_changes(clock());
+    let (mut happened, mut said) = (Vec::with_capacity(EVENTS), Vec::with_capacity(EVENTS));
     loop {
         driver.tell_flows();
         driver.tell_echoes();
@@ -98,10 +101,15 @@ async fn run(
                 let wanted = desired.borrow_and_update().clone();
                 driver.handle_desired(wanted, clock());
             }
-            Some(event) = events.recv() => driver.handle_event(event, clock()),
+            _ = events.recv_many(&mut happened, EVENTS) => {
+                happened.drain(..).for_each(|event| driver.handle_event(event, clock()));
+                driver.tell_arrived();
+            }
             // What can't be sent yet waits where it comes from.
             Some((bytes, permit)) = next_flows(&mut to_peers, &room) => driver.say_flows(&bytes, permit),
-            Some(bytes) = next_heartbeat(&mut to_send) => driver.say_heartbeat(&bytes),
+            () = next_heartbeats(&mut to_send, &mut said) => {
+                said.drain(..).for_each(|bytes| driver.say_heartbeat(&bytes));
+            }
             () = tokio::time::sleep_until(driver.poll_timeout().into()) => driver.handle_timeout(clock()),
         }
     }
@@ -118,11 +126,13 @@ async fn next_flows(
 }
 
 /// What is to be said next of elected groups, if that is ever told.
-async fn next_heartbeat(to_send: &mut Option<mpsc::Receiver<Arc<[u8]>>>) -> Option<Arc<[u8]>> {
-    match to_send {
-        Some(to_send) => to_send.recv().await,
-        None => std::future::pending().await,
+async fn next_heartbeats(to_send: &mut Option<mpsc::Receiver<Arc<[u8]>>>, said: &mut Vec<Arc<[u8]>>) {
+    if let Some(to_send) = to_send
+        && to_send.recv_many(said, EVENTS).await > 0
+    {
+        return;
     }
+    std::future::pending().await
 }
 
 /// Where what is heard of elected groups goes.
@@ -147,6 +157,8 @@ struct Driver {
     events: mpsc::Sender<Event>,
     flows: Flows,
     heard: Option<Heard>,
+    /// Something came for it.
+    is_heard: bool,
     key: Option<Key>,
     errors: Vec<String>,
     endpoints: Endpoints,
@@ -184,6 +196,14 @@ struct Held {
     flows: u64,
 }
 
+/// Time between heartbeats to each of so many peers, if it is `beat` to two of them: the more there are, the less each needs
+/// to say, for any one's echo does.
+fn among(peers: usize, beat: Duration) -> Duration {
+    let peers = u32::try_from(peers).unwrap_or(u32::MAX);
+    let spread = beat.saturating_mul(peers.max(2)).checked_div(2).unwrap_or(beat);
+    spread.min(BEAT_AT_MOST).max(beat)
+}
+
 impl Driver {
     fn new(
         desired: Desired,
@@ -199,6 +219,7 @@ impl Driver {
             events: events.clone(),
             flows,
             heard: None,
+            is_heard: false,
             key: None,
             errors: Vec::new(),
             endpoints: Endpoints::new(events),
@@ -316,7 +337,7 @@ impl Driver {
         };
         // A change of leader is to be known here no later than by adverts.
         let intervals = config.groups.values().map(|group| group.advert_interval.duration());
-        let beat = intervals.fold(config.peer.heartbeat, Duration::min);
+        let beat = among(peers.len(), intervals.fold(config.peer.heartbeat, Duration::min));
         for name in peers.keys() {
             let settings = Settings { own: config.node.clone(), peer: name.clone(), beat };
             if let Some(link) = self.links.get_mut(name) {
@@ -368,6 +389,9 @@ impl Driver {
             Event::Datagram { id, bytes } => {
                 if let Some((&ELECTION, said)) = bytes.split_first() {
                     self.hand_heartbeat(id, said);
+                    if let Some(link) = self.link_of(id) {
+                        link.handle_alive(id, now);
+                    }
                 } else if let Some(link) = self.link_of(id) {
                     link.handle_datagram(id, Datagram::decode(&bytes), now);
                 }
@@ -499,7 +523,14 @@ impl Driver {
         if heard.from_peers.try_send((held.peer.clone(), said.into())).is_err() {
             self.counters.heartbeats_lost = self.counters.heartbeats_lost.saturating_add(1);
         }
-        heard.arrived.notify_one();
+        self.is_heard = true;
+    }
+
+    /// Wakes whoever elects leaders, once for all that came.
+    fn tell_arrived(&mut self) {
+        if let Some(heard) = self.heard.as_ref().filter(|_| std::mem::take(&mut self.is_heard)) {
+            heard.arrived.notify_one();
+        }
     }
 
     /// From a peer to the data plane; what does not fit is said to be missing as soon as there is room.

@@ -620,6 +620,13 @@ impl Link {
         }
     }
 
+    /// Something came that is for somebody else: the peer lives.
+    pub(crate) fn handle_alive(&mut self, id: Id, now: Instant) {
+        if let Some(connection) = self.connections.iter_mut().find(|it| it.id == id) {
+            connection.heard_at = now;
+        }
+    }
+
     /// A datagram came.
     pub(crate) fn handle_datagram(&mut self, id: Id, datagram: Result<Datagram, Misfit>, now: Instant) {
         let Some(connection) = self.connections.iter_mut().find(|it| it.id == id) else { return };

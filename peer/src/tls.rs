@@ -7,7 +7,7 @@ use crate::key::{Key, pin_of};
 use crate::message::MESSAGE_LIMIT;
 use fulcrum_config::KeyPin;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
@@ -29,11 +29,16 @@ const PROTOCOL: &[u8] = b"fulcrum-peer/1";
 pub(crate) const HANDSHAKES_AT_MOST: usize = 16;
 /// Messages that may be under way at a time from a peer.
 const STREAMS: u32 = 8;
-/// Heartbeats that wait to be read.
-const DATAGRAMS: usize = 16 << 10;
+/// Bytes of heartbeats that wait to be sent or read: those of 10,000 elected groups, which are said all at once.
+const DATAGRAMS: usize = 256 << 10;
 /// What the way there and back takes at most while it is not measured: a lost packet of a handshake is sent again after
 /// three of it (RFC 9002 section 6.2.2).
 const ROUND_TRIP: Duration = Duration::from_millis(20);
+/// Heartbeats are acknowledged with the next one that goes the other way, if there is one soon enough, not each by a packet
+/// of its own (draft-ietf-quic-ack-frequency).
+const ACKNOWLEDGED: Duration = Duration::from_millis(100);
+/// Packets that may be unacknowledged until then.
+const UNACKNOWLEDGED: u32 = 10;
 /// QUIC's own idle timeout, in milliseconds; the link finds silence out much earlier.
 const IDLE: u32 = 10_000;
 
@@ -204,6 +209,8 @@ pub(crate) fn client(key: &Key, pins: BTreeSet<KeyPin>) -> Result<quinn::ClientC
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     let message = u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX);
+    let mut acknowledged = AckFrequencyConfig::default();
+    acknowledged.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED)).max_ack_delay(Some(ACKNOWLEDGED));
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
@@ -213,6 +220,7 @@ fn transport() -> Arc<TransportConfig> {
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
         .initial_rtt(ROUND_TRIP)
+        .ack_frequency_config(Some(acknowledged))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE))));
     Arc::new(transport)
 }

@@ -133,6 +133,19 @@ fn is_refused(observed: &Observed) -> bool {
 }
 
 #[test]
+fn the_more_peers_the_less_is_said_to_each() {
+    let rows =
+        [(0, 50, 50), (1, 50, 50), (2, 50, 50), (3, 50, 75), (31, 50, 400), (2, 10, 10), (31, 500, 500)];
+    for (peers, beat, expected) in rows {
+        assert_eq!(
+            among(peers, Duration::from_millis(beat)),
+            Duration::from_millis(expected),
+            "{peers} {beat}"
+        );
+    }
+}
+
+#[test]
 fn a_link_comes_up_and_says_what_the_peer_runs() {
     let pair = Pair::new(1);
     let (mut a, mut b) = (Running::start(pair.plain(0)), Running::start(pair.plain(1)));

@@ -420,6 +420,19 @@ fn a_cut_is_noticed_within_the_silence_and_heals_by_itself() {
 }
 
 #[test]
+fn a_peer_whose_heartbeats_for_somebody_else_come_is_not_silent() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    world.cut = true;
+    for _ in 0..10 {
+        let (id, now) = (world.links[0].current.unwrap(), world.now);
+        world.links[0].handle_alive(id, now);
+        world.run(Duration::from_millis(100));
+    }
+    assert_eq!(world.states(), [PeerState::Up, PeerState::Down]);
+}
+
+#[test]
 fn a_peer_that_starts_anew_replaces_its_old_connection() {
     let mut world = World::new(1, FAIR);
     world.run(Duration::from_secs(2));
