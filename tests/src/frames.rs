@@ -11,6 +11,9 @@ use crate::LabError;
 use crate::error::{Context, Result};
 use crate::lab::{Machine, Namespace};
 use pnet::datalink::{self, Channel, Config, DataLinkReceiver, DataLinkSender};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -35,6 +38,10 @@ pub struct Capture {
 
 /// How many frames a capture keeps.
 const FRAMES_MAX: usize = 100_000;
+/// Bytes that may wait to be read.
+const BUFFER: usize = 16 << 20;
+/// Every protocol (`ETH_P_ALL`).
+const ETHERNET_ALL: u16 = 3;
 
 impl Capture {
     /// Watches an interface of a namespace; keeps the frames that `wanted` wants.
@@ -109,7 +116,15 @@ fn open(name: &str) -> Result<(Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver
         .iter()
         .find(|interface| interface.name == name)
         .ok_or_else(|| LabError::new(format!("no interface {name}")))?;
-    let config = Config { read_timeout: Some(Duration::from_millis(20)), ..Config::default() };
+    let every = Protocol::from(i32::from(ETHERNET_ALL.to_be()));
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(every)).context("open a packet socket")?;
+    // A burst of thousands of frames is to be seen whole.
+    set_socket_recv_buffer_size_force(&socket, BUFFER).context("enlarge its buffer")?;
+    let config = Config {
+        read_timeout: Some(Duration::from_millis(20)),
+        socket_fd: Some(socket.into_raw_fd()),
+        ..Config::default()
+    };
     match datalink::channel(interface, config).context(format!("open {name}"))? {
         Channel::Ethernet(sender, receiver) => Ok((sender, receiver)),
         _ => Err(LabError::new(format!("{name} is not Ethernet"))),
