@@ -36,12 +36,35 @@ impl Event {
     }
 }
 
-/// Everything, in tables.
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// How long nobody answers when the node that leads is lost.
+    Gaps,
+    /// The processor's time while nothing happens.
+    Cost,
+    /// Many VIPs of a node that dies.
+    Many,
+}
+
+/// What is asked for, in tables.
 ///
 /// # Errors
 /// A lab can't be built, or its nodes come to nothing.
-pub(crate) fn run(nodes: &[u8], rounds: usize) -> Result<String> {
-    let mut text = String::from(
+pub(crate) fn run(nodes: &[u8], parts: &[Part], rounds: usize) -> Result<String> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            Part::Gaps => tell_gaps(&mut text, nodes, rounds)?,
+            Part::Cost => tell_cost(&mut text, nodes)?,
+            Part::Many => tell_many(&mut text, rounds)?,
+        }
+    }
+    Ok(text)
+}
+
+fn tell_gaps(text: &mut String, nodes: &[u8], rounds: usize) -> Result<()> {
+    text.push_str(
         "\n### Gap of new connections when the node that leads is lost, milliseconds: median / worst\n\n\
          | nodes | adverts | nothing (the floor) | node dies | frozen 1 s, resumed | cut off 1 s, healed |\n\
          |---:|---:|---:|---:|---:|---:|\n",
@@ -60,6 +83,10 @@ pub(crate) fn run(nodes: &[u8], rounds: usize) -> Result<String> {
         }
         text.push('\n');
     }
+    Ok(())
+}
+
+fn tell_cost(text: &mut String, nodes: &[u8]) -> Result<()> {
     text.push_str("\n### CPU of a node while nothing happens, percent of a core, adverts every 100 ms\n\n");
     text.push_str("| nodes | each node | of that for its being one of so many |\n|---:|---:|---:|\n");
     let alone = cost(1)?;
@@ -67,6 +94,10 @@ pub(crate) fn run(nodes: &[u8], rounds: usize) -> Result<String> {
         let each = cost(*nodes)?;
         writeln!(text, "| {nodes} | {each:.2} | {:.2} |", each - alone).ok();
     }
+    Ok(())
+}
+
+fn tell_many(text: &mut String, rounds: usize) -> Result<()> {
     text.push_str("\n### 1,000 groups of one VIP each on the node that dies\n\n");
     text.push_str("| announced by the other one | last after the first, ms | last after the death, ms |\n|---:|---:|---:|\n");
     for _ in 0..rounds {
@@ -74,7 +105,7 @@ pub(crate) fn run(nodes: &[u8], rounds: usize) -> Result<String> {
         writeln!(text, "| {count} | {:.0} | {:.0} |", spread.as_secs_f64() * 1e3, last.as_secs_f64() * 1e3)
             .ok();
     }
-    Ok(text)
+    Ok(())
 }
 
 fn gaps(nodes: u8, milliseconds: u32, rounds: usize) -> Result<BTreeMap<Option<Event>, Vec<f64>>> {

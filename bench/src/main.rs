@@ -94,6 +94,9 @@ enum Command {
         /// How many nodes, one after the other.
         #[arg(long, value_delimiter = ',', default_values_t = [2, 5, 32])]
         nodes: Vec<u8>,
+        /// What is measured.
+        #[arg(long, value_delimiter = ',', default_values = ["gaps", "cost", "many"])]
+        parts: Vec<cluster::Part>,
         /// Times that every event has its turn.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
@@ -170,8 +173,8 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let table = five::run(rounds).map_err(io::Error::other)?;
             results::publish(results, "five nodes", &format!("fulcrum-bench five --rounds {rounds}"), &table)
         }
-        Command::Cluster { nodes, rounds } => {
-            let table = cluster::run(&nodes, rounds).map_err(io::Error::other)?;
+        Command::Cluster { nodes, parts, rounds } => {
+            let table = cluster::run(&nodes, &parts, rounds).map_err(io::Error::other)?;
             let how = format!("fulcrum-bench cluster --rounds {rounds}");
             results::publish(results, "cluster", &how, &table)
         }
