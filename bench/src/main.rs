@@ -11,6 +11,7 @@ mod cluster;
 mod datagrams;
 mod failover;
 mod five;
+mod flood;
 mod load;
 mod proxy;
 mod report;
@@ -101,6 +102,18 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// New connections to a control plane, quiet and while workloads of the same node are flooded.
+    Flood {
+        /// Times that every flood has its turn.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Length of each flood, and of the quiet time before it.
+        #[arg(long, default_value_t = 4.0)]
+        seconds: f64,
+        /// Only these, separated by commas: proxy, nat, dsr, fullnat.
+        #[arg(long, value_delimiter = ',')]
+        modes: Vec<String>,
+    },
     /// Many services on one node: cold start, and one of them changed.
     Services {
         /// How many services.
@@ -137,9 +150,11 @@ fn main() -> ExitCode {
 
 fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
     match command {
-        Command::All => ["proxy", "forwarding", "failover", "datagrams", "five", "cluster", "services"]
-            .into_iter()
-            .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
+        Command::All => {
+            ["proxy", "forwarding", "failover", "datagrams", "five", "cluster", "flood", "services"]
+                .into_iter()
+                .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command))
+        }
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
             let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
             let subjects =
@@ -177,6 +192,11 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let table = cluster::run(&nodes, &parts, rounds).map_err(io::Error::other)?;
             let how = format!("fulcrum-bench cluster --rounds {rounds}");
             results::publish(results, "cluster", &how, &table)
+        }
+        Command::Flood { rounds, seconds, modes } => {
+            let table = flood::run(rounds, seconds, &modes).map_err(io::Error::other)?;
+            let how = format!("fulcrum-bench flood --rounds {rounds} --seconds {seconds}");
+            results::publish(results, "flood", &how, &table)
         }
         Command::Services { count, rounds } => {
             let how = format!("fulcrum-bench services --count {count} --rounds {rounds}");
