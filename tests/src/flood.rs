@@ -1,7 +1,8 @@
 //! As much as one core can send: forged frames, or connections that are made and dropped.
 
+use crate::LabError;
 use crate::error::{Context, Result};
-use crate::frames::inject;
+use crate::frames::open;
 use crate::lab::Machine;
 use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::util::{MacAddr, checksum, ipv4_checksum};
@@ -17,8 +18,6 @@ use std::time::Duration;
 
 /// Connections that one flood has at a time.
 const AT_ONCE: usize = 300;
-/// Frames between two looks whether the flood is to end.
-const AT_A_TIME: usize = 1_000;
 /// Frames that are made beforehand, each from another address, and sent again and again.
 const FRAMES: u32 = 50_000;
 
@@ -97,16 +96,16 @@ impl Flood {
     }
 
     fn frames(rogue: &Machine, frames: Vec<Vec<u8>>) -> Result<Self> {
-        let machine = rogue.clone();
         Self::start(rogue, move |stop, sent| {
-            for some in frames.chunks(AT_A_TIME).cycle() {
+            let (mut sender, _) = open("eth0")?;
+            for frame in frames.iter().cycle() {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
+                let done = sender.send_to(frame, None);
+                let done = done.ok_or_else(|| LabError::new("a frame that fits into no buffer"))?;
                 // A full queue is what a flood meets.
-                if inject(&machine, some).is_ok() {
-                    sent.fetch_add(u64::try_from(some.len()).unwrap_or_default(), Ordering::Relaxed);
-                }
+                sent.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
             }
             Ok(())
         })

@@ -110,7 +110,7 @@ pub fn inject(machine: &Machine, frames: &[Vec<u8>]) -> Result<()> {
 }
 
 /// Opens an interface of the namespace that the calling thread is in.
-fn open(name: &str) -> Result<(Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>)> {
+pub(crate) fn open(name: &str) -> Result<(Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>)> {
     let interfaces = datalink::interfaces();
     let interface = interfaces
         .iter()
