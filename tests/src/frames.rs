@@ -99,14 +99,24 @@ impl Drop for Capture {
 pub fn inject(machine: &Machine, frames: &[Vec<u8>]) -> Result<()> {
     machine.namespace().enter(|| {
         let (mut sender, _) = open("eth0")?;
-        for frame in frames {
-            sender
-                .send_to(frame, None)
-                .ok_or_else(|| LabError::new("a frame that fits into no buffer"))?
-                .context("send a frame")?;
-        }
-        Ok(())
+        frames.iter().try_for_each(|frame| send(sender.as_mut(), frame))
     })?
+}
+
+/// Sends a frame, a little later where the machine has no room for it now.
+fn send(sender: &mut dyn DataLinkSender, frame: &[u8]) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        let sent =
+            sender.send_to(frame, None).ok_or_else(|| LabError::new("a frame that fits into no buffer"))?;
+        match sent {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) && tries < 1000 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sent => return sent.context("send a frame"),
+        }
+    }
 }
 
 /// Opens an interface of the namespace that the calling thread is in.

@@ -177,7 +177,7 @@ fn a_node_that_can_not_catch_up_says_why_and_does_once_it_can() {
         scene.wait(1, "the other alarm", |status| {
             status.alarms().iter().any(|what| what.contains("which is behind (serial 1, there 2)"))
         })?;
-        assert_eq!(scene.nodes[1].status()?.role(GROUP), Some("standby"));
+        scene.wait(1, "to stand by", |status| status.role(GROUP) == Some("standby"))?;
         drop(occupied);
         wait_until("to catch up", Duration::from_secs(60), || scene.has(1, "more").unwrap_or(false))?;
         scene.wait_agreement()
