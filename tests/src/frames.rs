@@ -105,13 +105,13 @@ pub fn inject(machine: &Machine, frames: &[Vec<u8>]) -> Result<()> {
 
 /// Sends a frame, a little later where the machine has no room for it now.
 fn send(sender: &mut dyn DataLinkSender, frame: &[u8]) -> Result<()> {
-    let mut tries = 0;
+    let mut tries = 0_u32;
     loop {
         let sent =
             sender.send_to(frame, None).ok_or_else(|| LabError::new("a frame that fits into no buffer"))?;
         match sent {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) && tries < 1000 => {
-                tries += 1;
+                tries = tries.saturating_add(1);
                 std::thread::sleep(Duration::from_millis(1));
             }
             sent => return sent.context("send a frame"),

@@ -30,7 +30,9 @@ impl Scene {
         let (first, second) = (first?, second?);
         if first == second {
             scene.nodes[second].command(&["handover", "web-2"])?;
-            scene.wait(1 - second, "the other leader", |status| status.role("web-2") == Some("leader"))?;
+            scene.wait(usize::from(second == 0), "the other leader", |status| {
+                status.role("web-2") == Some("leader")
+            })?;
             scene.wait_ready()?;
         }
         scene.led = ["web-1".to_owned(), "web-2".to_owned()];
