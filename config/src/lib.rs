@@ -17,6 +17,7 @@ pub mod init;
 pub mod last_good;
 mod model;
 mod parse;
+pub mod preflight;
 mod reader;
 mod resolve;
 mod scalar;

@@ -70,6 +70,19 @@ Examples:
   fulcrum check --json /tmp/new.yaml")]
     Check(CheckOptions),
 
+    /// Looks whether a node with this configuration can go live on this machine: links, neighbours, peers, backends.
+    #[command(after_help = "\
+Examples:
+  fulcrum preflight
+  fulcrum preflight /tmp/new.yaml
+  fulcrum preflight --json | jq -r '.lines[] | select(.state == \"failed\") | .found'
+
+Works before the daemon was ever started, and beside one that runs. As root: it asks neighbours by ARP and ND, listens for
+adverts, and asks each backend once. It changes nothing, and takes five seconds at most.
+
+Exit codes: 0 nothing failed (there may be warnings), 1 something failed, 2 the file is refused.")]
+    Preflight(PreflightOptions),
+
     /// Shows packets of forwarded services as they come in and leave, and what becomes of each. As root.
     #[command(after_help = "\
 Examples:
@@ -208,6 +221,20 @@ pub(crate) struct CheckOptions {
     pub(crate) config: ConfigFile,
 
     /// Print the mistakes as JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreflightOptions {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+
+    /// The admin socket of the daemon, if one runs [default: what the file says].
+    #[arg(long, env = "FULCRUM_SOCKET", value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Print JSON, for programs.
     #[arg(long)]
     pub(crate) json: bool,
 }

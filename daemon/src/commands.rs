@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod init;
+mod preflight;
 mod run;
 mod status;
 
@@ -12,6 +13,7 @@ use crate::error::Failure;
 use crate::wire::{HandedOver, Refusal, Reloaded};
 use clap::CommandFactory;
 use hyper::Method;
+pub(crate) use status::ask;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Status(options) => status::status(&options),
         Command::Reload(options) => reload(&options),
         Command::Check(options) => check::check(&options),
+        Command::Preflight(options) => preflight::preflight(&options),
         Command::Capture(options) => capture::capture(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),

@@ -16,6 +16,7 @@ mod lock;
 mod logging;
 mod metrics;
 mod node;
+mod preflight;
 mod show;
 mod sys;
 mod systemd;

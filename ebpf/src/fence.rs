@@ -80,6 +80,15 @@ impl Fence {
         Self::load_with(mode, true)
     }
 
+    /// Whether the kernel takes it; nothing of it is left there.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn try_load() -> Result<(), KernelError> {
+        let mut ebpf = open("fence", OBJECT, None)?;
+        HOOKS.iter().try_for_each(|hook| load_classifier(&mut ebpf, hook.program))
+    }
+
     fn load_with(mode: Mode, share: bool) -> Result<Self, KernelError> {
         let (pins, unpinned) = match Pins::open() {
             Ok(pins) => (Some(pins), None),

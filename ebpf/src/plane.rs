@@ -89,6 +89,15 @@ impl Plane {
         Self::load_with(mode, Some(pins), LAYOUTS)
     }
 
+    /// Whether the kernel takes it; nothing of it is left there.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn try_load() -> Result<(), KernelError> {
+        let mut ebpf = open("forwarding plane", OBJECT, None)?;
+        load_classifier(&mut ebpf, PROGRAM)
+    }
+
     fn load_with(mode: Mode, pins: Option<Pins>, layouts: &[Older]) -> Result<Self, KernelError> {
         let migration = pins.as_ref().and_then(|pins| {
             remove_others(pins);

@@ -36,6 +36,7 @@ mod budget;
 mod checker;
 mod driver;
 mod error;
+pub mod preflight;
 mod probe;
 mod service;
 mod stall;

@@ -17,6 +17,7 @@ mod limits;
 mod listener;
 mod pacer;
 mod plane;
+pub mod preflight;
 pub mod proxy_protocol;
 mod pulse;
 mod shared;

@@ -12,6 +12,7 @@ mod kernel;
 mod live;
 mod room;
 mod routes;
+pub(crate) use routes::forwards;
 mod schedule;
 mod sources;
 mod telling;

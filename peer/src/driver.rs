@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-mod connection;
+pub(crate) mod connection;
 mod endpoints;
 #[cfg(test)]
 mod tests;
@@ -664,7 +664,7 @@ fn peers(config: &Config) -> BTreeMap<NodeName, BTreeSet<KeyPin>> {
     others.map(|(name, pins)| (name.clone(), pins.iter().copied().collect())).collect()
 }
 
-fn pin_of_peer(connection: &Connection) -> Option<KeyPin> {
+pub(crate) fn pin_of_peer(connection: &Connection) -> Option<KeyPin> {
     let identity = connection.peer_identity()?;
     let keys = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
     keys.first().map(|public| pin_of(public))

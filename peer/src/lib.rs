@@ -27,6 +27,7 @@ mod error;
 pub mod key;
 mod link;
 mod message;
+pub mod preflight;
 mod serving;
 mod tls;
 

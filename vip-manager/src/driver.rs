@@ -13,6 +13,8 @@ mod second_chance;
 mod show;
 mod virtual_mac;
 
+pub(crate) use link::{Identity, identity};
+
 use crate::border::{Desired, Echo, Observed};
 use crate::error::StartError;
 use crate::guard::GuardCommand;

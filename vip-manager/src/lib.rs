@@ -20,6 +20,7 @@ mod guard;
 pub mod ndp;
 mod netlink;
 mod poller;
+pub mod preflight;
 pub mod prober;
 pub mod proof;
 pub mod router;

@@ -6,6 +6,7 @@
 //! Somebody else may change them at any time (`sysctl --system`): they are looked at again from time to time.
 
 use crate::border::{Advice, KernelSetting};
+use fulcrum_config::preflight::Line;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
@@ -16,13 +17,37 @@ const ROOT: &str = "/proc/sys";
 /// The file in the state directory.
 const FILE: &str = "kernel-settings.json";
 /// The value of rp_filter that drops what comes in by another interface than the answer would leave by.
-const STRICT: u8 = 1;
+pub(crate) const STRICT: u8 = 1;
 
 /// A setting by its path below `/proc/sys`, and the value it must have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wanted {
     name: String,
     value: &'static str,
+}
+
+impl Wanted {
+    /// Why the daemon could not set it here, if it is not set and can't be.
+    pub(crate) fn unsettable(&self) -> Option<Line> {
+        let path = Path::new(ROOT).join(&self.name);
+        // Of an interface that is not there.
+        let found = read(&path).ok()?;
+        if found == self.value {
+            return None;
+        }
+        let error = fs::OpenOptions::new().write(true).open(&path).err()?;
+        let Self { name, value } = self;
+        Some(Line::failed(
+            "sysctl",
+            name,
+            format!(
+                "it is {found} and must be {value}, which can't be set from here ({error}): this node would answer ARP for VIPs that it does not lead"
+            ),
+            format!(
+                "sysctl -w {name}={value} from outside, and the same in /etc/sysctl.d; in a container, mount /proc/sys for writing"
+            ),
+        ))
+    }
 }
 
 /// What an interface with VIPs behind it needs.

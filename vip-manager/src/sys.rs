@@ -28,6 +28,30 @@ pub(crate) fn bind_packet(socket: BorrowedFd<'_>, interface: u32, ether_type: u1
     check(result)
 }
 
+/// Lets a packet socket hear frames to one more MAC, for as long as it is open.
+pub(crate) fn hear_mac(socket: BorrowedFd<'_>, interface: u32, mac: Mac) -> io::Result<()> {
+    let length =
+        libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let [a, b, c, d, e, f] = mac;
+    let request = libc::packet_mreq {
+        mr_ifindex: i32::try_from(interface).map_err(|_| io::ErrorKind::InvalidInput)?,
+        mr_type: u16::try_from(libc::PACKET_MR_UNICAST).map_err(|_| io::ErrorKind::InvalidInput)?,
+        mr_alen: 6,
+        mr_address: [a, b, c, d, e, f, 0, 0],
+    };
+    // SAFETY: the pointer and the length describe `request`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            length,
+        )
+    };
+    check(result)
+}
+
 /// Lets the runtime wait on a descriptor.
 pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd always gives the same descriptor and keeps it open, and the AsyncFd owns it.

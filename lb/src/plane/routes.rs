@@ -66,7 +66,7 @@ impl Routes {
 }
 
 /// Whether the kernel forwards what comes in by an interface; nothing if it does not say.
-pub(super) fn forwards(family: &str, interface: &str) -> Option<bool> {
+pub(crate) fn forwards(family: &str, interface: &str) -> Option<bool> {
     let value =
         std::fs::read_to_string(format!("/proc/sys/net/{family}/conf/{interface}/forwarding")).ok()?;
     Some(value.trim() != "0")

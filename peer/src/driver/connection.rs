@@ -28,7 +28,7 @@ const TLS_ERRORS: std::ops::Range<u64> = 0x100..0x200;
 
 /// What happens.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Hands were shaken; `dialed` if this side began.
     Connected {
         connection: Connection,
@@ -67,7 +67,7 @@ pub(super) fn unknown_key() -> String {
 }
 
 /// Connects to `peer`.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     peer: NodeName,
     endpoint: Endpoint,
     client: ClientConfig,

@@ -27,6 +27,8 @@ pub enum Fault {
     Between(String, String),
     /// Questions who has this address, by ARP or ND, that go to this port.
     QuestionsTo(String, IpAddr),
+    /// All that come from this port and bear another MAC than this.
+    ForeignMac(String, String),
     /// This share, in percent, of what goes to this port.
     LossTo(String, u8),
     /// This share, in percent, of what comes from this port.
@@ -46,6 +48,7 @@ impl Fault {
                 let [.., x, y, z] = address.octets();
                 format!("oifname \"{port}\" ip6 daddr ff02::1:ff{x:02x}:{y:02x}{z:02x} drop")
             }
+            Self::ForeignMac(port, mac) => format!("iifname \"{port}\" ether saddr != {mac} drop"),
             Self::LossTo(port, percent) => {
                 format!("oifname \"{port}\" numgen random mod 100 < {percent} drop")
             }

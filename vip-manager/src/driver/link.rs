@@ -17,11 +17,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// An interface as the sockets are bound to it; when any of this changes they are opened anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) index: u32,
-    pub(super) mac: Mac,
+pub(crate) struct Identity {
+    pub(crate) index: u32,
+    pub(crate) mac: Mac,
     /// Where adverts come from.
-    pub(super) source: IpAddr,
+    pub(crate) source: IpAddr,
     /// Where adverts to IPv6 addresses that are not link-local come from.
     unicast: Option<IpAddr>,
 }
@@ -340,7 +340,7 @@ fn open(link: &Link, identity: Identity, number: u64, poller: &Poller) -> io::Re
 }
 
 /// What the sockets are to be bound to, or why there is nothing to bind them to, for people.
-fn identity(config: &Config, view: &View, link: &Link) -> Result<Identity, String> {
+pub(crate) fn identity(config: &Config, view: &View, link: &Link) -> Result<Identity, String> {
     let Link { interface: name, family } = link;
     let Some(interface) = view.named(name.as_str()) else {
         return Err(format!(

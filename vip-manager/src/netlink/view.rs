@@ -20,6 +20,8 @@ pub(crate) struct InterfaceState {
     pub(crate) enabled: bool,
     /// Loopback.
     pub(crate) loopback: bool,
+    /// The largest packet.
+    pub(crate) mtu: Option<u32>,
     /// Addresses that can be used as a source, without tentative ones, with their prefix lengths.
     pub(crate) addresses: BTreeSet<(IpAddr, u8)>,
 }
@@ -74,6 +76,9 @@ impl View {
         for attribute in &link.attributes {
             if let LinkAttribute::IfName(name) = attribute {
                 interface.name.clone_from(name);
+            }
+            if let LinkAttribute::Mtu(mtu) = attribute {
+                interface.mtu = Some(*mtu);
             }
             if let LinkAttribute::Address(mac) = attribute {
                 interface.mac = Mac::try_from(mac.as_slice()).ok();

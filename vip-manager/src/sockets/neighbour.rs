@@ -50,6 +50,11 @@ impl NeighbourSocket {
         self.join(addresses)
     }
 
+    /// Lets through what concerns `addresses`, without being in their groups: what is said to this node, or to all.
+    pub(crate) fn hear(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+        self.socket.attach_filter(&self.program(addresses, &[]))
+    }
+
     fn program(&self, addresses: &[IpAddr], others: &[IpAddr]) -> Vec<SockFilter> {
         match self.family {
             Family::Ipv4 => filter::arp(addresses, others),

@@ -79,6 +79,11 @@ impl SenderSocket {
         self.seen.push_back((source, vrid, mac));
     }
 
+    /// Address, VRID and machine of each advert that was seen.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &(IpAddr, u8, Mac)> {
+        self.seen.iter()
+    }
+
     /// The machine that sent from `source` for `vrid` last.
     pub(crate) fn mac(&self, source: IpAddr, vrid: u8) -> Option<Mac> {
         self.seen.iter().find(|(from, of, _)| (*from, *of) == (source, vrid)).map(|(_, _, mac)| *mac)
