@@ -50,6 +50,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   fulcrum check && fulcrum reload
+  fulcrum reload --dry-run
   systemctl reload fulcrum
 
 The peers whose links are up are asked first: it is applied on all of them or on none; their own files are left alone. A
@@ -183,6 +184,10 @@ pub(crate) struct Connect {
 pub(crate) struct ReloadOptions {
     #[command(flatten)]
     pub(crate) connect: Connect,
+
+    /// Print what would change and what that would touch, and apply nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     /// Apply it even if it harms this group of class control-plane; several times.
     #[arg(long = "force", value_name = "GROUP")]

@@ -10,10 +10,12 @@ mod status;
 use crate::cli::{Cli, Command, HandoverOptions, ReloadOptions};
 use crate::client::{Client, Reply};
 use crate::error::Failure;
-use crate::wire::{HandedOver, Refusal, Reloaded};
+use crate::wire::{HandedOver, Refusal, Rehearsed, Reloaded};
 use clap::CommandFactory;
 use hyper::Method;
+use serde::Serialize;
 pub(crate) use status::ask;
+use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -70,21 +72,38 @@ fn refused(refusal: &Refusal) -> Failure {
 
 fn reload(options: &ReloadOptions) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
-    let words = [(options.give_up_addresses, "give-up-addresses"), (options.local, "local")];
+    let words = [
+        (options.dry_run, "dry-run"),
+        (options.give_up_addresses, "give-up-addresses"),
+        (options.local, "local"),
+    ];
     let words = words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned());
     let forced = options.forced.iter().map(|group| format!("force={group}"));
     let words: Vec<String> = words.chain(forced).collect();
     let query = if words.is_empty() { String::new() } else { format!("?{}", words.join("&")) };
-    match client.ask::<Reloaded>(Method::POST, &format!("/v1/reload{query}"))? {
-        Reply::Done(reloaded) if options.json => match serde_json::to_string_pretty(&reloaded) {
+    let path = format!("/v1/reload{query}");
+    if options.dry_run {
+        let reply = client.ask::<Rehearsed>(Method::POST, &path)?;
+        return show_reload(reply, options.json, |rehearsed| &rehearsed.warnings);
+    }
+    show_reload(client.ask::<Reloaded>(Method::POST, &path)?, options.json, |reloaded| &reloaded.warnings)
+}
+
+fn show_reload<T: Serialize + fmt::Display>(
+    reply: Reply<T>,
+    as_json: bool,
+    warnings: impl Fn(&T) -> &Vec<String>,
+) -> Result<ExitCode, Failure> {
+    match reply {
+        Reply::Done(answer) if as_json => match serde_json::to_string_pretty(&answer) {
             Ok(answer) => print(&format!("{answer}\n")),
             Err(error) => Err(Failure::Refused(format!("the answer can't be shown: {error}"))),
         },
-        Reply::Done(reloaded) => {
-            for warning in &reloaded.warnings {
+        Reply::Done(answer) => {
+            for warning in warnings(&answer) {
                 eprintln!("{}", warning.trim_end());
             }
-            print(&reloaded.to_string())
+            print(&answer.to_string())
         }
         Reply::Refused(refusal) => Err(refused(&refusal)),
     }

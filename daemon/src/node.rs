@@ -19,6 +19,7 @@ mod allocated;
 mod boot;
 mod control_plane;
 mod limits;
+mod rehearse;
 mod share;
 mod shared;
 mod trial;

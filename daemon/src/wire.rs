@@ -40,6 +40,48 @@ impl fmt::Display for Reloaded {
     }
 }
 
+/// The answer to a rehearsal of a reload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rehearsed {
+    /// What would be applied.
+    pub(crate) changes: Vec<Change>,
+    /// What clients would notice.
+    pub(crate) touches: Vec<String>,
+    /// Something of `admin`, or `xdp`, changed.
+    pub(crate) needs_restart: bool,
+    /// What would become of it at each peer.
+    pub(crate) peers: Vec<String>,
+    /// What the parser found worth saying.
+    pub(crate) warnings: Vec<String>,
+    /// To read and check the file.
+    pub(crate) read_ms: f64,
+}
+
+impl fmt::Display for Rehearsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            writeln!(f, "nothing would change")?;
+        }
+        for change in &self.changes {
+            writeln!(f, "{change}")?;
+        }
+        for touch in &self.touches {
+            writeln!(f, "touches: {touch}")?;
+        }
+        if self.needs_restart {
+            writeln!(f, "changes of admin and of xdp would take effect when the daemon is started again")?;
+        }
+        for peer in &self.peers {
+            writeln!(f, "{peer}")?;
+        }
+        writeln!(
+            f,
+            "nothing was applied; not tried were listeners, and what the peers say ({:.1} ms)",
+            self.read_ms
+        )
+    }
+}
+
 /// The answer to a handover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct HandedOver {

@@ -205,3 +205,48 @@ fn both_reload_at_once_and_end_with_one_configuration() {
         Ok(())
     });
 }
+
+#[test]
+fn a_dry_run_tells_what_a_reload_would_do_and_changes_nothing() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab)?;
+        let node = &scene.nodes[0];
+        let known = |side: usize| -> Result<String> {
+            let mut status = scene.nodes[side].status()?.0;
+            status["config"]["loaded_seconds_ago"] = 0.into();
+            let names = |list: &str| {
+                let items = status[list].as_array().into_iter().flatten();
+                items.map(|item| item["name"].to_string()).collect::<Vec<_>>()
+            };
+            Ok(format!("{} {:?} {:?}", status["config"], names("services"), names("groups")))
+        };
+        let before = (known(0)?, known(1)?);
+        let plan = with(&scene.pair.plan, "more", 81);
+        let file = plan.file(&scene.pair.lb1).replace("vips: [\"10.77.0.100\"]", "vips: [\"10.77.0.101\"]");
+        let file = file
+            .replace("vip: 10.77.0.100", "vip: 10.77.0.101")
+            .replace("advert_interval: 100ms", "advert_interval: 200ms");
+        scene.pair.lb1.write("fulcrum.yaml", &file)?;
+        let told = node.command(&["reload", "--dry-run"])?;
+        for expected in [
+            "timing: advert interval: 100ms is now 200ms",
+            "group web: VIP 10.77.0.100 on eth0 removed",
+            "service more: added",
+            "touches: address 10.77.0.100 goes unanswered",
+            "touches: address 10.77.0.101 is answered by whoever leads group web",
+            "lb2 would be asked",
+            "nothing was applied",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        let json = node.command(&["reload", "--dry-run", "--json"])?;
+        assert!(json.contains("\"changes\"") && json.contains("\"touches\""), "{json}");
+        // A bad file is refused as by a reload, and not held against the node.
+        scene.pair.lb1.write("fulcrum.yaml", &file.replace("vrid: 51", "vrid: 0"))?;
+        let refused = node.command(&["reload", "--dry-run"]).expect_err("the file is bad").to_string();
+        assert!(refused.contains("vrid") && refused.contains("the running configuration stays"), "{refused}");
+        run_for(Duration::from_secs(1));
+        assert_eq!((known(0)?, known(1)?), before);
+        Ok(())
+    });
+}

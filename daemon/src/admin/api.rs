@@ -26,6 +26,7 @@ enum Route {
     Health,
     Ready,
     Reload(How),
+    Rehearse(How),
     Handover { group: String, force: Option<String> },
 }
 
@@ -34,7 +35,7 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload(_) | Self::Handover { .. } => Method::POST,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } => Method::POST,
         }
     }
 
@@ -43,7 +44,7 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload(_) | Self::Handover { .. } => Role::Operator,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } => Role::Operator,
         }
     }
 
@@ -57,7 +58,7 @@ impl Route {
             "/v1/reload" => Some(Self::Reload(How::default())),
             _ => {
                 if let Some(query) = path.strip_prefix("/v1/reload?") {
-                    return how(query).map(Self::Reload);
+                    return reload_of(query);
                 }
                 let (group, query) = match path.strip_prefix("/v1/handover/")?.split_once('?') {
                     Some((group, query)) => (group, Some(query)),
@@ -70,6 +71,15 @@ impl Route {
                 name(group).map(|group| Self::Handover { group, force })
             }
         }
+    }
+}
+
+/// `dry-run` comes first.
+fn reload_of(query: &str) -> Option<Route> {
+    match query.strip_prefix("dry-run") {
+        Some("") => Some(Route::Rehearse(How::default())),
+        Some(rest) => how(rest.strip_prefix('&')?).map(Route::Rehearse),
+        None => how(query).map(Route::Reload),
     }
 }
 
@@ -120,6 +130,10 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
         },
         Route::Ready => off_loop(node, ready).await,
         Route::Reload(how) => reload(node, caller, how).await,
+        Route::Rehearse(how) => match node.rehearse(&how).await {
+            Ok(rehearsed) => json(StatusCode::OK, &rehearsed),
+            Err(refusal) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
+        },
         Route::Handover { group, force } => handover(node, caller, group, force).await,
     }
 }

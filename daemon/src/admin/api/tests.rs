@@ -10,6 +10,8 @@ fn each_path_has_its_method_and_least_role() {
         ("/v1/reload", Method::POST, Role::Operator),
         ("/v1/reload?force=api&local&force=admin", Method::POST, Role::Operator),
         ("/v1/reload?give-up-addresses&local", Method::POST, Role::Operator),
+        ("/v1/reload?dry-run", Method::POST, Role::Operator),
+        ("/v1/reload?dry-run&local&force=api", Method::POST, Role::Operator),
         ("/v1/handover/web", Method::POST, Role::Operator),
         ("/v1/handover/2001:db8::100", Method::POST, Role::Operator),
         ("/v1/handover/api?force=api", Method::POST, Role::Operator),
@@ -34,6 +36,8 @@ fn other_paths_are_not_there() {
         "/v1/handover/a?force=",
         "/metrics?x",
         "/v1/reload?all",
+        "/v1/reload?local&dry-run",
+        "/v1/reload?dry-run&",
         "/v1/reload?force=",
     ] {
         assert_eq!(Route::find(path), None, "{path}");
