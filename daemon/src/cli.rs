@@ -71,6 +71,17 @@ Examples:
   fulcrum check --json /tmp/new.yaml")]
     Check(CheckOptions),
 
+    /// Tells in words who answers for a VIP or a service and why, and where its connections go.
+    #[command(after_help = "\
+Examples:
+  fulcrum explain 10.0.0.100
+  fulcrum explain shop
+  fulcrum explain shop --json | jq -r '.chain[] | select(.about == \"backend\") | .text'
+
+As this node knows it: its group and who leads that, the fence, the links to the peers, the service, and each backend with the
+reason why none go there. Of a name that is not there those near it are told, and the exit code is 1.")]
+    Explain(ExplainOptions),
+
     /// Looks whether a node with this configuration can go live on this machine: links, neighbours, peers, backends.
     #[command(after_help = "\
 Examples:
@@ -226,6 +237,20 @@ pub(crate) struct CheckOptions {
     pub(crate) config: ConfigFile,
 
     /// Print the mistakes as JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainOptions {
+    /// A VIP, or the name of a service.
+    #[arg(value_name = "VIP|SERVICE")]
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+
+    /// Print JSON, for programs.
     #[arg(long)]
     pub(crate) json: bool,
 }

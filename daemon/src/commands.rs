@@ -2,6 +2,7 @@
 
 mod capture;
 mod check;
+mod explain;
 mod init;
 mod preflight;
 mod run;
@@ -27,6 +28,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Status(options) => status::status(&options),
         Command::Reload(options) => reload(&options),
         Command::Check(options) => check::check(&options),
+        Command::Explain(options) => explain::command(&options),
         Command::Preflight(options) => preflight::preflight(&options),
         Command::Capture(options) => capture::capture(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),

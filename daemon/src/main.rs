@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod engines;
 mod error;
+mod explain;
 mod last_good;
 mod lock;
 mod logging;

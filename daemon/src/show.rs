@@ -382,7 +382,7 @@ fn reason(service: &Service, backend: &Backend) -> String {
 }
 
 /// The two largest units: `3d 4h`, `12m 5s`, `0s`.
-fn time(seconds: u64) -> String {
+pub(crate) fn time(seconds: u64) -> String {
     let units = [("d", 86_400, u64::MAX), ("h", 3_600, 24), ("m", 60, 60), ("s", 1, 60)];
     let parts = units.iter().map(|(unit, length, of)| {
         let count = seconds.checked_div(*length).unwrap_or(0).checked_rem(*of).unwrap_or(0);
