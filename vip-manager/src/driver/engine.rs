@@ -230,6 +230,7 @@ impl Engine {
         self.update_fitness(now);
         self.tell_words(now);
         if stopping {
+            self.electing.elector.handle_stop();
             for group in self.groups.values_mut() {
                 group.router.handle_stop(now);
                 group.drain.handle_stop(now);

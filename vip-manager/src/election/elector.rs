@@ -12,6 +12,9 @@ use fulcrum_config::{AdvertInterval, GroupName, NodeName, Priority};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// How long nobody comes or goes before groups are moved for their even spread.
 pub const SETTLED: Duration = Duration::from_secs(10);
 /// How long the one that a group is to move to has to take it, before it stays.
@@ -29,8 +32,8 @@ const DOUBT: u32 = 3;
 /// Intervals within which one was heard that a group is offered to: fewer than others wait to take over from it.
 const ALIVE: u32 = 2;
 /// The priorities of the first in a group, and the step to each later one. The higher, the sooner one takes over, and that
-/// the first did is to be heard before the second does: at an interval of 100 ms it waits 12 ms longer.
-const FIRST: [u8; 3] = [254, 222, 198];
+/// the first did is to be heard before the second does: at an interval of 100 ms it waits 25 ms longer.
+const FIRST: [u8; 3] = [254, 190, 166];
 const STEP: u8 = 6;
 /// One more than that of a last resort.
 const LEAST: u8 = 2;
@@ -122,6 +125,10 @@ pub struct Elector {
     /// Groups that are offered to others, and until when; then until when they stay.
     moving: BTreeMap<GroupName, (NodeName, Instant)>,
     staying: BTreeMap<GroupName, Instant>,
+    stopping: bool,
+    /// Groups that this node has just taken over, and until when they keep the order by which it did: where others did
+    /// too, the first of them is to stay, and not whoever was heard last.
+    taken: BTreeMap<GroupName, Instant>,
     next_beat: Option<Instant>,
     is_due: bool,
     settled: Instant,
@@ -151,6 +158,8 @@ impl Elector {
             ordered: VecDeque::new(),
             moving: BTreeMap::new(),
             staying: BTreeMap::new(),
+            stopping: false,
+            taken: BTreeMap::new(),
             next_beat: None,
             is_due: true,
             settled: now,
@@ -184,9 +193,46 @@ impl Elector {
     ) -> Result<Vec<(GroupName, Said)>, Stale> {
         let news = self.members.handle_heartbeat(node, heartbeat, now)?;
         self.quorum.handle_heartbeat(node.number(), heartbeat.instance, heartbeat.sequence, now);
-        let heard = |said: Said| Some((self.numbers.get(&said.group)?.clone(), said));
+        let heard = |said: Said| {
+            let name = self.numbers.get(&said.group)?;
+            Some((name.clone(), Said { state: self.heard(name, node, said.state), ..said }))
+        };
         let adverts = news.into_iter().filter(|said| said.state != State::Unfit);
         Ok(adverts.filter_map(heard).collect())
+    }
+
+    /// What an offer is to the router here: the one that it is made to is to take it, and to all others its leader leads on.
+    fn heard(&self, group: &GroupName, from: &NodeName, state: State) -> State {
+        let State::Offers(to) = state else { return state };
+        if self.plan.own.is_some() && self.node_of(to) == self.plan.own.as_ref() {
+            return State::Resigns;
+        }
+        let order = self.orders.get(group);
+        State::Leads(order.map_or(LEAST, |order| priority(order, from).get()))
+    }
+
+    /// The node of this place among all, counted from 1.
+    fn node_of(&self, place: u8) -> Option<&NodeName> {
+        let index = usize::from(place).checked_sub(1)?;
+        self.plan.nodes.get(index).map(|it| &it.node)
+    }
+
+    /// What the others are told of a group whose router says this of itself.
+    fn state(&self, group: &GroupName, priority: u8) -> State {
+        let place = |to: &NodeName| self.plan.nodes.iter().position(|it| it.node == *to)?.checked_add(1);
+        let place = |to: &NodeName| u8::try_from(place(to)?).ok();
+        // A router that offers says 0, and that it is the last resort while nobody takes it.
+        match self.moves_to(group).and_then(place) {
+            Some(place) if priority < LEAST => State::Offers(place),
+            Some(_) | None if priority == 0 => State::Resigns,
+            Some(_) | None => State::Leads(priority),
+        }
+    }
+
+    /// This node leaves all groups: whoever is next is to take them.
+    pub fn handle_stop(&mut self) {
+        self.stopping = true;
+        self.moving.clear();
     }
 
     /// Another node said whom it hears.
@@ -215,7 +261,7 @@ impl Elector {
         if self.said.insert(group.clone(), priority) == Some(priority) && priority != 0 {
             return;
         }
-        let state = if priority == 0 { State::Resigns } else { State::Leads(priority) };
+        let state = self.state(group, priority);
         if let Some(planned) = self.plan.groups.get(group) {
             let said = Said { group: group.number(), state, epoch, interval: planned.interval };
             self.news.insert(group.clone(), said);
@@ -254,6 +300,12 @@ impl Elector {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let quorum = self.asks().then(|| self.quorum.poll_timeout(now)).flatten();
         self.next_beat.into_iter().chain(quorum).min()
+    }
+
+    /// When all that this node leads is said again.
+    #[must_use]
+    pub fn next_beat(&self) -> Option<Instant> {
+        self.next_beat
     }
 
     /// What to send to every other node: a [`Heartbeat`] or [`Votes`].
@@ -356,8 +408,8 @@ impl Elector {
     fn all_said(&self) -> Vec<Said> {
         let said = |(name, standing): (&GroupName, &Standing)| {
             let state = match self.said.get(name) {
-                Some(0) => State::Resigns,
-                Some(priority) if standing.leads => State::Leads(*priority),
+                Some(0) => self.state(name, 0),
+                Some(priority) if standing.leads => self.state(name, *priority),
                 Some(_) | None if standing.unfit => State::Unfit,
                 Some(_) | None => return None,
             };
@@ -384,12 +436,25 @@ impl Elector {
         let unchanged = standings.len() == self.standings.len()
             && standings.values().zip(self.standings.values()).all(same);
         self.doubt(&view, now);
-        let changed = self.is_due || view != self.view || !unchanged;
+        let changed = self.note_taken(&standings, now) || self.is_due || view != self.view || !unchanged;
         (self.view, self.standings, self.is_due) = (view, standings, false);
         if changed {
             self.find_orders();
         }
         self.move_groups(now);
+    }
+
+    /// Notes which groups this node leads since the last look. Whether others have been led long enough since.
+    fn note_taken(&mut self, standings: &BTreeMap<GroupName, Standing>, now: Instant) -> bool {
+        let before = self.taken.len();
+        self.taken.retain(|name, until| now < *until && leads(standings, name));
+        let ended = self.taken.len() != before;
+        for name in standings.keys().filter(|name| leads(standings, name) && !leads(&self.standings, name)) {
+            let interval = self.plan.groups.get(name).map(|planned| planned.interval.duration());
+            let until = now.checked_add(interval.unwrap_or_default().saturating_mul(DOUBT));
+            self.taken.extend(until.map(|until| (name.clone(), until)));
+        }
+        ended
     }
 
     /// Two that do not hear each other may both lead what this node hears both of: the earlier one gets no more votes.
@@ -427,7 +492,13 @@ impl Elector {
             }
         };
         let seats: Vec<Seat> = self.plan.groups.iter().map(seat).collect();
-        self.orders = place(&candidates, &seats);
+        let mut orders = place(&candidates, &seats);
+        for name in self.taken.keys() {
+            if let Some((order, former)) = orders.get_mut(name).zip(self.orders.get(name)) {
+                *order = Order { nodes: former.nodes.clone(), target: None };
+            }
+        }
+        self.orders = orders;
         let nodes = &self.plan.nodes;
         let priorities = |order: &Order| -> BTreeMap<NodeName, Priority> {
             nodes.iter().map(|it| (it.node.clone(), priority(order, &it.node))).collect()
@@ -446,7 +517,7 @@ impl Elector {
             }
             goes_on
         });
-        if now.saturating_duration_since(self.settled) < SETTLED {
+        if self.stopping || now.saturating_duration_since(self.settled) < SETTLED {
             return;
         }
         let alive = self.intervals().min().unwrap_or_default().saturating_mul(ALIVE);
@@ -464,6 +535,10 @@ impl Elector {
             }
         }
     }
+}
+
+fn leads(standings: &BTreeMap<GroupName, Standing>, group: &GroupName) -> bool {
+    standings.get(group).is_some_and(|it| it.leads)
 }
 
 /// The first in the order has the highest; who is not in it, the least.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! version (1 byte, 1), instance (8), sequence (8), then for each group 20 bytes:
-//! group (8), state (1: 0 resigns, 1 leads, 2 unfit), priority (1), interval in centiseconds (2), epoch (8)
+//! group (8), state (1: 0 resigns, 1 leads, 2 unfit, 3 offers it), priority, or to which node (1), interval in
+//! centiseconds (2), epoch (8)
 //! ```
 //!
 //! All numbers are big endian. One datagram of the link has as many groups as fit, another has the next; one without
@@ -52,6 +53,8 @@ pub enum State {
     Leads(u8),
     /// It leads only if nobody else does.
     Unfit,
+    /// It leads until this one of all nodes takes the group: 1 for the first of them by name.
+    Offers(u8),
 }
 
 /// Why a heartbeat is not understood.
@@ -71,6 +74,7 @@ impl Heartbeat {
                 State::Resigns => (0, 0),
                 State::Leads(priority) => (1, priority),
                 State::Unfit => (2, 0),
+                State::Offers(node) => (3, node),
             };
             bytes.extend(said.group.to_be_bytes());
             bytes.extend([state, priority]);
@@ -108,6 +112,7 @@ fn entry(bytes: &[u8]) -> Result<Said, Malformed> {
         (0, 0) => State::Resigns,
         (1, priority @ 1..=254) => State::Leads(priority),
         (2, 0) => State::Unfit,
+        (3, node @ 1..) => State::Offers(node),
         _ => return Err(Malformed),
     };
     Ok(Said {

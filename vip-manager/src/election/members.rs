@@ -104,7 +104,7 @@ impl Members {
         if latest.is_some() {
             return false;
         }
-        if let State::Leads(_) = said.state {
+        if let State::Leads(_) | State::Offers(_) = said.state {
             self.latest.insert(said.group, (said.epoch, node.clone(), now));
         }
         true
@@ -122,12 +122,14 @@ impl Members {
             peer.groups.retain(|_, known| is_fresh(known.heard));
             for (group, Known { said, .. }) in &peer.groups {
                 match said.state {
-                    State::Leads(_) if epochs.get(group).is_none_or(|known| *known < said.epoch) => {
+                    State::Leads(_) | State::Offers(_)
+                        if epochs.get(group).is_none_or(|known| *known < said.epoch) =>
+                    {
                         epochs.insert(*group, said.epoch);
                         let former = view.owners.insert(*group, node.clone());
                         view.doubled.extend(former.map(|former| (*group, former)));
                     }
-                    State::Leads(_) => drop(view.doubled.insert((*group, node.clone()))),
+                    State::Leads(_) | State::Offers(_) => drop(view.doubled.insert((*group, node.clone()))),
                     State::Unfit => drop(view.unfit.insert((*group, node.clone()))),
                     State::Resigns => {}
                 }

@@ -168,7 +168,7 @@ impl GroupDriver {
         let priority = match said.state {
             State::Resigns => 0,
             State::Leads(priority) => priority,
-            State::Unfit => return true,
+            State::Unfit | State::Offers(_) => return true,
         };
         let Some(link) = self.first_link().cloned() else { return false };
         let Some(mut advert) = self.router.advert(&link, priority) else { return false };

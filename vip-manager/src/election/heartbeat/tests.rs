@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 fn heartbeat() -> Heartbeat {
     let said = |group, state| Said { group, state, epoch: 7, interval: AdvertInterval::DEFAULT };
-    let groups = vec![said(1, State::Leads(254)), said(2, State::Resigns), said(u64::MAX, State::Unfit)];
+    let states = [State::Leads(254), State::Resigns, State::Unfit, State::Offers(64)];
+    let groups = states.into_iter().zip(1..).map(|(state, group)| said(group, state)).collect();
     Heartbeat { instance: 5, sequence: 6, groups }
 }
 
@@ -32,7 +33,7 @@ fn what_makes_no_sense_is_refused() {
         let is_whole = length >= 17 && (length - 17).is_multiple_of(20);
         assert_eq!(Heartbeat::decode(&good[..length]).is_ok(), is_whole, "{length}");
     }
-    for (at, value) in [(0, 2), (25, 3), (26, 0), (26, 255), (46, 1)] {
+    for (at, value) in [(0, 2), (25, 4), (26, 0), (26, 255), (46, 1), (86, 0)] {
         let mut bad = good.clone();
         bad[at] = value;
         assert_eq!(Heartbeat::decode(&bad), Err(Malformed), "byte {at} is {value}");

@@ -1,0 +1,81 @@
+#![allow(clippy::disallowed_methods, reason = "a moment to count from")]
+use super::{DOUBT, Elector, Plan, Planned, Standing};
+use crate::election::heartbeat::{Heartbeat, Said, State};
+use crate::election::placement::Candidate;
+use fulcrum_config::{AdvertInterval, GroupName, NodeName, Weight};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+const NODES: [&str; 4] = ["a", "b", "c", "d"];
+const INTERVAL: AdvertInterval = AdvertInterval::DEFAULT;
+
+fn group() -> GroupName {
+    GroupName::new("web")
+}
+
+fn elector(own: &str, now: Instant) -> Elector {
+    let candidate = |name| Candidate { node: NodeName::new(name), weight: Weight::ONE, domain: None };
+    let planned = Planned { protected: false, priorities: BTreeMap::new(), interval: INTERVAL, one: false };
+    let mut elector = Elector::new(1, now);
+    let plan = Plan {
+        nodes: NODES.into_iter().map(candidate).collect(),
+        own: Some(NodeName::new(own)),
+        groups: BTreeMap::from([(group(), planned)]),
+        ..Plan::default()
+    };
+    elector.handle_plan(plan, now);
+    elector
+}
+
+fn heartbeat(sequence: u64, state: Option<State>) -> Heartbeat {
+    let said = |state| Said { group: group().number(), state, epoch: 1, interval: INTERVAL };
+    Heartbeat { instance: 1, sequence, groups: state.map(said).into_iter().collect() }
+}
+
+/// The priority that a node has after it looked around.
+fn priority(elector: &mut Elector, leads: bool, own: &str, now: Instant) -> u8 {
+    let standing = Standing { leads, unfit: false, epoch: 1 };
+    elector.handle_timeout(|_| Some(standing), now);
+    let order = elector.order(&group()).expect("an order");
+    super::priority(order, &NodeName::new(own)).get()
+}
+
+#[test]
+fn an_offer_is_for_one_and_to_all_others_its_leader_leads_on() {
+    let now = Instant::now();
+    for (own, expected) in [("b", State::Resigns), ("c", State::Leads(0)), ("d", State::Leads(0))] {
+        let mut elector = elector(own, now);
+        let heard = elector.handle_heartbeat(&NodeName::new("a"), &heartbeat(1, Some(State::Offers(2))), now);
+        let heard = heard.expect("it is fresh");
+        let [(name, said)] = heard.as_slice() else { panic!("{heard:?}") };
+        assert_eq!(*name, group());
+        let same =
+            matches!((said.state, expected), (State::Leads(_), State::Leads(_))) || said.state == expected;
+        assert!(same, "{own} hears {:?}", said.state);
+    }
+}
+
+#[test]
+fn whoever_took_over_keeps_its_place_until_the_others_were_heard() {
+    let start = Instant::now();
+    let mut elector = elector("d", start);
+    let hear = |elector: &mut Elector, sequence, leader: &str, now| {
+        for node in ["a", "b", "c"] {
+            let state = (node == leader).then_some(State::Leads(254));
+            assert!(elector.handle_heartbeat(&NodeName::new(node), &heartbeat(sequence, state), now).is_ok());
+        }
+    };
+    hear(&mut elector, 1, "a", start);
+    let place = priority(&mut elector, false, "d", start);
+    assert!(place < 254, "a leads");
+    // It falls silent, and this node takes over; the one that comes before it may do the same.
+    let interval = INTERVAL.duration();
+    let mut now = start;
+    for beat in 1..=DOUBT {
+        now += interval;
+        hear(&mut elector, u64::from(beat) + 1, "", now);
+        assert_eq!(priority(&mut elector, true, "d", now), place, "beat {beat}");
+    }
+    now += interval;
+    assert_eq!(priority(&mut elector, true, "d", now), 254, "nobody else did");
+}
