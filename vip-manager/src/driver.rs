@@ -163,9 +163,16 @@ struct News {
     arrived: Option<Arc<Notify>>,
 }
 
+/// What it was.
+enum New {
+    Echo,
+    Lock,
+    Heartbeat,
+}
+
 impl News {
     /// Until an echo says something new, the witness's lock is had or lost, or there is a heartbeat.
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> New {
         let arrived = async {
             match &self.arrived {
                 Some(arrived) => arrived.notified().await,
@@ -173,9 +180,9 @@ impl News {
             }
         };
         tokio::select! {
-            () = change(&mut self.echoes) => {}
-            () = change(&mut self.held) => {}
-            () = arrived => {}
+            () = change(&mut self.echoes) => New::Echo,
+            () = change(&mut self.held) => New::Lock,
+            () = arrived => New::Heartbeat,
         }
     }
 }
@@ -209,7 +216,11 @@ async fn turn_after_turn(mut engine: Engine, mut desired: watch::Receiver<Desire
                     pause();
                 }
             }
-            () = news.wait() => {}
+            new = news.wait() => match new {
+                New::Echo => engine.handle_echo(),
+                New::Lock => engine.wake(),
+                New::Heartbeat => {}
+            },
             changed = desired.changed(), if !engine.is_ending() => {
                 let now = clock();
                 if changed.is_ok() {

@@ -330,6 +330,12 @@ impl Router {
         self.epoch = self.epoch.max(epoch);
     }
 
+    /// Whether there is something to do.
+    #[must_use]
+    pub fn has_action(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -94,6 +94,10 @@ pub(super) struct Engine {
     last_run: Instant,
     pub(super) last_beat: Option<Instant>,
     busy_turns: u32,
+    /// Something came in that may concern everything, not only the groups that it names.
+    woken: bool,
+    /// A peer echoed a heartbeat.
+    echoed: bool,
     tokens: Vec<u64>,
     buffer: Vec<u8>,
     ending: bool,
@@ -154,6 +158,8 @@ impl Engine {
             last_run: now,
             last_beat: None,
             busy_turns: 0,
+            woken: true,
+            echoed: false,
             tokens: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
             ending: false,
@@ -189,8 +195,19 @@ impl Engine {
         }
     }
 
+    /// A peer echoed a heartbeat.
+    pub(super) fn handle_echo(&mut self) {
+        self.echoed = true;
+    }
+
+    /// Something changed that every group may ask for.
+    pub(super) fn wake(&mut self) {
+        self.woken = true;
+    }
+
     /// Takes a new snapshot.
     pub(super) fn handle_desired(&mut self, desired: Desired, now: Instant) {
+        self.wake();
         let same = self.desired.as_ref().is_some_and(|known| {
             Arc::ptr_eq(&known.config, &desired.config)
                 && known.data_plane_missing == desired.data_plane_missing
@@ -266,13 +283,21 @@ impl Engine {
         self.dropped.insert(name.clone(), addresses);
     }
 
-    /// One turn: everything that came in, then everything that is due, then everything to be done.
+    /// One turn: everything that came in, then everything that is due, then everything to be done. Most of what comes in
+    /// only says that all is as it was; with many groups the rest of a turn would be most of the work.
     pub(super) fn turn(&mut self, clock: impl Fn() -> Instant) {
         self.handle_pause(clock());
         self.read(&clock);
         let now = clock();
         self.handle_pause(now);
         self.read_heartbeats(now);
+        if self.is_still(now) {
+            if std::mem::take(&mut self.echoed) {
+                self.renew_fence(now);
+            }
+            return;
+        }
+        (self.woken, self.echoed) = (false, false);
         self.grant(now);
         for group in self.groups.values_mut() {
             group.handle_timer(now);
@@ -307,12 +332,22 @@ impl Engine {
         self.publish(now);
     }
 
+    /// Whether nothing is to be done.
+    fn is_still(&self, now: Instant) -> bool {
+        let stopping = self.desired.as_ref().is_some_and(|desired| desired.stopping);
+        let acts = || self.groups.values().any(|group| group.router.has_action());
+        let is_due = || self.poll_timeout(now).is_some_and(|at| at <= now);
+        !self.woken && !stopping && !acts() && !is_due()
+    }
+
     /// When the next turn is due if nothing comes in.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.busy_turns > 0 {
             return Some(now);
         }
-        let groups = self.groups.values().filter_map(GroupDriver::poll_timeout).min();
+        // What the leader of an elected group has to say waits for the next heartbeat, which says it for all groups.
+        let heartbeat = self.electing.elector.next_beat();
+        let groups = self.groups.values().filter_map(|group| group.poll_timeout(heartbeat)).min();
         let last_beat = self.last_beat.unwrap_or(self.last_run);
         let beat = self.beat_interval().and_then(|interval| last_beat.checked_add(interval));
         let tick = self.tick_interval().and_then(|interval| self.last_run.checked_add(interval));
@@ -354,6 +389,7 @@ impl Engine {
             return;
         }
         count(&mut self.counters, "pauses");
+        self.wake();
         for group in self.groups.values_mut() {
             group.router.handle_stall(paused, now);
         }

@@ -260,10 +260,9 @@ impl GroupDriver {
     }
 
     /// A neighbour answered.
-    pub(super) fn handle_gateway_answer(&mut self, link: &Link, address: IpAddr) {
-        for (_, _, gateway) in self.gateways.iter_mut().filter(|(on, who, _)| on == link && *who == address) {
-            gateway.handle_answer();
-        }
+    pub(super) fn handle_gateway_answer(&mut self, link: &Link, address: IpAddr) -> bool {
+        let asked = self.gateways.iter_mut().filter(|(on, who, _)| on == link && *who == address);
+        asked.map(|(_, _, gateway)| gateway.handle_answer()).count() > 0
     }
 
     /// Whether it was not found that a gateway does not answer, if it asks that one.
@@ -438,9 +437,12 @@ impl GroupDriver {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    /// When to be called next; with `heartbeat` not before that for what an elected leader says.
+    pub(super) fn poll_timeout(&self, heartbeat: Option<Instant>) -> Option<Instant> {
+        let says = self.group.is_elected() && self.router.role() == Role::Leader;
+        let router = self.router.poll_timeout();
         let machines = [
-            self.router.poll_timeout(),
+            router.map(|at| heartbeat.filter(|_| says).map_or(at, |heartbeat| at.max(heartbeat))),
             self.drain.until(),
             self.announcer.poll_timeout(),
             self.prober.poll_timeout(),

@@ -16,6 +16,11 @@ impl Engine {
             let (config, words) = (&desired.config, &desired.words);
             self.second.update(config, &self.groups, words, &mut self.counters, now);
         }
+        self.renew_fence(now);
+    }
+
+    /// Lets the kernel pass what this node leads, as long as the peers answer.
+    pub(super) fn renew_fence(&mut self, now: Instant) {
         let silenced = {
             let echoes = self.echoes.as_ref().map(|echoes| echoes.borrow());
             let none = Echoes::new();

@@ -49,6 +49,10 @@ impl Engine {
     pub(super) fn read_heartbeats(&mut self, now: Instant) {
         for _ in 0..HEARTBEATS {
             let Some((node, bytes)) = self.electing.receive() else { return };
+            // Votes change with what is heard.
+            if self.electing.elector.quorum().is_some() {
+                self.wake();
+            }
             if bytes.first() == Some(&votes::VERSION) {
                 self.handle_votes(&node, &bytes, now);
                 continue;

@@ -121,12 +121,15 @@ impl Engine {
     /// Another machine says that it has `address`.
     fn handle_claim(&mut self, link: &Link, address: IpAddr, mac: Mac, now: Instant) {
         for (name, group) in &mut self.groups {
-            group.handle_gateway_answer(link, address);
+            if group.handle_gateway_answer(link, address) {
+                self.woken = true;
+            }
             if !group.has(address) {
                 continue;
             }
             let (news, defended) = group.handle_claim(link, address, mac, now);
             if news {
+                self.woken = true;
                 self.show.changed();
             }
             let Some((claim, driver)) = defended.zip(self.links.get_mut(link)) else { continue };

@@ -28,6 +28,9 @@ impl Engine {
                     ROUTES => self.read_routes(now),
                     kind => self.read_link(token / KINDS, kind, now),
                 };
+                if matches!(token.checked_rem(KINDS), Some(MONITOR | GUARD | ROUTES)) {
+                    self.wake();
+                }
                 budget = budget.saturating_sub(read.max(1));
             }
         }
