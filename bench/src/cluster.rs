@@ -2,9 +2,9 @@
 //! of N while nothing happens.
 
 use crate::report::median;
-use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Process, settled, wait_settled};
+use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Process, settled, wait_settled};
 use fulcrum_tests::wait::{now, run_for, wait_until};
+use fulcrum_tests::{LabError, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -45,6 +45,8 @@ pub(crate) enum Part {
     Cost,
     /// Many VIPs of a node that dies.
     Many,
+    /// Many groups over five nodes, of which one dies and comes back.
+    Spread,
 }
 
 /// What is asked for, in tables.
@@ -58,6 +60,7 @@ pub(crate) fn run(nodes: &[u8], parts: &[Part], rounds: usize) -> Result<String>
             Part::Gaps => tell_gaps(&mut text, nodes, rounds)?,
             Part::Cost => tell_cost(&mut text, nodes)?,
             Part::Many => tell_many(&mut text, rounds)?,
+            Part::Spread => tell_spread(&mut text)?,
         }
     }
     Ok(text)
@@ -105,6 +108,17 @@ fn tell_many(text: &mut String, rounds: usize) -> Result<()> {
         writeln!(text, "| {count} | {:.0} | {:.0} |", spread.as_secs_f64() * 1e3, last.as_secs_f64() * 1e3)
             .ok();
     }
+    Ok(())
+}
+
+fn tell_spread(text: &mut String) -> Result<()> {
+    let Spread { fullest, of_others, back, back_fullest } = spread(5, 500)?;
+    text.push_str("\n### 500 groups over 5 nodes, of which one dies and comes back\n\n");
+    text.push_str(
+        "| fullest, of the mean | a death moves of others' groups | its return moves | fullest then |\n",
+    );
+    text.push_str("|---:|---:|---:|---:|\n");
+    writeln!(text, "| {fullest:.2} | {of_others} | {:.1} % | {back_fullest:.2} |", back * 100.0).ok();
     Ok(())
 }
 
@@ -191,14 +205,7 @@ fn many(groups: u16) -> Result<(usize, Duration, Duration)> {
     let mut cluster = Cluster::new(&lab, 2, 1)?;
     cluster.of_nodes.insert("lb2".to_owned(), "weight: 0".to_owned());
     let vips: BTreeSet<Ipv4Addr> = (0..groups).map(vip).collect();
-    let file = |node: &_| {
-        let mut listed = String::from("groups:\n");
-        for (number, vip) in vips.iter().enumerate() {
-            writeln!(listed, "  many-{number}: {{vips: [{vip}]}}").ok();
-        }
-        let text = cluster.file(node).replace("groups:\n", &listed);
-        text.replace("networks: [10.77.0.0/24]", "networks: [10.77.0.0/24, 10.78.0.0/16]")
-    };
+    let file = |node: &_| listing(&cluster.file(node), groups);
     let first = Fulcrum::start(&cluster.nodes[0], &file(&cluster.nodes[0]))?;
     let second = Fulcrum::start(&cluster.nodes[1], &file(&cluster.nodes[1]))?;
     let all_led = || settled(&[&first, &second]).is_some_and(|it| it.values().all(|leader| leader == "lb1"));
@@ -222,6 +229,78 @@ fn many(groups: u16) -> Result<(usize, Duration, Duration)> {
         return Ok((0, PATIENCE, PATIENCE));
     };
     Ok((first_seen.len(), *end - *begin, *end - died))
+}
+
+/// How even it is, and what moves.
+struct Spread {
+    fullest: f64,
+    of_others: usize,
+    back: f64,
+    back_fullest: f64,
+}
+
+/// So many groups; the node that leads the first of them dies and comes back.
+fn spread(nodes: u8, groups: u16) -> Result<Spread> {
+    eprintln!("{groups} groups over {nodes} nodes");
+    let lab = Lab::new()?;
+    let cluster = Cluster::new(&lab, nodes, 1)?;
+    let file = |machine: &_| listing(&cluster.file(machine), groups);
+    let start = |machine| Ok((Machine::name(machine).to_owned(), Fulcrum::start(machine, &file(machine))?));
+    let mut running: BTreeMap<String, Fulcrum> = cluster.nodes.iter().map(start).collect::<Result<_>>()?;
+    let even = |running: &BTreeMap<String, Fulcrum>| -> Result<BTreeMap<String, String>> {
+        let all: Vec<&Fulcrum> = running.values().collect();
+        let most = usize::from(groups).div_ceil(running.len()) * 11 / 10 + 1;
+        wait_until("an even spread", PATIENCE, || {
+            settled(&all).is_some_and(|leaders| loads(&leaders).into_values().all(|load| load <= most))
+        })?;
+        // Moves for an even spread go on.
+        run_for(Duration::from_secs(20));
+        wait_settled(&all)
+    };
+    let fullest = |leaders: &BTreeMap<String, String>, nodes: usize| {
+        let most = loads(leaders).into_values().max().unwrap_or_default();
+        most as f64 * nodes as f64 / leaders.len() as f64
+    };
+    let before = even(&running)?;
+    let dead = before["many-0"].clone();
+    let Some(node) = running.remove(&dead) else { return Err(LabError::new("nobody leads the first group")) };
+    node.process().kill_with_children()?;
+    drop(node);
+    let during = even(&running)?;
+    let moved = |from: &BTreeMap<String, String>, to: &BTreeMap<String, String>| {
+        from.iter().filter(|(group, leader)| **leader != dead && to.get(*group) != Some(leader)).count()
+    };
+    let of_others = moved(&before, &during);
+    let Some(machine) = cluster.nodes.iter().find(|node| node.name() == dead) else {
+        return Err(LabError::new("the dead node has no machine"));
+    };
+    running.insert(dead.clone(), Fulcrum::start(machine, &file(machine))?);
+    let after = even(&running)?;
+    let back = moved(&during, &after) as f64 / after.len() as f64;
+    Ok(Spread {
+        fullest: fullest(&before, running.len()),
+        of_others,
+        back,
+        back_fullest: fullest(&after, running.len()),
+    })
+}
+
+fn loads(leaders: &BTreeMap<String, String>) -> BTreeMap<&str, usize> {
+    let mut loads = BTreeMap::new();
+    for leader in leaders.values() {
+        *loads.entry(leader.as_str()).or_default() += 1;
+    }
+    loads
+}
+
+/// A file with so many groups more, of one VIP each.
+fn listing(file: &str, groups: u16) -> String {
+    let mut listed = String::from("groups:\n");
+    for number in 0..groups {
+        writeln!(listed, "  many-{number}: {{vips: [{}]}}", vip(number)).ok();
+    }
+    let text = file.replace("groups:\n", &listed);
+    text.replace("networks: [10.77.0.0/24]", "networks: [10.77.0.0/24, 10.78.0.0/16]")
 }
 
 fn vip(number: u16) -> Ipv4Addr {

@@ -96,7 +96,7 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_values_t = [2, 5, 32])]
         nodes: Vec<u8>,
         /// What is measured.
-        #[arg(long, value_delimiter = ',', default_values = ["gaps", "cost", "many"])]
+        #[arg(long, value_delimiter = ',', default_values = ["gaps", "cost", "many", "spread"])]
         parts: Vec<cluster::Part>,
         /// Times that every event has its turn.
         #[arg(long, default_value_t = 3)]
