@@ -333,3 +333,31 @@ fn a_machine_that_stands_still_is_found() {
         Ok(())
     });
 }
+
+#[test]
+fn what_a_container_may_not_do_is_found() {
+    Lab::run(|lab| {
+        let pair = Pair::new(lab)?;
+        let file = pair.plan.file(&pair.lb1);
+        let within = |program: &str, arguments: &[&str]| -> Result<Report> {
+            let plain = command(&pair.lb1, &file)?;
+            let mut command = Command::new(program);
+            command.args(arguments).arg(plain.get_program()).args(plain.get_args());
+            report(&pair.lb1, command)
+        };
+        let no_bpf =
+            within("setpriv", &["--bounding-set", "-sys_admin,-bpf,-perfmon", "--inh-caps", "-all"])?;
+        no_bpf.assert("privileges", "warning", "CAP_BPF and CAP_PERFMON are missing");
+        no_bpf.assert("kernel", "warning", "it does not take the fence");
+        // The mount is of a namespace that ends with the command.
+        let script =
+            "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$0\" \"$@\"";
+        let read_only = within("unshare", &["--mount", "sh", "-c", script])?;
+        read_only.assert(
+            "sysctl",
+            "failed",
+            "eth0/arp_ignore: it is 0 and must be 1, which can't be set from here",
+        );
+        Ok(())
+    });
+}

@@ -18,7 +18,7 @@ use fulcrum_config::preflight::{Line, free_addresses};
 use fulcrum_config::{Config, Family, InterfaceName, Link, Track, Vip, Witness};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sweep::{Heard, Questions, sweep};
 
 /// Links and addresses of this machine.
@@ -129,8 +129,15 @@ fn gateways(config: &Config) -> BTreeSet<(InterfaceName, IpAddr)> {
         Witness::Gateway { address, interface } => Some((interface.clone(), *address)),
         Witness::None | Witness::Etcd(_) => None,
     };
-    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    tracked.chain(witness).chain(default_routes(&routes)).collect()
+    let [routes, routes6] = ["/proc/net/route", "/proc/net/ipv6_route"]
+        .map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let routes = default_routes(&routes).into_iter().chain(default_routes6(&routes6));
+    // A router of a family that no VIP is of is not missed.
+    let served = links_of(config, &BTreeSet::new());
+    let is_served = |(interface, address): &(InterfaceName, IpAddr)| {
+        served.contains(&Link { interface: interface.clone(), family: Family::of(*address) })
+    };
+    tracked.chain(witness).chain(routes.filter(is_served)).collect()
 }
 
 /// The gateways of default routes of IPv4, from the kernel's table: numbers are as they stand in memory.
@@ -141,6 +148,20 @@ fn default_routes(table: &str) -> BTreeSet<(InterfaceName, IpAddr)> {
         let gateway = u32::from_str_radix(gateway, 16).ok()?;
         let address = Ipv4Addr::from(gateway.to_ne_bytes());
         (destination == "00000000" && gateway != 0).then(|| (InterfaceName::new(interface), address.into()))
+    };
+    table.lines().filter_map(line).collect()
+}
+
+/// The same of IPv6: destination, its length, source, its length, gateway, four numbers, interface.
+fn default_routes6(table: &str) -> BTreeSet<(InterfaceName, IpAddr)> {
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [destination, length, _, _, gateway, _, _, _, _, interface] = fields.as_slice() else {
+            return None;
+        };
+        let gateway = u128::from_str_radix(gateway, 16).ok()?;
+        let is_default = *length == "00" && u128::from_str_radix(destination, 16) == Ok(0);
+        (is_default && gateway != 0).then(|| (InterfaceName::new(interface), Ipv6Addr::from(gateway).into()))
     };
     table.lines().filter_map(line).collect()
 }

@@ -44,3 +44,20 @@ fn addresses_that_nobody_has_are_found() {
     assert_eq!(free("10.0.0.0/29"), ["10.0.0.3", "10.0.0.5", "10.0.0.6"]);
     assert_eq!(free("10.0.0.0/24"), ["10.0.0.3", "10.0.0.5", "10.0.0.6", "10.0.0.7"]);
 }
+
+#[test]
+fn a_pool_without_a_free_address_is_told() {
+    let of = |range: &str| {
+        let text = format!(
+            "node: lb-1\nnodes: {{lb-1: {{addresses: [10.0.0.1]}}, lb-2: {{addresses: [10.0.0.2]}}}}\n\
+             interfaces: {{eth0: {{networks: [10.0.0.0/24]}}}}\ngroups: {{web: {{vrid: 51, vips: [10.0.0.4]}}}}\n\
+             pools: {{public: {{group: web, addresses: [{range}]}}}}\n\
+             services: {{shop: {{vip: auto, port: 80, backends: [10.0.0.21:80]}}}}\n"
+        );
+        let parsed =
+            parse(&text, "fulcrum.yaml", "lb-1").unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        pools(&parsed.config).into_iter().map(|line| (line.state, line.found)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("10.0.0.100-10.0.0.101"), [(State::Ok, "1 of 2 IPv4 addresses are free".to_owned())]);
+    assert_eq!(of("10.0.0.100-10.0.0.100"), [(State::Warning, "0 of 1 IPv4 addresses are free".to_owned())]);
+}
