@@ -3,7 +3,7 @@
 mod words;
 
 use crate::model::{
-    Admin, Backend, BackendName, Config, Group, GroupName, Interface, Limits, Node, PeerLink, Pool,
+    Admin, Backend, BackendName, Config, Group, GroupName, Hook, Interface, Limits, Node, PeerLink, Pool,
     ProxyProtocol, Service, Timeouts, Timing, UdpOptions,
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.value("witness", &old.witness, &new.witness);
     changes.things("pool", &old.pools, &new.pools, Changes::pool);
     changes.things("service", &old.services, &new.services, |changes, old, new| changes.service(old, new));
+    changes.things("hook", &old.hooks, &new.hooks, |changes, old, new| changes.hook(old, new));
     changes.admin(&old.admin, &new.admin);
     changes.peer(&old.peer, &new.peer);
     changes.list
@@ -244,6 +245,20 @@ impl Changes {
         self.proxy_protocol(&old.proxy_protocol, &new.proxy_protocol);
         self.limits(&old.limits, &new.limits);
         self.udp(&old.udp, &new.udp);
+    }
+
+    fn hook(&mut self, old: &Hook, new: &Hook) {
+        fields!(
+            self,
+            old,
+            new,
+            Hook { command, style, deadline, on_failure },
+            elsewhere { name, events, groups }
+        );
+        let sorted = |hook: &Hook| (Vec::from_iter(hook.events.clone()), Vec::from_iter(hook.groups.clone()));
+        let ((events, groups), (new_events, new_groups)) = (sorted(old), sorted(new));
+        self.members("event", &events, &new_events);
+        self.members("group", &groups, &new_groups);
     }
 
     fn timeouts(&mut self, old: &Timeouts, new: &Timeouts) {

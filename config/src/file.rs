@@ -4,6 +4,7 @@ mod address_pool;
 mod admin;
 mod check;
 mod group;
+mod hook;
 mod peer;
 mod service;
 mod witness;
@@ -14,6 +15,7 @@ pub(crate) use check::{CheckSection, ExpectSection, TlsSection, Wire};
 pub(crate) use group::{
     GroupSection, InterfaceSection, NodeSection, TimingSection, TrackSection, VipSection,
 };
+pub(crate) use hook::HookSection;
 pub(crate) use peer::PeerSection;
 pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
@@ -52,6 +54,8 @@ section! {
         backends: optional Named<Name, PoolSection>,
         /// What clients connect to.
         services: optional Named<Name, ServiceSection>,
+        /// Programs that are run when something has happened.
+        hooks: optional Named<Name, HookSection>,
         /// How operators reach the daemon.
         admin: optional AdminSection,
         /// The link between the nodes; it needs `keys` in `nodes`.

@@ -4,6 +4,7 @@ mod admin;
 mod allocations;
 mod check;
 mod group;
+mod hook;
 mod names;
 mod peer;
 mod pool;
@@ -19,8 +20,9 @@ pub use group::{
     Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, OnFailure, Preempt, Proof,
     Timing, Track, TrackEffect, Vip,
 };
+pub use hook::{Hook, HookEvent, HookStyle, Policy};
 pub use names::{
-    BackendName, DomainName, GroupName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,
+    BackendName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,
 };
 pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub(crate) use pool::after;
@@ -57,6 +59,8 @@ pub struct Config {
     pub pools: BTreeMap<PoolName, Pool>,
     /// The addresses that services have from pools. They are among the VIPs of groups and of services, too.
     pub allocations: Arc<Allocations>,
+    /// Programs that are run when something has happened.
+    pub hooks: BTreeMap<HookName, Arc<Hook>>,
     /// The timing profile, resolved.
     pub timing: Timing,
     /// How operators reach the daemon.
@@ -101,6 +105,7 @@ impl Config {
     pub fn share(&mut self, other: &Self) {
         share(&mut self.groups, &other.groups);
         share(&mut self.services, &other.services);
+        share(&mut self.hooks, &other.hooks);
     }
 }
 

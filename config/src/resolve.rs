@@ -9,6 +9,7 @@ mod allocations;
 mod checks;
 mod forwarding;
 mod groups;
+mod hooks;
 mod nodes;
 mod own;
 mod peer;
@@ -50,6 +51,7 @@ pub(crate) fn resolve(
     let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
     let around = services::Around { checks: &checks, pools: &pools, groups: &groups, ranges: &ranges };
     let services = services::resolve(reader, file, &around, &allocations);
+    let hooks = hooks::resolve(reader, file, &groups);
     let admin = admin::resolve(file);
     let peer = peer::resolve(reader, file, &nodes);
     forwarding::warn_untold(reader, file, &nodes, &peer);
@@ -66,6 +68,7 @@ pub(crate) fn resolve(
         services,
         pools: ranges.all,
         allocations: Arc::new(allocations),
+        hooks,
         timing,
         admin,
         peer,

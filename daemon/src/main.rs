@@ -12,6 +12,7 @@ mod commands;
 mod engines;
 mod error;
 mod explain;
+mod hooks;
 mod last_good;
 mod lock;
 mod logging;

@@ -31,6 +31,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     backends(&mut page, status)?;
     peers(&mut page, status)?;
     limits(&mut page, status)?;
+    hooks(&mut page, status)?;
     engines(&mut page, status)?;
     Ok(page.registry)
 }
@@ -463,6 +464,33 @@ fn peers(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     let refused = page.counter("fulcrum_peer_refused_total", help, &["reason"])?;
     for (reason, count) in status.counters.get("peer").into_iter().flatten() {
         refused.with_label_values(&[reason]).inc_by(number(*count));
+    }
+    Ok(())
+}
+
+fn hooks(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let runs = page.counter(
+        "fulcrum_hook_runs_total",
+        "Runs of a hook by outcome: succeeded, failed, killed (at its deadline) or not-started.",
+        &["hook", "outcome"],
+    )?;
+    let seconds =
+        page.counter("fulcrum_hook_run_seconds_total", "How long all runs of a hook took.", &["hook"])?;
+    let waiting = page.gauge("fulcrum_hook_waiting", "What a hook is still to be told.", &["hook"])?;
+    let left_out = page.counter(
+        "fulcrum_hook_left_out_total",
+        "What a hook was not told: superseded by something later about the same, or queue-full.",
+        &["hook", "reason"],
+    )?;
+    for hook in &status.hooks {
+        for (outcome, count) in &hook.runs {
+            runs.with_label_values(&[&hook.name, outcome]).inc_by(number(*count));
+        }
+        for (reason, count) in &hook.left_out {
+            left_out.with_label_values(&[&hook.name, reason]).inc_by(number(*count));
+        }
+        seconds.with_label_values(&[&hook.name]).inc_by(hook.run_seconds);
+        waiting.with_label_values(&[&hook.name]).set(number(hook.waiting));
     }
     Ok(())
 }

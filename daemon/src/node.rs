@@ -1,5 +1,6 @@
 //! The running node: what it was started with, and what operators may do to it.
 
+use crate::hooks::Hooks;
 use crate::last_good;
 use crate::systemd;
 use crate::wire::{HandedOver, Refusal, Reloaded};
@@ -59,6 +60,7 @@ pub(crate) struct Node {
     /// Held while a group of class control-plane is moved.
     moving: Arc<tokio::sync::Mutex<()>>,
     witness: Arc<Seen>,
+    hooks: Arc<Hooks>,
 }
 
 /// How what services have from pools is kept.
@@ -129,12 +131,23 @@ impl Node {
             changing: tokio::sync::Mutex::new(()),
             moving: Arc::default(),
             witness: Arc::default(),
+            hooks: Arc::default(),
         }
     }
 
     /// What is known of the witness.
     pub(crate) fn witness(&self) -> Arc<Seen> {
         Arc::clone(&self.witness)
+    }
+
+    /// The programs that are run when something has happened.
+    pub(crate) fn hooks(&self) -> Arc<Hooks> {
+        Arc::clone(&self.hooks)
+    }
+
+    /// Configurations applied since the start.
+    pub(crate) fn generation(&self) -> u64 {
+        self.loaded().generation
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -180,6 +193,7 @@ impl Node {
             refused: loaded.refused,
             alarms: self.troubles(),
             witness: self.witness.get().into(),
+            hooks: self.hooks.status(),
             limits: BTreeMap::new(),
         }
     }
@@ -215,7 +229,13 @@ impl Node {
             remedy: "remove the cause that is named (it is tried again by itself), or change the file there"
                 .to_owned(),
         });
-        closed.iter().map(alarm).chain(behind).chain(self.trouble_of_allocations()).collect()
+        closed
+            .iter()
+            .map(alarm)
+            .chain(behind)
+            .chain(self.trouble_of_allocations())
+            .chain(self.hooks.alarms())
+            .collect()
     }
 
     /// What was to come after `config` did not.

@@ -50,6 +50,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     if !status.pools.is_empty() {
         writeln!(page, "\nPOOLS\n{}", pools(status, colour))?;
     }
+    if !status.hooks.is_empty() {
+        writeln!(page, "\nHOOKS\n{}", hooks(status, colour))?;
+    }
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
 }
 
@@ -344,6 +347,33 @@ fn pools(status: &Status, colour: bool) -> String {
             Cell::new(pool.used),
             Cell::new(pool.free),
             painted(state, &["any service", "by name only"], &["full"]),
+        ]);
+    }
+    text(table, colour)
+}
+
+fn hooks(status: &Status, colour: bool) -> String {
+    let mut table = table(&["hook", "on", "runs", "not well", "last", "what came of it"]);
+    for hook in &status.hooks {
+        let runs: u64 = hook.runs.values().sum();
+        let well = hook.runs.get("succeeded").copied().unwrap_or(0);
+        let last = hook.running.first().or(hook.last.first());
+        let of = last.map_or_else(
+            || "never run".to_owned(),
+            |run| format!("{}, {}, {} ago", run.event, run.of, time(run.seconds_ago)),
+        );
+        let what = last.map_or_else(String::new, |run| match &run.said {
+            Some(said) => format!("{}: {said}", run.what),
+            None => run.what.clone(),
+        });
+        let is_bad = last.is_some_and(|run| !["succeeded", "running"].contains(&run.outcome.as_str()));
+        table.add_row(vec![
+            Cell::new(&hook.name),
+            Cell::new(hook.on.join(" ")),
+            Cell::new(runs),
+            Cell::new(runs.saturating_sub(well)),
+            Cell::new(of),
+            if is_bad { painted(&what, &[], &[what.as_str()]) } else { Cell::new(what) },
         ]);
     }
     text(table, colour)

@@ -21,9 +21,9 @@ pub(crate) async fn watch(node: Arc<Node>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let (alarms, snapshots) = node.alarms();
-        for line in known.handle(&alarms) {
-            line.log();
-        }
+        let news = known.handle(&alarms);
+        news.iter().for_each(News::log);
+        node.hooks().raised(&node.handle().config().node.to_string(), news.iter().filter_map(News::raised));
         let summary = systemd::summary(&snapshots, &alarms);
         if told != summary {
             systemd::status(&summary);
@@ -39,7 +39,14 @@ enum News<'a> {
     Cleared(String),
 }
 
-impl News<'_> {
+impl<'a> News<'a> {
+    fn raised(&self) -> Option<&'a Alarm> {
+        match self {
+            Self::Raised(alarm) => Some(alarm),
+            Self::Cleared(_) => None,
+        }
+    }
+
     fn log(&self) {
         match self {
             Self::Raised(Alarm { severity: Severity::Critical, what, affected, remedy }) => {

@@ -52,3 +52,4 @@ pub use error::StartError;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use probe::fuzzing;
+pub use sys::without_our_protection;

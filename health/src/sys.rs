@@ -8,7 +8,7 @@ use tokio::process::Command;
 mod tests;
 
 /// Has `command` begin as killable as any other when memory runs out, if this process is protected from that.
-pub(crate) fn without_our_protection(command: &mut Command) {
+pub fn without_our_protection(command: &mut Command) {
     if std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|score| is_protected(&score)) {
         begin_with_score(command, b"0");
     }

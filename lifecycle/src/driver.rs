@@ -266,6 +266,18 @@ impl Handle {
         Arc::clone(&self.asked.borrow().config)
     }
 
+    /// Whether this node leaves all groups for good.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.asked.borrow().stopping
+    }
+
+    /// Which backends can take traffic, as it changes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<fulcrum_health::Observed> {
+        self.health.clone()
+    }
+
     /// Who leads what, as it changes.
     #[must_use]
     pub fn vip(&self) -> watch::Receiver<fulcrum_vip_manager::Observed> {

@@ -44,6 +44,8 @@ pub struct Facts {
     pub alarms: Vec<Alarm>,
     /// What it knows of a witness that holds a lock.
     pub witness: Witness,
+    /// What it knows of each hook.
+    pub hooks: Vec<crate::status::Hook>,
     /// Further limits.
     pub limits: BTreeMap<String, Limit>,
 }
@@ -127,6 +129,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
             ("vip_manager".to_owned(), counters(&snapshots.vip.counters)),
             ("peer".to_owned(), counters(&snapshots.peer.counters)),
         ]),
+        hooks: facts.hooks.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ mod control_plane;
 mod driver;
 #[cfg(test)]
 mod fixture;
+pub mod hooks;
 mod join;
 mod peers;
 mod plan;
@@ -21,7 +22,8 @@ pub use driver::{Asked, Engine, Engines, Handle, StartError, Trial, start};
 pub use join::{Facts, Snapshots, Witness, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
 pub use status::{
-    Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Leader, Limit,
-    Link, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Status, TablesOf, Track, Votes,
+    Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Hook, HookRun,
+    Leader, Limit, Link, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Status, TablesOf,
+    Track, Votes,
 };
 pub use verdicts::{Agreement, By, Comparison, Following, ServiceView, View};

@@ -235,6 +235,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         xdp: fulcrum_config::Xdp::Auto,
         witness: fulcrum_config::Witness::None,
         pools: BTreeMap::new(),
+        hooks: BTreeMap::new(),
         allocations: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     })

@@ -2,9 +2,9 @@
 
 use crate::model::{
     AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog,
-    DomainName, Election, GroupName, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, OnFailure, OnSplit,
-    PortRange, Preempt, Priority, Proof, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track,
-    TrackEffect, Vip, Weight, Witness, Xdp,
+    DomainName, Election, GroupName, HookEvent, HookStyle, KeyPin, LogFormat, Mode, NodeKind, NodeName,
+    OnDown, OnFailure, OnSplit, Policy, PortRange, Preempt, Priority, Proof, Protocol, ProxyProtocolVersion,
+    Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Witness, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -41,7 +41,7 @@ macro_rules! serialised {
     )+};
 }
 
-serialised! { Adverts, Balance, Class, Mode, NodeKind, OnSplit, Protocol, ProxyProtocolVersion }
+serialised! { Adverts, Balance, Class, HookEvent, HookStyle, Mode, NodeKind, OnSplit, Policy, Protocol, ProxyProtocolVersion }
 
 impl<T: Words> Words for Option<T> {
     fn words(&self) -> String {

@@ -50,6 +50,8 @@ name! {
     BackendName,
     /// A pool of addresses.
     PoolName,
+    /// A program that is run when something has happened.
+    HookName,
     /// Whom services belong to.
     TenantName,
 }

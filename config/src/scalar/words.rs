@@ -1,7 +1,8 @@
 //! Words of which one is written.
 
 use crate::model::{
-    Adverts, Balance, Class, Family, LogFormat, Mode, OnFailure, OnSplit, Protocol, ProxyProtocolVersion, Xdp,
+    Adverts, Balance, Class, Family, HookEvent, LogFormat, Mode, OnFailure, OnSplit, Policy, Protocol,
+    ProxyProtocolVersion, Xdp,
 };
 use crate::reader::{Problem, meant};
 use crate::table::Scalar;
@@ -54,6 +55,7 @@ words! { Protocol, "a protocol", "tcp" => Self::Tcp, "udp" => Self::Udp, }
 words! { LogFormat, "a format of log lines", "text" => Self::Text, "json" => Self::Json, }
 words! { ProxyProtocolVersion, "a version of the PROXY protocol", "v1" => Self::V1, "v2" => Self::V2, }
 words! { Xdp, "a use of XDP", "auto" => Self::Auto, "off" => Self::Off, "any" => Self::Any, }
+words! { Policy, "what comes of a hook that fails", "ignore" => Self::Ignore, "hold" => Self::Hold, "abort" => Self::Abort, }
 words! { Balance, "a way to choose a backend",
     "maglev" => Self::Maglev,
     "round-robin" => Self::RoundRobin,
@@ -150,6 +152,43 @@ impl Scalar for Mode {
         json!({ "enum": MODES })
     }
 }
+
+impl Scalar for HookEvent {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        if let Some(event) = HOOK_EVENTS.iter().find(|event| event.as_str() == text) {
+            return Ok(*event);
+        }
+        let words: Vec<&str> = HOOK_EVENTS.iter().map(|event| event.as_str()).collect();
+        if LATER_HOOK_EVENTS.contains(&text) {
+            return Err(Problem {
+                message: format!("hooks can't be run at `{text}`: this version does no such thing"),
+                help: format!("write {}", one_of(&words)),
+            });
+        }
+        Err(unknown_word(text, "something that hooks are run after", &words))
+    }
+
+    fn expected() -> String {
+        let words: Vec<&str> = HOOK_EVENTS.iter().map(|event| event.as_str()).collect();
+        one_of(&words)
+    }
+
+    fn schema() -> Json {
+        let words: Vec<&str> = HOOK_EVENTS.iter().map(|event| event.as_str()).collect();
+        json!({ "enum": words })
+    }
+}
+
+const HOOK_EVENTS: &[HookEvent] = &[
+    HookEvent::AfterLeading,
+    HookEvent::AfterStandby,
+    HookEvent::ConfigApplied,
+    HookEvent::BackendDown,
+    HookEvent::Fault,
+];
+/// Of operations that are not there yet.
+const LATER_HOOK_EVENTS: &[&str] =
+    &["before-leading", "before-standby", "before-drain", "after-drain", "before-upgrade", "after-upgrade"];
 
 const MODES: &[&str] = &["auto", "proxy", "nat", "dsr", "fullnat"];
 

@@ -4,6 +4,7 @@
 use crate::admin::{self, Bound};
 use crate::engines;
 use crate::error::Failure;
+use crate::hooks;
 use crate::lock;
 use crate::logging;
 use crate::node::{Boot, Node, boot, share};
@@ -20,6 +21,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Resigning takes milliseconds; a peer takes over by itself if it takes longer than this.
 const STOP: Duration = Duration::from_secs(2);
+/// Hooks that are told of the end have so long, within what systemd leaves the whole stop.
+const HOOKS: Duration = Duration::from_secs(3);
 /// How long the start waits for listeners before it says that it is up (the status says what is missing).
 const READY: Duration = Duration::from_secs(10);
 
@@ -62,6 +65,10 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
     let follow = Arc::clone(&node);
     let witness = witness::keep(move || follow.handle().config(), ends, node.witness());
     runtime.spawn(witness);
+    hooks::start(&node).map_err(|error| Failure::Io {
+        what: "the thread of the hooks can't be started".to_owned(),
+        error,
+    })?;
     runtime.block_on(daemon(signals, bound, &node, started))
 }
 
@@ -157,7 +164,9 @@ async fn daemon(
     let begun = Instant::now();
     let stop = async {
         node.leave_control_plane(STOP).await;
-        node.handle().stop(STOP).await
+        let resigned = node.handle().stop(STOP).await;
+        node.hooks().finish(node, HOOKS).await;
+        resigned
     };
     tokio::select! {
         resigned = stop => {

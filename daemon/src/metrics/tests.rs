@@ -58,6 +58,8 @@ fn status() -> Status {
         "guard": true, "ready": true, "not_ready": [],
         "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
         "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
+        "hooks": [{"name": "tell", "on": ["fault"], "command": ["/bin/tell"], "waiting": 2, "running": [],
+            "runs": {"succeeded": 3, "killed": 1}, "run_seconds": 10.5, "left_out": {"superseded": 4}, "last": []}],
         "counters": {"health": {"probes": 21}, "vip_manager": {"stalls": 1}, "peer": {"strangers": 6}},
     }))
     .expect("a status")
@@ -102,6 +104,10 @@ fn values_are_those_of_the_status() {
         "fulcrum_service_verdicts{of=\"lb2\",service=\"http\"} 1",
         "fulcrum_service_disputed_backends{service=\"http\"} 1",
         "fulcrum_health_probes_total 21",
+        "fulcrum_hook_runs_total{hook=\"tell\",outcome=\"killed\"} 1",
+        "fulcrum_hook_run_seconds_total{hook=\"tell\"} 10.5",
+        "fulcrum_hook_waiting{hook=\"tell\"} 2",
+        "fulcrum_hook_left_out_total{hook=\"tell\",reason=\"superseded\"} 4",
         "fulcrum_vip_manager_events_total{event=\"stalls\"} 1",
         "fulcrum_peer_up{peer=\"lb2\"} 1",
         "fulcrum_peer_state_age_seconds{peer=\"lb2\"} 8",

@@ -45,6 +45,7 @@ pub(crate) fn facts() -> Facts {
         refused: Vec::new(),
         alarms: Vec::new(),
         witness: crate::join::Witness::default(),
+        hooks: Vec::new(),
         limits: BTreeMap::new(),
     }
 }

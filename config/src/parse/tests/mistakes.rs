@@ -6,6 +6,7 @@ use super::parse;
 use crate::diagnostic::Severity;
 
 mod forwarding;
+mod hooks;
 mod own;
 mod pools;
 mod services;
@@ -85,6 +86,7 @@ fn each_mistake_has_its_place_and_its_advice() {
         topology::TOPOLOGY,
         services::SERVICES,
         forwarding::FORWARDING,
+        hooks::HOOKS,
     ] {
         check(BASE, rows);
     }

@@ -107,6 +107,7 @@ fn each_section_refuses_unknown_keys_in_both() {
         "/nodes",
         "/groups",
         "/checks",
+        "/hooks",
         "/backends",
         "/services",
         "/interfaces",

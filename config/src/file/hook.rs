@@ -1,0 +1,23 @@
+//! `hooks`.
+
+use crate::model::{HookEvent, Policy};
+use crate::scalar::Time;
+use crate::table::{List, section};
+
+section! {
+    /// A program that is run when something has happened, with what happened as JSON at its standard input and in its environment.
+    HookSection {
+        /// What it is run after: after-leading, after-standby, config-applied, backend-down, fault.
+        on: optional List<HookEvent>,
+        /// Only for these groups, and the backends of services in them. Default: all.
+        groups: optional List<String>,
+        /// The program, by its absolute path, and its arguments; no shell.
+        run: optional List<String>,
+        /// In place of `run` and `on`: a notify script of keepalived and its arguments, which `GROUP` or `INSTANCE`, the name, the state and the priority follow.
+        notify: optional List<String>,
+        /// It is killed, with all that it started, if it runs for longer. Default: 10s.
+        deadline: optional Time<100, 600_000>,
+        /// What comes of its failure: ignore. It is in status, metrics and the log, and there is an alarm until it succeeds. Default: ignore.
+        on_failure: optional Policy,
+    }
+}

@@ -1,0 +1,118 @@
+//! Hooks.
+
+use super::{BASE, Row, parse, row};
+use crate::model::{Hook, HookEvent, HookName, HookStyle, Policy};
+use std::time::Duration;
+
+const FROM: &str = "checks:\n";
+
+/// A hook in front of the checks.
+macro_rules! hook {
+    ($hook:literal, $field:literal, $message:literal, $help:literal) => {
+        row(FROM, concat!("hooks:\n  tell: ", $hook, "\nchecks:\n"), $field, $message, $help)
+    };
+}
+
+pub(super) const HOOKS: &[Row] = &[
+    row(
+        FROM,
+        "hooks:\n  «tell: {on: [fault]}\nchecks:\n",
+        "hooks.tell",
+        "one of `run` and `notify`",
+        "write `run: [",
+    ),
+    row(
+        FROM,
+        "hooks:\n  «tell: {on: [fault], run: [/a], notify: [/b]}\nchecks:\n",
+        "hooks.tell",
+        "one of `run` and `notify`",
+        "write `run: [",
+    ),
+    row(
+        FROM,
+        "hooks:\n  «tell: {run: [/a]}\nchecks:\n",
+        "hooks.tell",
+        "nothing says what it is run after",
+        "write `on:`",
+    ),
+    hook!("{«on: [], run: [/a]}", "hooks.tell.on", "it is never run", "write `on:`"),
+    hook!(
+        "{on: [«after-leadin], run: [/a]}",
+        "hooks.tell.on[0]",
+        "`after-leadin` is not something that hooks are run after",
+        "did you mean `after-leading`?"
+    ),
+    hook!(
+        "{on: [fault, «before-drain], run: [/a]}",
+        "hooks.tell.on[1]",
+        "hooks can't be run at `before-drain`: this version does no such thing",
+        "write `after-leading`"
+    ),
+    hook!("{on: [fault], run: [«tell]}", "hooks.tell.run[0]", "`tell` is not an absolute path", "no shell"),
+    hook!("{on: [fault], «run: []}", "hooks.tell.run", "the command is empty", "no shell"),
+    hook!("{on: [fault], run: «/a}", "hooks.tell.run", "a single value stands here", "a list"),
+    hook!(
+        "{on: [fault, config-applied], «groups: [web], run: [/a]}",
+        "hooks.tell.groups",
+        "none of what it is run after happens to a group",
+        "delete `groups`"
+    ),
+    hook!(
+        "{on: [after-leading], «groups: [], run: [/a]}",
+        "hooks.tell.groups",
+        "it is for no group",
+        "name groups"
+    ),
+    hook!(
+        "{on: [after-leading], groups: [«wbe], run: [/a]}",
+        "hooks.tell.groups[0]",
+        "there is no group named `wbe`",
+        "did you mean `web`?"
+    ),
+    hook!(
+        "{«on: [fault], notify: [/a]}",
+        "hooks.tell.on",
+        "a notify script is told of each change",
+        "delete `on`"
+    ),
+    hook!("{on: [fault], run: [/a], deadline: «50ms}", "hooks.tell.deadline", "too short", "100ms to 10m"),
+    hook!(
+        "{on: [fault], run: [/a], on_failure: «abort}",
+        "hooks.tell.on_failure",
+        "has happened already",
+        "write `ignore`"
+    ),
+];
+
+#[test]
+fn hooks_are_as_they_are_written() {
+    let hooks = "hooks:
+  tell: {on: [after-leading, fault], groups: [web], run: [/usr/bin/tell, a b], deadline: 3s}
+  old: {notify: [/etc/keepalived/notify.sh]}
+checks:
+";
+    let parsed = parse(&BASE.replace(FROM, hooks), "fulcrum.yaml", "lb-1").expect("a good file");
+    assert!(parsed.warnings.is_empty(), "{}", parsed.warnings);
+    let [old, tell] =
+        parsed.config.hooks.values().cloned().collect::<Vec<_>>().try_into().expect("two hooks");
+    assert_eq!(
+        *tell,
+        Hook {
+            name: HookName::new("tell"),
+            events: [HookEvent::AfterLeading, HookEvent::Fault].into(),
+            groups: [group("web")].into(),
+            command: vec!["/usr/bin/tell".into(), "a b".into()],
+            style: HookStyle::Json,
+            deadline: Duration::from_secs(3),
+            on_failure: Policy::Ignore,
+        }
+    );
+    assert_eq!(old.style, HookStyle::Keepalived);
+    assert_eq!(old.events, [HookEvent::AfterLeading, HookEvent::AfterStandby].into());
+    assert_eq!(old.deadline, Hook::DEADLINE);
+    assert!(old.is_for(&group("dns")) && !tell.is_for(&group("dns")));
+}
+
+fn group(name: &str) -> crate::model::GroupName {
+    crate::model::GroupName::new(name)
+}

@@ -1,0 +1,161 @@
+//! Runs hooks: a thread of their own, so that nothing else waits for them, whatever they do.
+#![allow(clippy::disallowed_methods, reason = "a driver: reads the clock for the pure machine")]
+
+mod process;
+mod trust;
+
+use crate::node::Node;
+use fulcrum_health::Verdict;
+use fulcrum_lifecycle::hooks::{Ending, Hooks as Machine, Look, Outcome, Standing};
+use fulcrum_lifecycle::{Alarm, Hook};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+
+/// Time between two looks: what changes faster is told once.
+const PACE: Duration = Duration::from_millis(20);
+/// Endings that wait to be noted.
+const ENDINGS: usize = 64;
+
+/// What is known of all hooks.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    machine: Mutex<Machine>,
+    news: Notify,
+    end: Notify,
+}
+
+impl Hooks {
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they did, for people.
+    pub(crate) fn status(&self) -> Vec<Hook> {
+        self.machine().status(Instant::now())
+    }
+
+    /// Those whose last run failed.
+    pub(crate) fn alarms(&self) -> Vec<Alarm> {
+        self.machine().alarms()
+    }
+
+    /// Alarms rose.
+    pub(crate) fn raised<'a>(&self, node: &str, alarms: impl IntoIterator<Item = &'a Alarm>) {
+        self.machine().raised(node, alarms);
+        self.news.notify_one();
+    }
+
+    /// Takes in how the node is now.
+    fn look(&self, node: &Node) {
+        let handle = node.handle();
+        let config = handle.config();
+        if config.hooks.is_empty() && self.machine().is_idle() {
+            // The state of many groups is not gathered for nobody; the machine still forgets what was configured.
+            let nothing = Look {
+                config: &config,
+                generation: node.generation(),
+                serial: handle.serial(),
+                groups: BTreeMap::new(),
+                down: BTreeMap::new(),
+                stopping: handle.is_stopping(),
+            };
+            return self.machine().look(&nothing);
+        }
+        let stopping = handle.is_stopping();
+        let groups = handle
+            .vip()
+            .borrow()
+            .groups
+            .iter()
+            .map(|(name, seen)| (name.clone(), Standing::from(seen)))
+            .collect();
+        let mut down = BTreeMap::new();
+        for (service, health) in &handle.health().borrow().services {
+            for (backend, health) in
+                health.backends.iter().filter(|(_, health)| health.verdict == Verdict::Down)
+            {
+                down.insert((service.clone(), backend.clone()), health.reason.to_string());
+            }
+        }
+        let (generation, serial) = (node.generation(), handle.serial());
+        self.machine().look(&Look { config: &config, generation, serial, groups, down, stopping });
+    }
+
+    /// After the node left its groups: has hooks told of it, and waits for those that run, for `bound` at most.
+    pub(crate) async fn finish(&self, node: &Node, bound: Duration) {
+        self.look(node);
+        self.news.notify_one();
+        let idle = async {
+            while !self.machine().is_idle() {
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        if tokio::time::timeout(bound, idle).await.is_err() {
+            tracing::warn!(target: "hook", "some hooks had not ended after {} s, and are killed", bound.as_secs_f64());
+            self.end.notify_one();
+            // They are killed as the loop ends.
+            tokio::time::sleep(PACE.saturating_mul(5)).await;
+        }
+    }
+}
+
+/// Runs them for as long as the node runs.
+pub(crate) fn start(node: &Arc<Node>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let node = Arc::clone(node);
+    std::thread::Builder::new().name("hooks".to_owned()).spawn(move || {
+        runtime.block_on(serve(&node));
+        runtime.shutdown_background();
+    })?;
+    Ok(())
+}
+
+async fn serve(node: &Arc<Node>) {
+    let hooks = node.hooks();
+    let (mut vip, mut health) = (node.handle().vip(), node.handle().health());
+    let (ended, mut endings) = mpsc::channel(ENDINGS);
+    // The engines end before the last hooks do.
+    let (mut vip_lives, mut health_lives) = (true, true);
+    loop {
+        vip.mark_unchanged();
+        health.mark_unchanged();
+        hooks.look(node);
+        start_due(&hooks, &ended);
+        tokio::time::sleep(PACE).await;
+        tokio::select! {
+            result = vip.changed(), if vip_lives => vip_lives = result.is_ok(),
+            result = health.changed(), if health_lives => health_lives = result.is_ok(),
+            () = hooks.news.notified() => {}
+            () = hooks.end.notified() => return,
+            Some((ticket, ending)) = endings.recv() => hooks.machine().ended(ticket, ending, Instant::now()),
+        }
+        while let Ok((ticket, ending)) = endings.try_recv() {
+            hooks.machine().ended(ticket, ending, Instant::now());
+        }
+    }
+}
+
+fn start_due(hooks: &Arc<Hooks>, ended: &mpsc::Sender<(u64, Ending)>) {
+    loop {
+        let start = hooks.machine().poll_start(Instant::now());
+        let Some(start) = start else { return };
+        let ended = ended.clone();
+        tokio::spawn(async move {
+            let (name, event, of) =
+                (start.hook.name.clone(), start.occurrence.event, start.occurrence.subject());
+            let begun = Instant::now();
+            let (ending, output) = process::run(&start).await;
+            let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let what = ending.outcome.words();
+            if ending.outcome == Outcome::Succeeded {
+                tracing::info!(target: "hook", %name, %event, of, duration_ms, "{what}");
+            } else {
+                tracing::warn!(target: "hook", %name, %event, of, duration_ms, output, "{what}");
+            }
+            // Nobody is there to hear it only if the process ends.
+            let _ = ended.send((start.ticket, ending)).await;
+        });
+    }
+}

@@ -1,0 +1,263 @@
+use super::*;
+use crate::fixture::{backend, config, service};
+use fulcrum_config::{Hook, HookName, HookStyle, Policy};
+use fulcrum_vip_manager::Role;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn hook(name: &str, events: &[HookEvent], style: HookStyle) -> Arc<Hook> {
+    Arc::new(Hook {
+        name: HookName::new(name),
+        events: events.iter().copied().collect(),
+        groups: BTreeSet::new(),
+        command: vec!["/bin/tell".to_owned()],
+        style,
+        deadline: Hook::DEADLINE,
+        on_failure: Policy::Ignore,
+    })
+}
+
+fn configured(hooks: &[Arc<Hook>]) -> Config {
+    let mut config = config([service("web", [backend("a"), backend("b")])]);
+    config.hooks = hooks.iter().map(|hook| (hook.name.clone(), Arc::clone(hook))).collect();
+    config
+}
+
+fn standing(role: Role, transitions: u64) -> Standing {
+    let priority = (role != Role::Init).then_some(100);
+    Standing { role, transitions, epoch: 7, priority, leader: None, reason: "so".to_owned() }
+}
+
+fn look(config: &Config, role: Role, transitions: u64) -> Look<'_> {
+    Look {
+        config,
+        generation: 1,
+        serial: 5,
+        groups: BTreeMap::from([(GroupName::new("main"), standing(role, transitions))]),
+        down: BTreeMap::new(),
+        stopping: false,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn succeeded() -> Ending {
+    Ending { outcome: Outcome::Succeeded, said: None }
+}
+
+/// Starts what is due, ends it, and so on: gives each event with its state.
+fn run_all(hooks: &mut Hooks) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(start) = hooks.poll_start(now()) {
+        let state = start.occurrence.json()["state"].as_str().unwrap_or_default().to_owned();
+        told.push(format!("{} {state}", start.occurrence.event).trim().to_owned());
+        hooks.ended(start.ticket, succeeded(), now());
+    }
+    told
+}
+
+const ROLES: &[HookEvent] = &[HookEvent::AfterLeading, HookEvent::AfterStandby];
+
+#[test]
+fn a_change_of_leader_is_told_once_and_a_lead_regained_is_told_again() {
+    let config = configured(&[hook("tell", ROLES, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Init, 0));
+    assert!(run_all(&mut hooks).is_empty(), "it has not begun to take part");
+    for (role, transitions, told) in [
+        (Role::Standby, 1, vec!["after-standby standby"]),
+        (Role::Standby, 1, vec![]),
+        (Role::Leader, 2, vec!["after-leading leader"]),
+        (Role::Leader, 2, vec![]),
+        (Role::Leader, 4, vec!["after-leading leader"]),
+        (Role::Init, 5, vec!["after-standby unfit"]),
+        (Role::Standby, 6, vec![]),
+    ] {
+        hooks.look(&look(&config, role, transitions));
+        assert_eq!(run_all(&mut hooks), told, "{role:?} {transitions}");
+    }
+}
+
+#[test]
+fn while_one_runs_the_latest_state_of_its_group_waits_and_no_other() {
+    let config = configured(&[hook("tell", ROLES, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    let first = hooks.poll_start(now()).expect("it starts");
+    for transitions in 2..9 {
+        let role = if transitions % 2 == 0 { Role::Standby } else { Role::Leader };
+        hooks.look(&look(&config, role, transitions));
+        assert!(hooks.poll_start(now()).is_none(), "one runs");
+    }
+    hooks.look(&look(&config, Role::Standby, 10));
+    hooks.ended(first.ticket, succeeded(), now());
+    assert_eq!(run_all(&mut hooks), ["after-standby standby"]);
+    let status = hooks.status(now());
+    assert_eq!(status[0].left_out["superseded"], 6);
+    assert_eq!((status[0].runs["succeeded"], status[0].last.len()), (2, 2));
+    assert!(hooks.is_idle());
+}
+
+#[test]
+fn a_standby_is_not_told_of_a_lead_that_it_has_lost_again() {
+    let config = configured(&[hook("tell", &[HookEvent::AfterLeading], HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    let first = hooks.poll_start(now()).expect("it starts");
+    hooks.look(&look(&config, Role::Standby, 2));
+    hooks.look(&look(&config, Role::Leader, 3));
+    hooks.look(&look(&config, Role::Standby, 4));
+    hooks.ended(first.ticket, succeeded(), now());
+    assert!(run_all(&mut hooks).is_empty());
+}
+
+#[test]
+fn a_hook_that_hangs_holds_up_no_other() {
+    let slow = hook("slow", ROLES, HookStyle::Json);
+    let config = configured(&[slow, hook("tell", ROLES, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    let first = hooks.poll_start(now()).expect("it starts");
+    assert_eq!(first.hook.name.as_str(), "slow");
+    assert_eq!(run_all(&mut hooks), ["after-leading leader"]);
+    hooks.look(&look(&config, Role::Standby, 2));
+    assert_eq!(run_all(&mut hooks), ["after-standby standby"], "the other goes on");
+}
+
+#[test]
+fn what_happened_is_json_and_environment() {
+    let config = configured(&[hook("tell", ROLES, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    let start = hooks.poll_start(now()).expect("it starts");
+    let told = json!({
+        "event": "after-leading", "node": "lb1", "group": "main", "state": "leader", "epoch": 7, "priority": 100,
+        "vips": ["10.0.0.100"], "leader": "lb1", "reason": "so",
+    });
+    assert_eq!(start.occurrence.json(), told);
+    let environment = start.occurrence.environment();
+    for (name, value) in
+        [("FULCRUM_EVENT", "after-leading"), ("FULCRUM_VIPS", "10.0.0.100"), ("FULCRUM_EPOCH", "7")]
+    {
+        assert!(environment.contains(&(name.to_owned(), value.to_owned())), "{environment:?}");
+    }
+    let fault = alarm(&"x\0".repeat(5_000));
+    let fault = Occurrence::new(HookEvent::Fault, "lb1", Details::Fault(fault));
+    for (name, value) in fault.environment() {
+        assert!(value.len() <= 4096 && !value.contains('\0'), "{name}");
+    }
+}
+
+fn alarm(what: &str) -> Alarm {
+    let (affected, remedy) = ("a".to_owned(), "d".to_owned());
+    Alarm { severity: Severity::Warning, what: what.to_owned(), affected, remedy }
+}
+
+#[test]
+fn a_notify_script_gets_the_words_of_keepalived() {
+    let config = configured(&[hook("old", ROLES, HookStyle::Keepalived)]);
+    let mut hooks = Hooks::default();
+    let mut told = Vec::new();
+    let mut run = |hooks: &mut Hooks| {
+        let start = hooks.poll_start(now()).expect("it starts");
+        told.push(start.occurrence.keepalived().join(" "));
+        hooks.ended(start.ticket, succeeded(), now());
+    };
+    for (role, transitions) in [(Role::Standby, 1), (Role::Leader, 2), (Role::Init, 3), (Role::Standby, 4)] {
+        hooks.look(&look(&config, role, transitions));
+        run(&mut hooks);
+    }
+    hooks.look(&Look { stopping: true, ..look(&config, Role::Init, 5) });
+    run(&mut hooks);
+    let mut without = config.clone();
+    without.groups.clear();
+    hooks.look(&Look { groups: BTreeMap::new(), ..look(&without, Role::Init, 5) });
+    run(&mut hooks);
+    let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "STOP"];
+    let mut expected: Vec<_> = states.iter().map(|state| format!("INSTANCE main {state} 100")).collect();
+    expected.push("INSTANCE main DELETED 0".to_owned());
+    assert_eq!(told[..5], expected[..5]);
+    assert_eq!(told[5], expected[5]);
+}
+
+#[test]
+fn backends_faults_and_configurations_are_told_once_each() {
+    let events = [HookEvent::BackendDown, HookEvent::Fault, HookEvent::ConfigApplied];
+    let config = configured(&[hook("tell", &events, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    let down = BTreeMap::from([((ServiceName::new("web"), BackendName::new("b")), "refused".to_owned())]);
+    let seen = Look { down, ..look(&config, Role::Leader, 1) };
+    hooks.look(&seen);
+    hooks.look(&seen);
+    hooks.raised("lb1", &[alarm("it burns"), alarm("hook tell failed: ended with 1 (fault)")]);
+    let mut told = Vec::new();
+    while let Some(start) = hooks.poll_start(now()) {
+        told.push(start.occurrence.json());
+        hooks.ended(start.ticket, succeeded(), now());
+    }
+    assert_eq!(
+        told,
+        [
+            json!({"event": "config-applied", "node": "lb1", "generation": 1, "serial": 5}),
+            json!({"event": "backend-down", "node": "lb1", "group": "main", "service": "web", "backend": "b",
+                "address": "10.1.0.1:8080", "reason": "refused"}),
+            json!({"event": "fault", "node": "lb1", "severity": "warning", "what": "it burns", "affected": "a", "do": "d"}),
+        ]
+    );
+    hooks.look(&Look { generation: 2, ..look(&config, Role::Leader, 1) });
+    assert_eq!(run_all(&mut hooks), ["config-applied"]);
+}
+
+#[test]
+fn a_flood_of_alarms_fills_its_queue_and_is_counted() {
+    let config = configured(&[hook("tell", &[HookEvent::Fault, HookEvent::AfterLeading], HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Standby, 1));
+    let alarms: Vec<_> = (0..300).map(|number| alarm(&format!("it burns at {number}"))).collect();
+    hooks.raised("lb1", &alarms);
+    hooks.look(&look(&config, Role::Leader, 2));
+    let status = hooks.status(now());
+    assert_eq!(
+        (status[0].waiting, status[0].left_out["queue-full"]),
+        (257, 44),
+        "a change of leader has room"
+    );
+}
+
+#[test]
+fn a_failed_run_is_an_alarm_until_one_succeeds() {
+    let config = configured(&[hook("tell", ROLES, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    let start = hooks.poll_start(now()).expect("it starts");
+    let ending = Ending { outcome: Outcome::Killed(Duration::from_secs(10)), said: Some("waits".to_owned()) };
+    hooks.ended(start.ticket, ending, now());
+    let alarms = hooks.alarms();
+    assert_eq!(
+        alarms[0].what,
+        "hook tell failed: killed at its deadline after 10 s: waits (after-leading of group main)"
+    );
+    hooks.look(&look(&config, Role::Standby, 2));
+    assert_eq!(run_all(&mut hooks), ["after-standby standby"]);
+    assert!(hooks.alarms().is_empty());
+}
+
+#[test]
+fn a_hook_that_is_new_or_changed_is_told_how_things_stand() {
+    let tell = hook("tell", ROLES, HookStyle::Json);
+    let config = configured(&[Arc::clone(&tell)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    assert_eq!(run_all(&mut hooks).len(), 1);
+    let changed = Hook { deadline: Duration::from_secs(1), ..(*tell).clone() };
+    let config = configured(&[Arc::new(changed), hook("other", ROLES, HookStyle::Json)]);
+    hooks.look(&look(&config, Role::Leader, 1));
+    assert_eq!(run_all(&mut hooks), ["after-leading leader", "after-leading leader"]);
+    assert_eq!(hooks.status(now())[1].runs["succeeded"], 2, "what was counted stays");
+    hooks.look(&look(&configured(&[]), Role::Standby, 2));
+    assert!(hooks.status(now()).is_empty() && run_all(&mut hooks).is_empty());
+}
