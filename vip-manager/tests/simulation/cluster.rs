@@ -89,7 +89,8 @@ struct Sim {
     disturbed: Instant,
     /// Groups must have a leader from then on.
     calm: Instant,
-    doubles: BTreeMap<GroupName, Instant>,
+    /// Groups with two leaders: since when, and how many there were at most.
+    doubles: BTreeMap<GroupName, (Instant, usize)>,
     /// Who spoke for a group together in the moment of a fault, for a while as is allowed, and when that was.
     excused: BTreeMap<(GroupName, usize, usize), Instant>,
     moves: usize,
@@ -482,9 +483,12 @@ impl Sim {
             };
             let double = leaders.iter().any(|one| leaders.iter().any(|it| it != one && hear(one, it)));
             if double {
-                let since = *self.doubles.entry(group.clone()).or_insert(self.now);
-                let lasts = self.now - since;
-                assert!(lasts <= self.weather.double, "{group}: {leaders:?} lead for {lasts:?}");
+                let (since, most) = self.doubles.entry(group.clone()).or_insert((self.now, 2));
+                *most = leaders.len().max(*most);
+                // Of more than two each is heard out in turn.
+                let more = INTERVAL * u32::try_from(*most - 2).unwrap();
+                let lasts = self.now - *since;
+                assert!(lasts <= self.weather.double + more, "{group}: {leaders:?} lead for {lasts:?}");
             } else {
                 self.doubles.remove(group);
             }
