@@ -49,6 +49,7 @@ mod fixtures;
 pub use border::{BackendHealth, Counters, Desired, Observed, Options, ServiceHealth, TargetHealth, Verdict};
 pub use driver::start;
 pub use error::StartError;
+pub use probe::certificates;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use probe::fuzzing;

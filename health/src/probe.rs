@@ -20,6 +20,7 @@ use stage::Stage;
 use std::io;
 use std::time::Duration;
 use tls::Protocol;
+pub use tls::certificates;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use crate::file::{CheckReference, CheckSection, ExpectSection, File, TlsSection,
 use crate::model::{Check, CheckKind, ExpectStatus, HttpCheck, TlsOptions};
 use crate::reader::{At, Field, Reader};
 use crate::scalar::{CheckType, show_duration};
-use crate::table::Or;
+use crate::table::{List, Or};
 use CheckType::{Dns, Grpc, Http, Https, Icmp, Script, Tcp, Tls, Udp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -248,10 +248,24 @@ fn command(reader: &mut Reader<'_>, section: &CheckSection) -> Option<Vec<String
         }
         return None;
     };
+    command_words(reader, command, HELP)
+}
+
+/// A program and its arguments.
+pub(super) fn command_words(
+    reader: &mut Reader<'_>,
+    command: &At<List<String>>,
+    help: &str,
+) -> Option<Vec<String>> {
     match command.value.0.as_slice() {
-        [] => reader.error(command.node, "the command is empty", HELP),
+        [] => {
+            if !reader.refused_within(command.node) {
+                reader.error(command.node, "the command is empty", help);
+            }
+            return None;
+        }
         [program, ..] if !program.value.starts_with('/') => {
-            reader.error(program.node, format!("`{}` is not an absolute path", program.value), HELP);
+            reader.error(program.node, format!("`{}` is not an absolute path", program.value), help);
         }
         _ => {}
     }

@@ -1,15 +1,17 @@
 //! The programs that are run when something has happened.
 
+use super::checks::command_words;
 use super::groups::Groups;
 use crate::file::{File, HookSection};
 use crate::model::{GroupName, Hook, HookEvent, HookName, HookStyle, Policy};
 use crate::reader::{At, Field, Reader};
-use crate::table::List;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Each may run several programs at once.
 const HOOKS_AT_MOST: usize = 32;
+const COMMAND_HELP: &str =
+    "write a list, such as [/usr/local/bin/tell, --quick]: the program by its whole path, no shell";
 
 pub(super) fn resolve(
     reader: &mut Reader<'_>,
@@ -69,7 +71,7 @@ fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: 
         name,
         events,
         groups: only,
-        command: words(reader, command)?,
+        command: command_words(reader, command, COMMAND_HELP)?,
         style,
         deadline: section.deadline.get().map_or(Hook::DEADLINE, |deadline| deadline.0),
         on_failure: on_failure(reader, section),
@@ -109,27 +111,4 @@ fn events(reader: &mut Reader<'_>, section: &HookSection, style: HookStyle) -> B
             BTreeSet::new()
         }
     }
-}
-
-fn words(reader: &mut Reader<'_>, command: &At<List<String>>) -> Option<Vec<String>> {
-    const HELP: &str =
-        "write a list, such as [/usr/local/bin/tell, --quick]: the program by its whole path, no shell";
-    match command.value.0.as_slice() {
-        [] => {
-            if !reader.refused_within(command.node) {
-                reader.error(command.node, "the command is empty", HELP);
-            }
-            return None;
-        }
-        [program, ..] if !program.value.starts_with('/') => {
-            reader.error(program.node, format!("`{}` is not an absolute path", program.value), HELP);
-        }
-        _ => {}
-    }
-    for argument in &command.value.0 {
-        if argument.value.contains('\0') {
-            reader.error(argument.node, "an argument can't contain a zero byte", "delete it");
-        }
-    }
-    Some(command.value.0.iter().map(|argument| argument.value.clone()).collect())
 }

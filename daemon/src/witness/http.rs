@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use fulcrum_config::{Etcd, WebAddress};
+use fulcrum_health::certificates;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -139,15 +139,4 @@ pub(super) fn tls(etcd: &Etcd) -> Result<Option<TlsConnector>, String> {
         }
     };
     Ok(Some(TlsConnector::from(Arc::new(config))))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
-    match read() {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(format!("{}: no certificate in it", file.display()))
-        }
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(format!("{}: {error}", file.display())),
-    }
 }

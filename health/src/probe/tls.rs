@@ -162,7 +162,11 @@ fn authorities(options: &TlsOptions) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a PEM file, one at least.
+///
+/// # Errors
+/// It can't be read, or has none: with its name.
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
     match read() {
         Ok(certificates) if certificates.is_empty() => {
