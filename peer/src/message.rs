@@ -18,8 +18,8 @@ mod tests;
 
 /// The version of the protocol: what an older one could misunderstand makes it grow.
 pub(crate) const PROTOCOL: u16 = 1;
-/// The longest message.
-pub(crate) const MESSAGE_LIMIT: usize = 2 << 20;
+/// The longest message: a word about as many groups as there can be.
+pub(crate) const MESSAGE_LIMIT: usize = 4 << 20;
 /// The longest configuration that nodes send each other: it may grow when it is written in JSON.
 pub const TEXT_LIMIT: usize = 1 << 20;
 /// The longest allocations that nodes send each other, in JSON.

@@ -103,14 +103,25 @@ fn word() -> Message {
     Message::Word(Said { instance: 1, sequence: 2, change: 3, word: Arc::new(word) })
 }
 
-/// The greatest number of groups that an interface and a family have VRIDs for, with the longest names.
+/// As many groups as there can be, with the longest names and everything that can be said of them.
 #[test]
 fn a_word_about_many_groups_is_no_longer_than_a_message_may_be() {
     let sources = BTreeSet::from(["2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()]);
     let group = |number: u32| (GroupName::new(&format!("{number:063}")), sources.clone());
-    let leads: BTreeMap<_, _> = (0..1024).map(group).collect();
-    let holds = leads.keys().cloned().collect();
-    let word = Word { leads, holds, sources, ..Word::default() };
+    let leads: BTreeMap<_, _> = (0..4096).map(group).collect();
+    let all: BTreeSet<_> = leads.keys().cloned().collect();
+    let numbers: BTreeMap<_, _> = all.iter().map(|group| (group.clone(), u64::MAX)).collect();
+    let word = Word {
+        leads,
+        sources,
+        asks: numbers.clone(),
+        answers: numbers.clone(),
+        moves: numbers,
+        holds: all.clone(),
+        accuses: all.clone(),
+        ready: all,
+        ..Word::default()
+    };
     let said = Said { instance: u64::MAX, sequence: u64::MAX, change: u64::MAX, word: Arc::new(word) };
     assert!(Message::Word(said).encode().len() < MESSAGE_LIMIT);
 }
