@@ -12,25 +12,18 @@ use fulcrum_config::{AdvertInterval, GroupName, NodeName, Priority};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+mod moving;
 #[cfg(test)]
 mod tests;
 
 /// How long nobody comes or goes before groups are moved for their even spread.
 pub const SETTLED: Duration = Duration::from_secs(10);
-/// How long the one that a group is to move to has to take it, before it stays.
-const MOVING: Duration = Duration::from_secs(3);
-/// How long it stays then.
-const STAYING: Duration = Duration::from_secs(30);
-/// The part of all groups that moves at a time.
-const MOVES_AT_ONCE: usize = 20;
 /// At the start the first in a group, who may be a little later, has so much longer to lead it than the others.
 pub const GRACE: Duration = Duration::from_millis(500);
 /// Intervals after which a node that was not heard counts as gone.
 const PATIENCE: u32 = 4;
 /// Intervals for which two may both be heard to lead a group, before the earlier one gets no more votes.
 const DOUBT: u32 = 3;
-/// Intervals within which one was heard that a group is offered to: fewer than others wait to take over from it.
-const ALIVE: u32 = 2;
 /// The priorities of the first in a group, and the step to each later one. The higher, the sooner one takes over, and that
 /// the first did is to be heard before the second does: at an interval of 100 ms it waits 25 ms longer.
 const FIRST: [u8; 3] = [254, 190, 166];
@@ -201,40 +194,6 @@ impl Elector {
         Ok(adverts.filter_map(heard).collect())
     }
 
-    /// What an offer is to the router here: the one that it is made to is to take it, and to all others its leader leads on.
-    fn heard(&self, group: &GroupName, from: &NodeName, state: State) -> State {
-        let State::Offers(to) = state else { return state };
-        if self.plan.own.is_some() && self.node_of(to) == self.plan.own.as_ref() {
-            return State::Resigns;
-        }
-        let order = self.orders.get(group);
-        State::Leads(order.map_or(LEAST, |order| priority(order, from).get()))
-    }
-
-    /// The node of this place among all, counted from 1.
-    fn node_of(&self, place: u8) -> Option<&NodeName> {
-        let index = usize::from(place).checked_sub(1)?;
-        self.plan.nodes.get(index).map(|it| &it.node)
-    }
-
-    /// What the others are told of a group whose router says this of itself.
-    fn state(&self, group: &GroupName, priority: u8) -> State {
-        let place = |to: &NodeName| self.plan.nodes.iter().position(|it| it.node == *to)?.checked_add(1);
-        let place = |to: &NodeName| u8::try_from(place(to)?).ok();
-        // A router that offers says 0, and that it is the last resort while nobody takes it.
-        match self.moves_to(group).and_then(place) {
-            Some(place) if priority < LEAST => State::Offers(place),
-            Some(_) | None if priority == 0 => State::Resigns,
-            Some(_) | None => State::Leads(priority),
-        }
-    }
-
-    /// This node leaves all groups: whoever is next is to take them.
-    pub fn handle_stop(&mut self) {
-        self.stopping = true;
-        self.moving.clear();
-    }
-
     /// Another node said whom it hears.
     pub fn handle_votes(&mut self, node: &NodeName, votes: &Votes, now: Instant) {
         self.quorum.handle_votes(node.number(), votes, now);
@@ -316,12 +275,6 @@ impl Elector {
     /// The priorities that the nodes have in a group from now on.
     pub fn poll_priorities(&mut self) -> Option<(GroupName, BTreeMap<NodeName, Priority>)> {
         self.ordered.pop_front()
-    }
-
-    /// Whom this node is to offer a group to that it leads.
-    #[must_use]
-    pub fn moves_to(&self, group: &GroupName) -> Option<&NodeName> {
-        self.moving.get(group).map(|(to, _)| to)
     }
 
     /// Who leads a group and who takes over.
@@ -504,36 +457,6 @@ impl Elector {
             nodes.iter().map(|it| (it.node.clone(), priority(order, &it.node))).collect()
         };
         self.ordered = self.orders.iter().map(|(name, order)| (name.clone(), priorities(order))).collect();
-    }
-
-    /// Offers groups to those who are to lead them in the end, a few at a time.
-    fn move_groups(&mut self, now: Instant) {
-        let (staying, groups) = (&mut self.staying, &self.plan.groups);
-        staying.retain(|_, until| now < *until);
-        self.moving.retain(|name, (_, until)| {
-            let goes_on = now < *until;
-            if !goes_on && let Some(until) = now.checked_add(STAYING) {
-                staying.insert(name.clone(), until);
-            }
-            goes_on
-        });
-        if self.stopping || now.saturating_duration_since(self.settled) < SETTLED {
-            return;
-        }
-        let alive = self.intervals().min().unwrap_or_default().saturating_mul(ALIVE);
-        let mut free = groups.len().div_ceil(MOVES_AT_ONCE).saturating_sub(self.moving.len());
-        for (name, order) in &self.orders {
-            // One that has just died leads little, and must not be offered what others took over from it.
-            let target = order.moves_to().filter(|target| self.members.is_heard(target, alive, now));
-            let leads = self.standings.get(name).is_some_and(|standing| standing.leads);
-            let waits = self.moving.contains_key(name) || self.staying.contains_key(name);
-            if let Some(target) = target.filter(|_| leads && !waits && free > 0)
-                && let Some(until) = now.checked_add(MOVING)
-            {
-                free = free.saturating_sub(1);
-                self.moving.insert(name.clone(), (target.clone(), until));
-            }
-        }
     }
 }
 
