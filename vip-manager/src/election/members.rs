@@ -117,23 +117,27 @@ impl Members {
         self.latest.retain(|_, (_, _, heard)| is_fresh(*heard));
         let mut view = View::default();
         let mut epochs: BTreeMap<u64, u64> = BTreeMap::new();
+        // Whoever takes what is offered leads it, and the one that offered it is no second leader.
+        let mut offered: Vec<(u64, NodeName)> = Vec::new();
         for (node, peer) in &mut self.peers {
             view.live.insert(node.clone());
             peer.groups.retain(|_, known| is_fresh(known.heard));
             for (group, Known { said, .. }) in &peer.groups {
                 match said.state {
-                    State::Leads(_) | State::Offers(_)
-                        if epochs.get(group).is_none_or(|known| *known < said.epoch) =>
-                    {
+                    State::Leads(_) if epochs.get(group).is_none_or(|known| *known < said.epoch) => {
                         epochs.insert(*group, said.epoch);
                         let former = view.owners.insert(*group, node.clone());
                         view.doubled.extend(former.map(|former| (*group, former)));
                     }
-                    State::Leads(_) | State::Offers(_) => drop(view.doubled.insert((*group, node.clone()))),
+                    State::Leads(_) => drop(view.doubled.insert((*group, node.clone()))),
+                    State::Offers(_) => offered.push((*group, node.clone())),
                     State::Unfit => drop(view.unfit.insert((*group, node.clone()))),
                     State::Resigns => {}
                 }
             }
+        }
+        for (group, node) in offered {
+            view.owners.entry(group).or_insert(node);
         }
         view
     }

@@ -101,3 +101,19 @@ fn a_start_waits_for_all_but_not_for_ever() {
     assert!(members.is_gathered(all.iter(), start));
     assert!(Members::new(start).is_gathered(all.iter(), start + super::GATHER));
 }
+
+#[test]
+fn whoever_offers_a_group_leads_it_until_another_does_and_never_beside_it() {
+    let start = Instant::now();
+    for (offers, leads) in [("a", "b"), ("b", "a")] {
+        let mut members = Members::new(start);
+        let offer = heartbeat(1, &[(7, State::Offers(2), 3)]);
+        assert!(members.handle_heartbeat(&name(offers), &offer, start).is_ok());
+        assert_eq!(members.view(PATIENCE, start).owners, BTreeMap::from([(7, name(offers))]));
+        let taken = heartbeat(1, &[(7, State::Leads(190), 4)]);
+        assert!(members.handle_heartbeat(&name(leads), &taken, start).is_ok());
+        let view = members.view(PATIENCE, start);
+        assert_eq!(view.owners, BTreeMap::from([(7, name(leads))]));
+        assert_eq!(view.doubled, BTreeSet::new(), "{offers} offers");
+    }
+}
