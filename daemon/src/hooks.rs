@@ -5,6 +5,7 @@ mod process;
 mod trust;
 
 use crate::node::Node;
+use fulcrum_config::{BackendName, ServiceName};
 use fulcrum_health::Verdict;
 use fulcrum_lifecycle::hooks::{Ending, Hooks as Machine, Look, Outcome, Standing};
 use fulcrum_lifecycle::{Alarm, Hook};
@@ -51,36 +52,22 @@ impl Hooks {
     fn look(&self, node: &Node) {
         let handle = node.handle();
         let config = handle.config();
-        if config.hooks.is_empty() && self.machine().is_idle() {
-            // The state of many groups is not gathered for nobody; the machine still forgets what was configured.
-            let nothing = Look {
-                config: &config,
-                generation: node.generation(),
-                serial: handle.serial(),
-                groups: BTreeMap::new(),
-                down: BTreeMap::new(),
-                stopping: handle.is_stopping(),
-            };
-            return self.machine().look(&nothing);
+        let (mut groups, mut down) = (BTreeMap::new(), BTreeMap::new());
+        // The state of many groups is not gathered for nobody; the machine still forgets what was configured.
+        if !(config.hooks.is_empty() && self.machine().is_idle()) {
+            let vip = handle.vip();
+            groups
+                .extend(vip.borrow().groups.iter().map(|(name, seen)| (name.clone(), Standing::from(seen))));
+            down.extend(backends_down(&handle.health().borrow()));
         }
-        let stopping = handle.is_stopping();
-        let groups = handle
-            .vip()
-            .borrow()
-            .groups
-            .iter()
-            .map(|(name, seen)| (name.clone(), Standing::from(seen)))
-            .collect();
-        let mut down = BTreeMap::new();
-        for (service, health) in &handle.health().borrow().services {
-            for (backend, health) in
-                health.backends.iter().filter(|(_, health)| health.verdict == Verdict::Down)
-            {
-                down.insert((service.clone(), backend.clone()), health.reason.to_string());
-            }
-        }
-        let (generation, serial) = (node.generation(), handle.serial());
-        self.machine().look(&Look { config: &config, generation, serial, groups, down, stopping });
+        self.machine().look(&Look {
+            config: &config,
+            generation: node.generation(),
+            serial: handle.serial(),
+            groups,
+            down,
+            stopping: handle.is_stopping(),
+        });
     }
 
     /// After the node left its groups: has hooks told of it, and waits for those that run, for `bound` at most.
@@ -99,6 +86,17 @@ impl Hooks {
             tokio::time::sleep(PACE.saturating_mul(5)).await;
         }
     }
+}
+
+/// Each backend that fails its check, with the reason.
+fn backends_down(health: &fulcrum_health::Observed) -> BTreeMap<(ServiceName, BackendName), String> {
+    let mut down = BTreeMap::new();
+    for (service, health) in &health.services {
+        for (backend, health) in health.backends.iter().filter(|(_, it)| it.verdict == Verdict::Down) {
+            down.insert((service.clone(), backend.clone()), health.reason.to_string());
+        }
+    }
+    down
 }
 
 /// Runs them for as long as the node runs.

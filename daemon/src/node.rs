@@ -318,9 +318,6 @@ impl Node {
         let old = self.handle.config();
         let (source, parsed) = self.read_again(&old, how).await?;
         let new = Arc::new(parsed.config);
-        self.possible(&old, &new)?;
-        self.knows_forced(&old, &how.forced)?;
-        self.protects(&old, &new, &how.forced)?;
         let read = begun.elapsed();
         let agreement = self.agree(source.text(), &old, &new, how).await?;
         let asked = begun.elapsed();
@@ -375,21 +372,26 @@ impl Node {
         });
     }
 
-    /// Reads the file; what did not change of it is shared with `old`.
+    /// Reads the file, and refuses it if this node can't become that, or should not; what did not change of it is shared
+    /// with `old`.
     async fn read_again(&self, old: &Arc<Config>, how: &How) -> Result<(Source, Parsed), Refusal> {
         let shared = self.shared();
-        let (file, old, give_up) = (self.file.clone(), Arc::clone(old), how.give_up);
+        let (file, running, give_up) = (self.file.clone(), Arc::clone(old), how.give_up);
         let work = move || {
-            let before = Before { allocations: Arc::clone(&old.allocations), give_up };
+            let before = Before { allocations: Arc::clone(&running.allocations), give_up };
             Source::read(&file, &shared, &before).map(|(source, mut parsed)| {
-                parsed.config.share(&old);
+                parsed.config.share(&running);
                 (source, parsed)
             })
         };
-        tokio::task::spawn_blocking(work)
+        let (source, parsed) = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| Refusal::new(format!("the file could not be read: {error}")))?
-            .map_err(|diagnostics| self.refusal(&diagnostics))
+            .map_err(|diagnostics| self.refusal(&diagnostics))?;
+        self.possible(old, &parsed.config)?;
+        self.knows_forced(old, &how.forced)?;
+        self.protects(old, &parsed.config, &how.forced)?;
+        Ok((source, parsed))
     }
 
     /// Tries the listeners of `new` out, and applies it if they stand. Gives the revision by which all of its

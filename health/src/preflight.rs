@@ -4,7 +4,6 @@ use crate::probe::{Outcome, Tools, probe};
 use fulcrum_config::preflight::Line;
 use fulcrum_config::{Backend, Check, CheckKind, Forwarding, Protocol, Service, ServiceName, Target};
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -69,9 +68,8 @@ async fn ask(services: &BTreeMap<ServiceName, Arc<Service>>, bound: Duration) ->
 /// What is asked: as the check does, or else whether it takes a connection.
 fn target(service: &Service, backend: &Backend) -> Option<Target> {
     service.target(backend).or_else(|| {
-        let port = backend.address.port.unwrap_or(service.ports.first);
         (service.protocol == Protocol::Tcp).then(|| Target {
-            address: SocketAddr::new(backend.address.ip, port),
+            address: service.address_of(backend),
             vip: None,
             check: Arc::new(connection()),
             proxy_protocol: None,

@@ -153,9 +153,5 @@ impl Hooks {
 
 fn address(service: &fulcrum_config::Service, name: &BackendName) -> String {
     let backend = service.backends.iter().find(|backend| backend.name == *name);
-    let shown = backend.map(|backend| {
-        let port = backend.address.port.unwrap_or(service.ports.first);
-        std::net::SocketAddr::new(backend.address.ip, port).to_string()
-    });
-    shown.unwrap_or_default()
+    backend.map(|backend| service.address_of(backend).to_string()).unwrap_or_default()
 }

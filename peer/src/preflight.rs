@@ -26,9 +26,8 @@ const HELLO: Duration = Duration::from_secs(1);
 /// Connects to each peer that has keys. `version` is this node's.
 #[must_use]
 pub fn peers(config: &Arc<Config>, version: &str) -> Vec<Line> {
-    if config.peer.pins.is_empty() {
-        let why = "no node has `keys`: there is no link between the nodes, and they go by adverts alone";
-        return vec![Line::not_applicable(CHECK, "link", why)];
+    if let Some(line) = no_link(config) {
+        return vec![line];
     }
     let key = match own_key(config) {
         Ok(key) => key,
@@ -54,6 +53,13 @@ pub fn peers(config: &Arc<Config>, version: &str) -> Vec<Line> {
     });
     runtime.shutdown_background();
     lines
+}
+
+/// That there is no link, where no node has keys.
+#[must_use]
+pub fn no_link(config: &Config) -> Option<Line> {
+    let why = "no node has `keys`: there is no link between the nodes, and they go by adverts alone";
+    config.peer.pins.is_empty().then(|| Line::not_applicable(CHECK, "link", why))
 }
 
 /// This node's private key, if the file lists it.

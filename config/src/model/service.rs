@@ -241,11 +241,17 @@ impl BackendAddress {
 }
 
 impl Service {
+    /// Where `backend` listens: it may have a port of its own.
+    #[must_use]
+    pub fn address_of(&self, backend: &Backend) -> SocketAddr {
+        SocketAddr::new(backend.address.ip, backend.address.port.unwrap_or(self.ports.first))
+    }
+
     /// What must be probed to know about `backend`, if anything.
     #[must_use]
     pub fn target(&self, backend: &Backend) -> Option<Target> {
         let check = self.check.as_ref()?;
-        let own_port = backend.address.port.unwrap_or(self.ports.first);
+        let own_port = self.address_of(backend).port();
         let port = check.port.unwrap_or(own_port);
         Some(Target {
             address: SocketAddr::new(backend.address.ip, port),

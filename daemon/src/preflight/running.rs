@@ -73,22 +73,14 @@ fn daemon(config: &Config, status: &Status) -> Line {
 
 fn by_status(config: &Config, status: &Status) -> Vec<Line> {
     let link = &status.peer_link;
-    match link.state.as_str() {
-        "on" => link.peers.iter().map(|peer| of_peer(status, peer)).collect(),
-        _ if config.peer.pins.is_empty() => {
-            let why = "no node has `keys`: there is no link between the nodes, and they go by adverts alone";
-            vec![Line::not_applicable("peer", "link", why)]
-        }
-        _ => {
-            let why = link.why.clone().unwrap_or_else(|| link.state.clone());
-            vec![Line::failed(
-                "peer",
-                "link",
-                why,
-                "'fulcrum peer-key' makes keys; `keys` in `nodes` lists their pins",
-            )]
-        }
+    if link.state == "on" {
+        return link.peers.iter().map(|peer| of_peer(status, peer)).collect();
     }
+    let missing = || {
+        let why = link.why.clone().unwrap_or_else(|| link.state.clone());
+        Line::failed("peer", "link", why, "'fulcrum peer-key' makes keys; `keys` in `nodes` lists their pins")
+    };
+    vec![fulcrum_peer::preflight::no_link(config).unwrap_or_else(missing)]
 }
 
 fn of_peer(status: &Status, peer: &Peer) -> Line {

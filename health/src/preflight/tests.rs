@@ -1,6 +1,7 @@
 use super::*;
 use fulcrum_config::preflight::State;
 use fulcrum_config::{BackendAddress, BackendName, GroupName};
+use std::net::SocketAddr;
 use std::net::TcpListener;
 
 fn service(ports: &[u16], protocol: Protocol) -> BTreeMap<ServiceName, Arc<Service>> {

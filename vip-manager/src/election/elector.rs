@@ -361,8 +361,7 @@ impl Elector {
     fn all_said(&self) -> Vec<Said> {
         let said = |(name, standing): (&GroupName, &Standing)| {
             let state = match self.said.get(name) {
-                Some(0) => self.state(name, 0),
-                Some(priority) if standing.leads => self.state(name, *priority),
+                Some(priority) if *priority == 0 || standing.leads => self.state(name, *priority),
                 Some(_) | None if standing.unfit => State::Unfit,
                 Some(_) | None => return None,
             };

@@ -1,6 +1,6 @@
 //! Groups that their leader offers to others, and what an offer is to those who hear of it.
 
-use super::{Elector, LEAST, SETTLED, priority};
+use super::{Elector, LEAST, SETTLED, leads, priority};
 use crate::election::heartbeat::State;
 use fulcrum_config::{GroupName, NodeName};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ impl Elector {
         for (name, order) in &self.orders {
             // One that has just died leads little, and must not be offered what others took over from it.
             let target = order.moves_to().filter(|target| self.members.is_heard(target, alive, now));
-            let leads = self.standings.get(name).is_some_and(|standing| standing.leads);
+            let leads = leads(&self.standings, name);
             let waits = self.moving.contains_key(name) || self.staying.contains_key(name);
             if let Some(target) = target.filter(|_| leads && !waits && free > 0)
                 && let Some(until) = now.checked_add(MOVING)
