@@ -383,7 +383,10 @@ impl GroupDriver {
     }
 
     /// This node answers from now on.
-    pub(super) fn lead(&mut self, now: Instant) {
+    pub(super) fn lead(&mut self, reason: &Reason, now: Instant) {
+        if *reason == Reason::LeaderResigned {
+            self.acquit_former();
+        }
         self.leading = true;
         self.held = true;
         self.drain.handle_end();
@@ -391,6 +394,17 @@ impl GroupDriver {
         self.rivals.handle_lead(now);
         self.probe_suspects(now);
         self.announcer.handle_announce(now);
+    }
+
+    /// A leader that resigns claimed the addresses rightfully, though its resignation may be the first that was heard of it.
+    fn acquit_former(&mut self) {
+        let addresses = self.group.vips.iter().map(|vip| vip.address);
+        let claims = addresses.filter_map(|address| Some((self.link_of(address)?, self.conflict(address)?)));
+        let claims: Vec<(Link, Mac)> = claims.collect();
+        for (link, mac) in claims {
+            self.rivals.handle_former(&link, mac);
+        }
+        self.prober.handle_leader();
     }
 
     /// Announces the addresses again if this node leads and `link` is one of the group's.

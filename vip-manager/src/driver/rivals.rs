@@ -32,6 +32,11 @@ pub(super) struct Rivals {
 }
 
 impl Rivals {
+    /// `mac` is that of the leader that this node takes over from.
+    pub(super) fn handle_former(&mut self, link: &Link, mac: Mac) {
+        self.leaders.insert(link.clone(), mac);
+    }
+
     /// This node leads from now on.
     pub(super) fn handle_lead(&mut self, now: Instant) {
         self.led_since = Some(now);

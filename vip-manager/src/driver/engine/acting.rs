@@ -61,7 +61,7 @@ impl Engine {
                     Action::Lead { reason } => {
                         let epoch = group.router.epoch();
                         tracing::info!(group = %name, epoch, "{reason}: this node leads now");
-                        group.lead(now);
+                        group.lead(&reason, now);
                         self.show.changed();
                     }
                     Action::Announce => group.announcer.handle_announce(now),

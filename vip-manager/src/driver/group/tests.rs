@@ -27,7 +27,7 @@ fn leads_what_another_claims(now: Instant) -> (GroupDriver, Link) {
     let due = driver.router.poll_timeout().unwrap();
     driver.router.handle_timer(due);
     assert_eq!(driver.router.role(), Role::Leader);
-    driver.lead(due);
+    driver.lead(&Reason::NoLeader, due);
     assert_eq!(driver.prober.poll_probe(due), Some(VIP), "it may have been the leader that is gone");
     driver.handle_claim(&link, VIP, OTHER, due);
     driver.finish_probing(true, due);
@@ -57,6 +57,28 @@ fn what_a_rival_claimed_that_yields_is_answered_at_once() {
     driver.router.handle_advert(&link, [10, 0, 0, 12].into(), &advert(100), now).unwrap();
     driver.finish_probing(true, now);
     assert_eq!(driver.conflict(VIP), None);
+    assert!(driver.answers(VIP));
+}
+
+#[test]
+fn a_leader_whose_resignation_is_the_first_that_is_heard_of_it_is_no_stranger() {
+    let config = fulcrum_config::parse(PAIR, "fulcrum.yaml", "lb-1").unwrap().config;
+    let now = moment();
+    let mut driver = GroupDriver::new(&config, Arc::clone(&config.groups[&GroupName::new("web")]), now);
+    let link = driver.link_of(VIP).unwrap();
+    driver.router.handle_link(&link, Some([10, 0, 0, 11].into()), now);
+    driver.prober.handle_addresses([VIP], now);
+    assert_eq!(driver.prober.poll_probe(now), Some(VIP));
+    driver.handle_claim(&link, VIP, OTHER, now);
+    driver.finish_probing(true, now);
+    driver.router.handle_advert(&link, [10, 0, 0, 12].into(), &advert(0), now).unwrap();
+    let due = driver.router.poll_timeout().unwrap();
+    driver.router.handle_timer(due);
+    assert_eq!(driver.router.role(), Role::Leader);
+    driver.lead(&Reason::LeaderResigned, due);
+    assert!(driver.answers(VIP));
+    // It answers once more before it hears that another leads.
+    assert_eq!(driver.handle_claim(&link, VIP, OTHER, due), (false, Some(Claim::Late)));
     assert!(driver.answers(VIP));
 }
 
