@@ -48,6 +48,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.value("witness", &old.witness, &new.witness);
     changes.things("pool", &old.pools, &new.pools, Changes::pool);
     changes.things("service", &old.services, &new.services, |changes, old, new| changes.service(old, new));
+    changes.drained(old, new);
     changes.things("hook", &old.hooks, &new.hooks, |changes, old, new| changes.hook(old, new));
     changes.admin(&old.admin, &new.admin);
     changes.peer(&old.peer, &new.peer);
@@ -117,6 +118,16 @@ impl Changes {
                     compare(self, before, thing);
                 }
             }
+        }
+        self.what.clear();
+    }
+
+    /// Nodes that operators drain, or do not drain any more.
+    fn drained(&mut self, old: &Config, new: &Config) {
+        for name in new.nodes.keys() {
+            self.what = format!("lb-node {name}");
+            let is_drained = |config: &Config| config.overrides.is_drained(name);
+            self.value("drained", &is_drained(old), &is_drained(new));
         }
         self.what.clear();
     }
@@ -205,7 +216,7 @@ impl Changes {
             self,
             old,
             new,
-            Pool { auto_assign, priority, avoid_reserved },
+            Pool { auto_assign, priority, avoid_reserved, drained },
             elsewhere { name, group, ranges, allow, quotas, taken }
         );
         let group = |pool: &Pool| pool.group.as_ref().map_or("one for each address".to_owned(), Words::words);
@@ -308,6 +319,6 @@ impl Changes {
     }
 
     fn backend(&mut self, old: &Backend, new: &Backend) {
-        fields!(self, old, new, Backend { address, weight, backup, drain }, elsewhere { name });
+        fields!(self, old, new, Backend { address, weight, backup, drain, disabled }, elsewhere { name });
     }
 }

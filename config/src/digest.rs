@@ -1,7 +1,7 @@
 //! What stands for all that the nodes of a file share.
 
 use crate::document::{Document, NodeId, Value};
-use crate::model::{Allocations, SharedDigest};
+use crate::model::{Allocations, Overrides, SharedDigest};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
@@ -13,8 +13,9 @@ pub(crate) const OWN: [&str; 2] = ["node", "admin"];
 /// What is each node's own of `peer`.
 pub(crate) const OWN_OF_PEER: &str = "key";
 
-/// The digest of everything in `document` but what is each node's own, and of what services have from pools.
-pub(crate) fn shared(document: &Document, allocations: &Allocations) -> SharedDigest {
+/// The digest of everything in `document` but what is each node's own, of what services have from pools, and of what
+/// operators asked for over it.
+pub(crate) fn shared(document: &Document, allocations: &Allocations, overrides: &Overrides) -> SharedDigest {
     let mut hasher = SipHasher24::new();
     let Value::Map(sections) = document.value(document.root()) else { return SharedDigest::default() };
     for section in sorted(document, sections) {
@@ -43,6 +44,10 @@ pub(crate) fn shared(document: &Document, allocations: &Allocations) -> SharedDi
         text(&mut hasher, service.as_str());
         length(&mut hasher, addresses.len());
         addresses.keys().for_each(|address| text(&mut hasher, &address.to_string()));
+    }
+    // Likewise.
+    if !overrides.is_empty() {
+        text(&mut hasher, &serde_json::to_string(overrides).unwrap_or_default());
     }
     SharedDigest(hasher.finish128().as_u128())
 }

@@ -29,3 +29,4 @@ pub use difference::{Change, difference};
 pub use digest::digest_of_text;
 pub use model::*;
 pub use parse::{Before, Parsed, load, parse, parse_after, read, schema};
+pub use scalar::duration;

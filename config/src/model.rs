@@ -6,6 +6,7 @@ mod check;
 mod group;
 mod hook;
 mod names;
+mod overrides;
 mod peer;
 mod pool;
 mod service;
@@ -24,6 +25,7 @@ pub use hook::{Hook, HookEvent, HookStyle, Policy};
 pub use names::{
     BackendName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,
 };
+pub use overrides::{BackendId, NodeDrain, Noted, Overrides, Row, Serving, Subject, UnixTime};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub(crate) use pool::after;
 pub use pool::{AddressRange, Allow, Pool, PoolUse};
@@ -59,6 +61,8 @@ pub struct Config {
     pub pools: BTreeMap<PoolName, Pool>,
     /// The addresses that services have from pools. They are among the VIPs of groups and of services, too.
     pub allocations: Arc<Allocations>,
+    /// What operators asked for over the file; it is in force in all of the above.
+    pub overrides: Arc<Overrides>,
     /// Programs that are run when something has happened.
     pub hooks: BTreeMap<HookName, Arc<Hook>>,
     /// The timing profile, resolved.

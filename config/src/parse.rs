@@ -4,7 +4,7 @@ use crate::diagnostic::Diagnostics;
 use crate::digest;
 use crate::document::{Document, SIZE_LIMIT};
 use crate::file::File;
-use crate::model::{Allocations, Config};
+use crate::model::{Allocations, Config, Overrides, UnixTime};
 use crate::reader::Reader;
 use crate::resolve::resolve;
 use crate::table::{Decode, Definitions};
@@ -32,6 +32,10 @@ pub struct Before {
     pub allocations: Arc<Allocations>,
     /// Services may lose theirs and get others, if the pools do not have them any more.
     pub give_up: bool,
+    /// What operators asked for over the file.
+    pub overrides: Arc<Overrides>,
+    /// What the wall clock shows: deadlines of those may be over.
+    pub now: UnixTime,
 }
 
 /// Reads `text`, which came from `file`, on a host called `host_name` (the default of `node:`).
@@ -57,7 +61,7 @@ pub fn parse_after(text: &str, file: &str, host_name: &str, before: &Before) -> 
         config =
             File::decode(&mut reader, root).and_then(|file| resolve(&mut reader, &file, host_name, before));
         if let Some(config) = &mut config {
-            config.shared = digest::shared(&document, &config.allocations);
+            config.shared = digest::shared(&document, &config.allocations, &config.overrides);
         }
     }
     let refused = reader.refused();

@@ -11,6 +11,7 @@ mod forwarding;
 mod groups;
 mod hooks;
 mod nodes;
+mod overrides;
 mod own;
 mod peer;
 mod pools;
@@ -37,6 +38,9 @@ pub(crate) fn resolve(
     let interfaces = nodes::interfaces(reader, file);
     nodes::check_sources(reader, &nodes, &interfaces);
     let mut ranges = address_pools::resolve(reader, file, &nodes, &interfaces);
+    for (name, pool) in &mut ranges.all {
+        pool.drained = before.overrides.pools.contains_key(name);
+    }
     let mut groups = groups::resolve(reader, file, &nodes, &interfaces, &timing, &ranges);
     address_pools::check_groups(reader, file, &mut ranges, &groups);
     let own = own::Around { nodes: &nodes, interfaces: &interfaces, timing: &timing, ranges: &ranges };
@@ -58,7 +62,7 @@ pub(crate) fn resolve(
     if reader.refused() {
         return None;
     }
-    Some(Config {
+    let mut config = Config {
         node: nodes.own?,
         nodes: nodes.all,
         interfaces: interfaces.all,
@@ -68,13 +72,16 @@ pub(crate) fn resolve(
         services,
         pools: ranges.all,
         allocations: Arc::new(allocations),
+        overrides: Arc::default(),
         hooks,
         timing,
         admin,
         peer,
         xdp: file.xdp.get().copied().unwrap_or_default(),
         shared: SharedDigest::default(),
-    })
+    };
+    overrides::apply(reader, file.at, before, &mut config);
+    Some(config)
 }
 
 fn timing(file: &File) -> Timing {

@@ -12,5 +12,6 @@ pub(crate) use text::{
     AbsolutePath, EtcdKey, HeaderValue, Hex, HttpToken, Label, LinkName, Name, NamePattern, UrlPath,
     WebAddress,
 };
+pub use time::duration;
 pub(crate) use time::{Time, show_duration};
 pub(crate) use words::{CheckType, OnDownWord, Profile, Record, TrackWord};

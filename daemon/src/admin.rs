@@ -8,6 +8,7 @@ mod caller;
 mod server;
 mod tls;
 
+pub(crate) use api::overrides::path as path_of_wish;
 pub(crate) use server::{Bound, bind, serve};
 
 use crate::node::Node;

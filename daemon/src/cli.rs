@@ -1,11 +1,12 @@
 //! What can be asked of the command.
 
-use clap::{Args, Parser, Subcommand};
-use fulcrum_config::KeyPin;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fulcrum_config::init::NodeOption;
+use fulcrum_config::{KeyPin, Weight};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the configuration is unless said otherwise.
 pub(crate) const CONFIG_FILE: &str = "/etc/fulcrum/fulcrum.yaml";
@@ -130,6 +131,118 @@ A group of class control-plane goes only to a node that says over the peer link 
 moved at a time: a second one waits until the first has a ready standby again. `--force` with its name moves it all the same.")]
     Handover(HandoverOptions),
 
+    /// Takes a node, a backend or a pool out of use gently: what is there ends by itself, nothing new comes.
+    #[command(after_help = "\
+Examples:
+  fulcrum drain backend web-1 --deadline 5m --wait
+  fulcrum drain backend shop/10.0.0.21:8080
+  fulcrum drain backend 10.0.0.21
+  fulcrum drain lb-node lb-1 --wait
+  fulcrum drain pool public
+
+A backend keeps its connections and gets no new ones; at the deadline those that are left are closed. It is named as SERVICE/BACKEND;
+by its name or address alone it is meant in every service.
+
+A node leaves all groups and takes none as long as another can lead them; those of class control-plane one after the other, each
+when another node is ready. Its deadline says how long it finishes the connections that it proxies. A pool hands out no address.
+
+It is kept on all nodes, across reloads, restarts and takeovers, until 'fulcrum undrain'; 'fulcrum overrides' shows what is left. What
+would leave the control plane without a backend or without a node that is ready is refused unless `--force` names the group.")]
+    Drain {
+        /// What.
+        kind: Kind,
+
+        /// Its name.
+        name: String,
+
+        /// When connections that are left are closed: 30s, 5m, 1h [default: never; of a node: what `drain` of its groups says].
+        #[arg(long, value_name = "TIME", value_parser = deadline)]
+        deadline: Option<Duration>,
+
+        /// Show what is left, until nothing is.
+        #[arg(long)]
+        wait: bool,
+
+        #[command(flatten)]
+        options: OverrideOptions,
+    },
+
+    /// Takes back what `drain` or `disable` asked for.
+    #[command(
+        visible_alias = "enable",
+        after_help = "\
+Examples:
+  fulcrum undrain backend web-1
+  fulcrum undrain lb-node lb-1"
+    )]
+    Undrain {
+        /// What.
+        kind: Kind,
+
+        /// Its name, as for `drain`.
+        name: String,
+
+        #[command(flatten)]
+        options: OverrideOptions,
+    },
+
+    /// Takes a backend out of use at once: no new connections, and those that it has are closed within five seconds.
+    #[command(after_help = "\
+Example:
+  fulcrum disable backend shop/web-1
+
+'fulcrum undrain backend shop/web-1' ends it. Its checks go on.")]
+    Disable {
+        /// What.
+        kind: OfBackend,
+
+        /// Its name, as for `drain`.
+        name: String,
+
+        /// Show what is left, until nothing is.
+        #[arg(long)]
+        wait: bool,
+
+        #[command(flatten)]
+        options: OverrideOptions,
+    },
+
+    /// Gives a backend another weight than the file says, or the file's again.
+    #[command(after_help = "\
+Examples:
+  fulcrum weight backend shop/web-1 5
+  fulcrum weight backend shop/web-1          # that of the file again
+
+Connections that are there stay where they are.")]
+    Weight {
+        /// What.
+        kind: OfBackend,
+
+        /// Its name, as for `drain`.
+        name: String,
+
+        /// 0 to 256; without it, that of the file.
+        #[arg(value_parser = weight)]
+        weight: Option<Weight>,
+
+        #[command(flatten)]
+        options: OverrideOptions,
+    },
+
+    /// Shows what operators have asked for over the file: who, since when, until when, and what is left.
+    #[command(after_help = "\
+Examples:
+  fulcrum overrides
+  fulcrum overrides --json | jq -r '.[] | select(.connections > 0) | .of'")]
+    Overrides {
+        #[command(flatten)]
+        connect: Connect,
+
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Makes this node's private key for the peer link if there is none, and prints its pin for `keys` in `nodes`.
     #[command(after_help = "\
 Examples:
@@ -189,6 +302,52 @@ pub(crate) struct Connect {
     /// Take the admin socket from this configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// What can be drained.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Kind {
+    /// A backend of one service, or of all.
+    Backend,
+    /// A node of this load balancer.
+    LbNode,
+    /// A pool of addresses.
+    Pool,
+}
+
+/// What has a weight and can be disabled.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OfBackend {
+    /// A backend of one service, or of all.
+    Backend,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverrideOptions {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+
+    /// Do it even if it harms this group of class control-plane; several times.
+    #[arg(long = "force", value_name = "GROUP")]
+    pub(crate) forced: Vec<String>,
+
+    /// Print the answer as JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// At most a year, in whole seconds.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let time = fulcrum_config::duration(text)?;
+    if time.subsec_millis() > 0 || time > Duration::from_secs(365 * 86_400) {
+        return Err("write whole seconds, a year at most".to_owned());
+    }
+    Ok(time)
+}
+
+fn weight(text: &str) -> Result<Weight, String> {
+    let number = text.parse::<u16>().ok().and_then(|number| Weight::new(number).ok());
+    number.ok_or_else(|| "write a number from 0 to 256".to_owned())
 }
 
 #[derive(Debug, Args)]

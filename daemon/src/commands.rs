@@ -4,13 +4,15 @@ mod capture;
 mod check;
 mod explain;
 mod init;
+mod overrides;
 mod preflight;
 mod run;
 mod status;
 
-use crate::cli::{Cli, Command, HandoverOptions, ReloadOptions};
+use crate::cli::{Cli, Command, HandoverOptions, OfBackend, ReloadOptions};
 use crate::client::{Client, Reply};
 use crate::error::Failure;
+use crate::node::Wish;
 use crate::wire::{HandedOver, Refusal, Rehearsed, Reloaded};
 use clap::CommandFactory;
 use hyper::Method;
@@ -33,6 +35,20 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Capture(options) => capture::capture(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),
+        Command::Drain { kind, name, deadline, wait, options } => {
+            let wish = Wish::Drain(overrides::target(kind, &name), deadline);
+            overrides::ask_for(&wish, &options, wait)
+        }
+        Command::Undrain { kind, name, options } => {
+            overrides::ask_for(&Wish::Undrain(overrides::target(kind, &name)), &options, false)
+        }
+        Command::Disable { kind: OfBackend::Backend, name, wait, options } => {
+            overrides::ask_for(&Wish::Disable(name), &options, wait)
+        }
+        Command::Weight { kind: OfBackend::Backend, name, weight, options } => {
+            overrides::ask_for(&Wish::Weight(name, weight), &options, false)
+        }
+        Command::Overrides { connect, json } => overrides::list(&connect, json),
         Command::PeerKey { file } => peer_key(&file),
         Command::Init(options) => init::init(options),
         Command::Version => print(&format!("fulcrum {}\n", env!("CARGO_PKG_VERSION"))),

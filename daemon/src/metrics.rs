@@ -32,6 +32,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     peers(&mut page, status)?;
     limits(&mut page, status)?;
     hooks(&mut page, status)?;
+    overrides(&mut page, status)?;
     engines(&mut page, status)?;
     Ok(page.registry)
 }
@@ -464,6 +465,26 @@ fn peers(page: &mut Page, status: &Status) -> prometheus::Result<()> {
     let refused = page.counter("fulcrum_peer_refused_total", help, &["reason"])?;
     for (reason, count) in status.counters.get("peer").into_iter().flatten() {
         refused.with_label_values(&[reason]).inc_by(number(*count));
+    }
+    Ok(())
+}
+
+fn overrides(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let since = page.gauge(
+        "fulcrum_override_since_seconds",
+        "When an operator asked for something over the file, in seconds since 1970: drained, disabled, weight N.",
+        &["of", "what"],
+    )?;
+    let left = page.gauge(
+        "fulcrum_override_connections",
+        "Connections that are left of what an operator drains or has disabled, on this node.",
+        &["of"],
+    )?;
+    for asked in &status.overrides {
+        since.with_label_values(&[&asked.of, &asked.what]).set(number(asked.since));
+        if let Some(connections) = asked.connections {
+            left.with_label_values(&[&asked.of]).set(number(connections));
+        }
     }
     Ok(())
 }

@@ -20,15 +20,19 @@ mod allocated;
 mod boot;
 mod control_plane;
 mod limits;
+mod overriding;
 mod rehearse;
 mod share;
 mod shared;
+mod source;
 mod trial;
 
 pub(crate) use boot::{Boot, boot};
+pub(crate) use overriding::{Target, Wish, tend};
+use share::Behind;
 pub(crate) use share::share;
-use share::{Behind, Source};
 use shared::Shared;
+use source::Source;
 
 /// How long a handover waits for the peer, at least.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -49,6 +53,8 @@ pub(crate) struct Node {
     closed: Mutex<BTreeMap<&'static str, String>>,
     /// The text that was read at start, until it has proved to work.
     unproven: Mutex<Option<String>>,
+    /// The text that runs; none if the file was bad at the start.
+    source: Mutex<Option<Source>>,
     /// What runs, as far as peers are concerned.
     shared: Mutex<Shared>,
     /// What a peer runs and could not be applied here.
@@ -81,6 +87,14 @@ pub(crate) struct How {
     pub(crate) give_up: bool,
 }
 
+/// What came of applying a configuration on all nodes.
+struct Applied {
+    /// What became of it at each peer.
+    peers: Vec<String>,
+    /// From the peers' agreement until the data plane served all of it.
+    took: Duration,
+}
+
 /// Which configuration runs.
 #[derive(Debug, Clone)]
 struct Loaded {
@@ -107,17 +121,14 @@ impl Node {
             warnings: boot.warnings.clone(),
             refused: boot.refused.clone(),
         };
-        if let Some(text) = boot.shared.received.as_ref().map(|it| &it.text).or(boot.text.as_ref())
-            && text.len() <= fulcrum_peer::TEXT_LIMIT
-        {
-            let allocations = Some(Arc::clone(&boot.config.allocations));
-            let serial = boot.shared.serial;
-            let text = fulcrum_peer::Text { serial, text: text.as_str().into(), allocations };
-            handle.say(|changes| changes.text = Some(Arc::new(text)));
+        if let Some(source) = &boot.source {
+            let text = source.text_of(boot.shared.serial, &boot.config);
+            handle.say(|changes| changes.text = text);
         }
         Self {
             handle,
             started,
+            source: Mutex::new(boot.source.clone()),
             shared: Mutex::new(boot.shared.clone()),
             behind: Mutex::new(None),
             allocations: Mutex::new(Allocated { damage: boot.damage.clone(), unkept }),
@@ -126,7 +137,7 @@ impl Node {
             xdp: boot.config.xdp,
             state_dir: boot.config.admin.state_dir.clone(),
             loaded: Mutex::new(loaded),
-            unproven: Mutex::new(boot.text.clone()),
+            unproven: Mutex::new(boot.source.as_ref().map(|source| source.runs.clone())),
             closed: Mutex::new(BTreeMap::new()),
             changing: tokio::sync::Mutex::new(()),
             moving: Arc::default(),
@@ -319,44 +330,69 @@ impl Node {
         let (source, parsed) = self.read_again(&old, how).await?;
         let new = Arc::new(parsed.config);
         let read = begun.elapsed();
-        let agreement = self.agree(source.text(), &old, &new, how).await?;
-        let asked = begun.elapsed();
-        let before = (self.shared(), self.handle.said().text);
-        // If this process dies now, the next one runs it, and the peers that agreed catch up.
-        self.keep_allocations(&new).await.map_err(|why| self.unkept(&why))?;
-        self.set_shared(source.shared(agreement.serial), source.text_of(agreement.serial, &new)).await;
-        let revision = match self.put_in_force(&old, &new, agreement.serial).await {
-            Ok(revision) => revision,
-            Err(refusal) => {
-                self.set_shared(before.0, before.1).await;
-                self.keep_allocations_again(&old).await;
-                return Err(refusal);
-            }
-        };
-        trial::applied(self.handle.lb(), revision).await;
-        let applied = begun.elapsed().saturating_sub(asked);
-        let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
-        self.set_applied(warnings.clone());
-        drop(self.take_unproven());
-        let mut peers = agreement.notes.clone();
-        peers.extend(source.received.as_ref().map(|received| {
+        let received = source.received.as_ref().map(|received| {
             format!(
                 "{} was not edited since {} sent a newer configuration, which stays in force",
                 self.file.display(),
                 received.from
             )
-        }));
-        self.keep_text(source.runs).await;
-        self.withdraw();
-        peers.extend(self.applied_by(&agreement).await);
+        });
+        let Applied { mut peers, took } = self.apply_everywhere(begun, source, &old, &new, how).await?;
+        peers.extend(received);
+        let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
+        self.set_applied(warnings.clone());
         Ok(Reloaded {
             changes: difference(&old, &new),
             needs_restart: self.admin != new.admin || self.xdp != new.xdp,
             peers,
             warnings,
             read_ms: milliseconds(read),
-            applied_ms: milliseconds(applied),
+            applied_ms: milliseconds(took),
         })
+    }
+
+    /// Applies `new`, which was read from `source`, here and on every peer that can be asked, or nowhere.
+    #[allow(clippy::disallowed_methods, reason = "status says how long it took; nothing is decided by it")]
+    async fn apply_everywhere(
+        &self,
+        begun: Instant,
+        source: Source,
+        old: &Config,
+        new: &Arc<Config>,
+        how: &How,
+    ) -> Result<Applied, Refusal> {
+        let agreement = self.agree(source.text(), old, new, how).await?;
+        let asked = begun.elapsed();
+        let before = (self.shared(), self.handle.said().text);
+        // If this process dies now, the next one runs it, and the peers that agreed catch up.
+        self.keep_allocations(new).await.map_err(|why| self.unkept(&why))?;
+        let (shared, text) = (source.shared(agreement.serial, new), source.text_of(agreement.serial, new));
+        let kept = self.set_shared(shared, text).await;
+        let kept = kept.or_else(|why| if new.overrides == old.overrides { Ok(()) } else { Err(why) });
+        let result = match kept {
+            Ok(()) => self.put_in_force(old, new, agreement.serial).await,
+            Err(why) => Err(Refusal::new(format!(
+                "what is asked for can't be kept, and would be forgotten by a restart: {why}; nothing was changed\n  make \
+                 room in the state directory, and try again"
+            ))),
+        };
+        let revision = match result {
+            Ok(revision) => revision,
+            Err(refusal) => {
+                let _ = self.set_shared(before.0, before.1).await;
+                self.keep_allocations_again(&self.handle.config()).await;
+                return Err(refusal);
+            }
+        };
+        trial::applied(self.handle.lb(), revision).await;
+        let took = begun.elapsed().saturating_sub(asked);
+        drop(self.take_unproven());
+        let mut peers = agreement.notes.clone();
+        self.keep_text(source.runs.clone()).await;
+        self.set_source(source);
+        self.withdraw();
+        peers.extend(self.applied_by(&agreement).await);
+        Ok(Applied { peers, took })
     }
 
     #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
@@ -372,13 +408,38 @@ impl Node {
         });
     }
 
+    /// What a configuration that comes after `old` goes by.
+    fn before(&self, old: &Config, give_up: bool) -> Before {
+        let (allocations, overrides) = (Arc::clone(&old.allocations), Arc::clone(&old.overrides));
+        Before { allocations, give_up, overrides, now: overriding::wall_clock() }
+    }
+
+    fn source(&self) -> Option<Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_source(&self, source: Source) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    }
+
+    /// Reads what runs once more, off the loop that serves signals.
+    async fn parse_source(&self, source: &Source, before: Before) -> Result<Parsed, Diagnostics> {
+        let (file, source) = (self.file.clone(), source.clone());
+        let work = move || source.parse(&file, &before);
+        let parsed = tokio::task::spawn_blocking(work).await;
+        parsed.unwrap_or_else(|error| {
+            let message = format!("the configuration that runs could not be read again: {error}");
+            Err(Diagnostics::of_file(&self.file.display().to_string(), &message, "try again"))
+        })
+    }
+
     /// Reads the file, and refuses it if this node can't become that, or should not; what did not change of it is shared
     /// with `old`.
     async fn read_again(&self, old: &Arc<Config>, how: &How) -> Result<(Source, Parsed), Refusal> {
         let shared = self.shared();
-        let (file, running, give_up) = (self.file.clone(), Arc::clone(old), how.give_up);
+        let (file, running) = (self.file.clone(), Arc::clone(old));
+        let before = self.before(old, how.give_up);
         let work = move || {
-            let before = Before { allocations: Arc::clone(&running.allocations), give_up };
             Source::read(&file, &shared, &before).map(|(source, mut parsed)| {
                 parsed.config.share(&running);
                 (source, parsed)

@@ -2,6 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
+use fulcrum_config::UnixTime;
 use fulcrum_lifecycle::{Backend, ConfigState, Failover, Group, Plane, Service, Severity, Status, Votes};
 use std::fmt::Write;
 
@@ -53,7 +54,15 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     if !status.hooks.is_empty() {
         writeln!(page, "\nHOOKS\n{}", hooks(status, colour))?;
     }
+    if !status.overrides.is_empty() {
+        writeln!(page, "\nOVERRIDES\n{}", overrides(status, now(), colour))?;
+    }
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
+}
+
+#[allow(clippy::disallowed_methods, reason = "deadlines are shown as the time that is left")]
+fn now() -> UnixTime {
+    UnixTime::of(std::time::SystemTime::now())
 }
 
 /// Whether this node may lead groups that are to have no leader rather than two.
@@ -374,6 +383,33 @@ fn hooks(status: &Status, colour: bool) -> String {
             Cell::new(runs.saturating_sub(well)),
             Cell::new(of),
             if is_bad { painted(&what, &[], &[what.as_str()]) } else { Cell::new(what) },
+        ]);
+    }
+    text(table, colour)
+}
+
+/// What operators asked for over the file.
+pub(crate) fn overrides(status: &Status, now: UnixTime, colour: bool) -> String {
+    let mut table = table(&["of", "asked for", "by", "since", "left", "deadline"]);
+    for asked in &status.overrides {
+        let left = match (asked.connections, asked.leads.as_slice()) {
+            (None, []) => "-".to_owned(),
+            (None, groups) => format!("leads {}", groups.join(" ")),
+            (Some(count), []) => count.to_string(),
+            (Some(count), groups) => format!("{count}, leads {}", groups.join(" ")),
+        };
+        let deadline = asked.until.map(|until| match now.until(UnixTime(until)).as_secs() {
+            0 => "over".to_owned(),
+            seconds => format!("in {}", time(seconds)),
+        });
+        let since = UnixTime(asked.since).until(now).as_secs();
+        table.add_row(vec![
+            Cell::new(&asked.of),
+            Cell::new(&asked.what),
+            Cell::new(&asked.by),
+            Cell::new(format!("{} ago", time(since))),
+            Cell::new(left),
+            Cell::new(deadline.unwrap_or_else(|| "-".to_owned())),
         ]);
     }
     text(table, colour)

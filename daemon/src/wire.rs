@@ -40,6 +40,29 @@ impl fmt::Display for Reloaded {
     }
 }
 
+/// The answer to what an operator asks for over the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Overridden {
+    /// Of what it is.
+    pub(crate) of: Vec<String>,
+    /// What changed by it.
+    pub(crate) changes: Vec<Change>,
+    /// What became of it at each peer.
+    pub(crate) peers: Vec<String>,
+}
+
+impl fmt::Display for Overridden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            writeln!(f, "nothing changed: {} was so already", self.of.join(", "))?;
+        }
+        for line in self.changes.iter().map(ToString::to_string).chain(self.peers.iter().cloned()) {
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
 /// The answer to a rehearsal of a reload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rehearsed {

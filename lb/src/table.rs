@@ -347,7 +347,7 @@ fn mark_condemned(table: &ServiceTable) -> bool {
     };
     let mut any = false;
     for (state, cell) in table.desired.backends.iter().zip(&table.backends) {
-        let condemned = closes && state.usage == BackendUse::Down;
+        let condemned = state.usage == BackendUse::Down && (closes || state.backend.disabled);
         let before = cell.condemned.swap(condemned, Ordering::Relaxed);
         any |= condemned && !before;
     }

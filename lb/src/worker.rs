@@ -247,7 +247,8 @@ impl Worker {
     fn condemn(&mut self, service: &Arc<ServiceCell>) {
         let spread = match service.table().service().on_down {
             OnDown::Reset { spread } => spread,
-            OnDown::Drain => return,
+            // Only those of a backend that an operator has put out of use.
+            OnDown::Drain => OnDown::SPREAD,
         };
         let condemned = |connection: &&Connection| {
             Arc::ptr_eq(connection.service(), service) && connection.is_condemned()

@@ -296,6 +296,7 @@ fn a_range_of_ports_reaches_the_same_ports_of_the_backend() {
         weight: Weight::ONE,
         backup: false,
         drain: false,
+        disabled: false,
     });
     service.backends = vec![Arc::clone(&backend)];
     let mut desired = up(service);

@@ -41,12 +41,21 @@ pub struct Asked {
     pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave.
     pub standing_down: BTreeSet<GroupName>,
+    /// Groups that it is to leave because it is drained.
+    pub drained: BTreeSet<GroupName>,
     /// Groups of class control-plane that this node moves to another, or wants to, each with the number of that move.
     pub moves: BTreeMap<GroupName, u64>,
     /// Resign everything.
     pub stopping: bool,
     /// End the engines.
     pub ending: bool,
+}
+
+impl Asked {
+    /// Groups that this node takes only if nobody else does.
+    fn left(&self) -> BTreeSet<GroupName> {
+        self.standing_down.union(&self.drained).cloned().collect()
+    }
 }
 
 /// Listeners that are tried out while the configuration that runs stays in force for all else.
@@ -149,6 +158,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         changes: fulcrum_peer::Changes::default(),
         trial: None,
         standing_down: BTreeSet::new(),
+        drained: BTreeSet::new(),
         moves: BTreeMap::new(),
         stopping: false,
         ending: false,
@@ -227,6 +237,17 @@ impl Handle {
         });
     }
 
+    /// Leaves these groups, and no others, because this node is drained.
+    pub fn drain(&self, groups: &BTreeSet<GroupName>) {
+        self.asked.send_if_modified(|asked| {
+            let is_news = asked.drained != *groups;
+            if is_news {
+                asked.drained.clone_from(groups);
+            }
+            is_news
+        });
+    }
+
     /// Tells the peers that this node moves `group` by this number, or moves it no more.
     pub fn set_move(&self, group: &GroupName, number: Option<u64>) {
         self.asked.send_modify(|asked| {
@@ -297,9 +318,9 @@ impl Handle {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lately = |reached: Instant| reached.elapsed() < LIMIT_ALARM;
         Snapshots {
+            standing_down: asked.left(),
             config: asked.config,
             serial: asked.serial,
-            standing_down: asked.standing_down,
             health: self.health.borrow().clone(),
             vip: self.vip.borrow().clone(),
             lb: self.lb.borrow().clone(),
@@ -468,7 +489,7 @@ impl Driver {
             vip: &vip,
             lb: &self.engines.lb.observed.borrow(),
             behind: self.verdicts.behind(),
-            standing_down: &asked.standing_down,
+            standing_down: &asked.left(),
             unready: asked.stopping || !marks.first_round_done,
         });
         let without = control_plane::without_standby(Known { config: &asked.config, vip: &vip, peer });
@@ -636,7 +657,7 @@ impl Driver {
         let on_trial = asked.trial.as_ref().map_or(&nothing, |trial| &trial.services);
         let missing = plan::data_plane_missing(&asked.config, &lb, &served_once, on_trial);
         let held = plan::held(&asked.config, &lb);
-        let planned = plan::vip_desired(&asked.config, &asked.standing_down, asked.stopping, missing, held);
+        let planned = plan::vip_desired(&asked.config, &asked.left(), asked.stopping, missing, held);
         self.engines.vip.desired.send_if_modified(|desired| {
             let changed = !Arc::ptr_eq(&desired.config, &planned.config)
                 || desired.data_plane_missing != planned.data_plane_missing

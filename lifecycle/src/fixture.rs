@@ -82,6 +82,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         pools: BTreeMap::new(),
         hooks: BTreeMap::new(),
         allocations: Arc::default(),
+        overrides: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     }
 }

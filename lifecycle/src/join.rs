@@ -1,13 +1,14 @@
 //! Joins what the engines observed into one [`Status`].
 
 use crate::alarms::alarms;
+use crate::overrides;
 use crate::status::{
     Address, Alarm, Backend, Checks, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader,
     Limit, Link, Plane, Pool, Proof, Service, Setting, Status, Track,
 };
 use crate::sync;
 use crate::verdicts::View;
-use fulcrum_config::{Config, Family, GroupName};
+use fulcrum_config::{BackendId, Config, Family, GroupName};
 use fulcrum_health::{ServiceHealth, Verdict};
 use fulcrum_lb::ChecksObserved;
 use fulcrum_vip_manager::{AddressState, Answerer, Finding, GroupObserved, ProofObserved, Role};
@@ -130,6 +131,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
             ("peer".to_owned(), counters(&snapshots.peer.counters)),
         ]),
         hooks: facts.hooks.clone(),
+        overrides: overrides::status(snapshots),
     }
 }
 
@@ -318,7 +320,9 @@ fn service_status(service: &fulcrum_config::Service, snapshots: &Snapshots, now:
             .map(|backend| {
                 let stats = served.and_then(|served| served.backends.get(&backend.name));
                 let served_as = sync::served_as(&service.name, backend.address, snapshots);
-                Backend { served_as, ..backend_status(backend, health, stats, now) }
+                let id = BackendId { service: service.name.clone(), backend: backend.name.clone() };
+                let asked = overrides::reason(&id, snapshots);
+                Backend { served_as, ..backend_status(backend, health, stats, asked, now) }
             })
             .collect(),
         forwarded: sync::forwarded(service, snapshots, now),
@@ -349,14 +353,17 @@ fn backend_status(
     backend: &fulcrum_config::Backend,
     health: Option<&ServiceHealth>,
     stats: Option<&fulcrum_lb::BackendStats>,
+    asked: Option<String>,
     now: Instant,
 ) -> Backend {
     let health = health.and_then(|health| health.backends.get(&backend.name));
     let verdict = health.map_or(Verdict::Unchecked, |health| health.verdict);
-    let (state, reason) = if backend.weight.get() == 0 {
+    let (state, reason) = if backend.disabled {
+        ("disabled", asked.unwrap_or_default())
+    } else if backend.weight.get() == 0 {
         ("disabled", "its weight is 0".to_owned())
     } else if backend.drain && verdict.usable() {
-        ("draining", "the configuration drains it".to_owned())
+        ("draining", asked.unwrap_or_else(|| "the configuration drains it".to_owned()))
     } else {
         let state = match verdict {
             Verdict::Unchecked => "unchecked",

@@ -10,6 +10,7 @@ mod driver;
 mod fixture;
 pub mod hooks;
 mod join;
+mod overrides;
 mod peers;
 mod plan;
 mod status;
@@ -23,7 +24,7 @@ pub use join::{Facts, Snapshots, Witness, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
 pub use status::{
     Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Hook, HookRun,
-    Leader, Limit, Link, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Status, TablesOf,
-    Track, Votes,
+    Leader, Limit, Link, Override, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Status,
+    TablesOf, Track, Votes,
 };
 pub use verdicts::{Agreement, By, Comparison, Following, ServiceView, View};

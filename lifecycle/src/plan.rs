@@ -224,7 +224,7 @@ fn spares_needed(service: &Service, health: Option<&ServiceHealth>) -> bool {
 fn usage(backend: &Backend, health: Option<&ServiceHealth>, spares_needed: bool) -> (BackendUse, u32) {
     let share = health_of(backend, health).map_or(100, |health| health.share_percent);
     let weight = u32::from(backend.weight.get()).saturating_mul(u32::from(share));
-    let usage = if !is_usable(backend, health) {
+    let usage = if backend.disabled || !is_usable(backend, health) {
         BackendUse::Down
     } else if backend.drain || (backend.backup && !spares_needed) {
         BackendUse::Draining

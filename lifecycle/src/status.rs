@@ -52,6 +52,31 @@ pub struct Status {
     /// Each hook, by name.
     #[serde(default)]
     pub hooks: Vec<Hook>,
+    /// What operators asked for over the file.
+    #[serde(default)]
+    pub overrides: Vec<Override>,
+}
+
+/// What an operator asked for over the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// `backend shop/web-1`, `lb-node lb-1`, `pool public`.
+    pub of: String,
+    /// `drained`, `disabled`, `weight 5`.
+    pub what: String,
+    /// Who asked, as the audit log says it.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub since: u64,
+    /// When the connections that are left are closed, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Connections that are left on this node: of a backend; or all that it proxies, if it is this node that is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// Groups that a drained node leads still, as this one knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leads: Vec<String>,
 }
 
 /// A program that is run when something has happened.

@@ -1,7 +1,7 @@
 //! What this room is told and what it tells.
 
 use crate::serving::Services;
-use fulcrum_config::{Allocations, Config, GroupName, KeyPin, NodeName, SharedDigest};
+use fulcrum_config::{Allocations, Config, GroupName, KeyPin, NodeName, Overrides, SharedDigest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -51,6 +51,8 @@ pub struct Offer {
     pub text: Arc<str>,
     /// What services would have from pools then. None if the version of the sender knows of no pools.
     pub allocations: Option<Arc<Allocations>>,
+    /// What operators would have asked for over the file then. None if the version of the sender knows of none.
+    pub overrides: Option<Arc<Overrides>>,
 }
 
 /// The answer to an offer.
@@ -73,6 +75,8 @@ pub struct Text {
     pub text: Arc<str>,
     /// What services have from pools. None if the version of the sender knows of no pools.
     pub allocations: Option<Arc<Allocations>>,
+    /// What operators asked for over the file. None if the version of the sender knows of none.
+    pub overrides: Option<Arc<Overrides>>,
 }
 
 /// What a node says of its adverts.

@@ -5,7 +5,7 @@
 //! one are passed over, so that a newer node can talk to an older one.
 
 use crate::border::{Answer, Offer, PeerConfig, Text, Word};
-use fulcrum_config::{Allocations, GroupName, SharedDigest};
+use fulcrum_config::{Allocations, GroupName, Overrides, SharedDigest};
 use serde::{Deserialize, Serialize};
 use serving::Portion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,6 +138,8 @@ struct OfferBody {
     text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     allocations: Option<Arc<Allocations>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overrides: Option<Arc<Overrides>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,6 +155,8 @@ struct TextBody {
     text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     allocations: Option<Arc<Allocations>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overrides: Option<Arc<Overrides>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,6 +226,7 @@ impl Message {
                     forced: offer.forced.clone(),
                     text: offer.text.to_string(),
                     allocations: offer.allocations.clone(),
+                    overrides: offer.overrides.clone(),
                 });
                 (OFFER, serde_json::to_vec(&body))
             }
@@ -231,8 +236,11 @@ impl Message {
                 (ANSWER, serde_json::to_vec(&AnswerBody { number, serial, errors }))
             }
             Self::Text(text) => {
-                let Text { serial, text, allocations } = (**text).clone();
-                (TEXT, serde_json::to_vec(&TextBody { serial, text: text.to_string(), allocations }))
+                let Text { serial, text, allocations, overrides } = (**text).clone();
+                (
+                    TEXT,
+                    serde_json::to_vec(&TextBody { serial, text: text.to_string(), allocations, overrides }),
+                )
             }
             Self::Serving(portion) => (SERVING, portion.encode()),
             Self::Flows { number, bytes } => (FLOWS, Ok([&number.to_be_bytes()[..], bytes].concat())),
@@ -272,8 +280,8 @@ impl Message {
             }
             OFFER => {
                 let body: Option<OfferBody> = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                let offer = |OfferBody { number, forced, text, allocations, .. }| {
-                    file(text).map(|text| Arc::new(Offer { number, forced, text, allocations }))
+                let offer = |OfferBody { number, forced, text, allocations, overrides, .. }| {
+                    file(text).map(|text| Arc::new(Offer { number, forced, text, allocations, overrides }))
                 };
                 Ok(Self::Offer(body.map(offer).transpose()?))
             }
@@ -283,9 +291,9 @@ impl Message {
                 Ok(Self::Answer(Arc::new(Answer { number: body.number, serial: body.serial, errors })))
             }
             TEXT => {
-                let TextBody { serial, text, allocations } =
+                let TextBody { serial, text, allocations, overrides } =
                     serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                Ok(Self::Text(Arc::new(Text { serial, text: file(text)?, allocations })))
+                Ok(Self::Text(Arc::new(Text { serial, text: file(text)?, allocations, overrides })))
             }
             SERVING => Portion::decode(body).map(Self::Serving),
             FLOWS if body.len() > FLOWS_LIMIT => Err(Misfit::Malformed),

@@ -237,6 +237,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         pools: BTreeMap::new(),
         hooks: BTreeMap::new(),
         allocations: Arc::default(),
+        overrides: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     })
 }

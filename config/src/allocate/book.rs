@@ -303,6 +303,10 @@ impl<'a> Book<'a> {
 
     /// Why no further address of `pool` can be given to a service, whatever is free.
     fn full(&self, request: &Request, pool: &Pool) -> Option<String> {
+        if pool.drained {
+            let name = &pool.name;
+            return Some(format!("pool `{name}` is drained ('fulcrum undrain pool {name}' ends that)"));
+        }
         if let Some(tenant) = &request.tenant
             && let Some(quota) = pool.quotas.get(tenant)
             && self.tenants.get(&(&pool.name, tenant)).copied().unwrap_or(0) >= *quota

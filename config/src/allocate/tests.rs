@@ -19,6 +19,7 @@ pub(super) fn pool(name: &str, group: &str, ranges: &[(&str, &str)]) -> Pool {
         avoid_reserved: false,
         allow: Vec::new(),
         quotas: BTreeMap::new(),
+        drained: false,
         taken: BTreeSet::new(),
     }
 }

@@ -26,6 +26,8 @@ pub struct Pool {
     pub allow: Vec<Allow>,
     /// How many addresses a tenant may have.
     pub quotas: BTreeMap<TenantName, u32>,
+    /// An operator drains it: no address of it is handed out, and services keep those that they have.
+    pub drained: bool,
     /// Addresses within `ranges` that are not handed out: VIPs that the group has anyway, and those that the network
     /// has a use for.
     pub taken: BTreeSet<IpAddr>,

@@ -213,13 +213,15 @@ pub struct Backend {
     pub backup: bool,
     /// Keeps its connections and gets no new ones.
     pub drain: bool,
+    /// An operator has put it out of use: its connections are closed, too, whatever the service's `on_down` says.
+    pub disabled: bool,
 }
 
 impl Backend {
     /// One with all that a file need not say.
     #[must_use]
     pub fn new(name: BackendName, address: BackendAddress) -> Self {
-        Self { name, address, weight: Weight::ONE, backup: false, drain: false }
+        Self { name, address, weight: Weight::ONE, backup: false, drain: false, disabled: false }
     }
 }
 
@@ -300,9 +302,14 @@ pub enum OnDown {
     Drain,
 }
 
+impl OnDown {
+    /// Time within which connections are closed unless the file says otherwise.
+    pub const SPREAD: Duration = Duration::from_secs(5);
+}
+
 impl Default for OnDown {
     fn default() -> Self {
-        Self::Reset { spread: Duration::from_secs(5) }
+        Self::Reset { spread: Self::SPREAD }
     }
 }
 

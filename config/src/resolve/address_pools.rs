@@ -138,6 +138,7 @@ fn pool(
         avoid_reserved: section.avoid_reserved.get().copied().unwrap_or(false),
         allow: allow(reader, section),
         quotas: quotas(section),
+        drained: false,
         taken,
     };
     let nothing = [Family::Ipv4, Family::Ipv6].iter().all(|family| pool.total(*family) == 0);

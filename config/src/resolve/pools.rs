@@ -101,6 +101,7 @@ fn backend(reader: &mut Reader<'_>, member: &At<Member>) -> Option<Backend> {
                 weight: Weight::ONE,
                 backup: false,
                 drain: false,
+                disabled: false,
             });
         }
         Or::Long(section) => section,
@@ -119,6 +120,7 @@ fn backend(reader: &mut Reader<'_>, member: &At<Member>) -> Option<Backend> {
         weight: section.weight.get().copied().unwrap_or(Weight::ONE),
         backup: section.backup.get().copied().unwrap_or(false),
         drain: section.drain.get().copied().unwrap_or(false),
+        disabled: false,
     })
 }
 

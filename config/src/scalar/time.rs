@@ -35,6 +35,14 @@ fn parse_duration(text: &str) -> Result<Duration, Problem> {
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(problem)
 }
 
+/// A time as the file has it: `30s`, `5m`; for options of commands.
+///
+/// # Errors
+/// What is wrong and what to write, for people.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|problem| format!("{}; {}", problem.message, problem.help))
+}
+
 /// As the file has it: `100ms`, `30s`, `1h`.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();

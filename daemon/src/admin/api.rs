@@ -2,7 +2,7 @@
 
 use crate::admin::caller::{Caller, Role};
 use crate::metrics;
-use crate::node::{How, Node};
+use crate::node::{How, Node, Wish};
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
@@ -11,8 +11,10 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(crate) mod overrides;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,7 @@ enum Route {
     Reload(How),
     Rehearse(How),
     Handover { group: String, force: Option<String> },
+    Override(Wish, BTreeSet<GroupName>),
 }
 
 impl Route {
@@ -35,7 +38,7 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } => Method::POST,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } | Self::Override(..) => Method::POST,
         }
     }
 
@@ -44,7 +47,9 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } => Role::Operator,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } | Self::Override(..) => {
+                Role::Operator
+            }
         }
     }
 
@@ -59,6 +64,9 @@ impl Route {
             _ => {
                 if let Some(query) = path.strip_prefix("/v1/reload?") {
                     return reload_of(query);
+                }
+                if let Some(asked) = overrides::find(path) {
+                    return Some(Self::Override(asked.0, asked.1));
                 }
                 let (group, query) = match path.strip_prefix("/v1/handover/")?.split_once('?') {
                     Some((group, query)) => (group, Some(query)),
@@ -135,6 +143,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
             Err(refusal) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
         },
         Route::Handover { group, force } => handover(node, caller, group, force).await,
+        Route::Override(wish, forced) => override_file(node, caller, path, wish, forced).await,
     }
 }
 
@@ -221,6 +230,30 @@ async fn handover(node: &Arc<Node>, caller: &Caller, group: String, force: Optio
         };
         let forced = if force.is_some() { ", forced" } else { "" };
         audit(&caller, &format!("handover {group}{forced}"), &outcome);
+        result
+    });
+    match work.await {
+        Ok(Ok(done)) => json(StatusCode::OK, &done),
+        Ok(Err(refusal)) => json(StatusCode::CONFLICT, &refusal),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Runs to its end even if the caller hangs up.
+async fn override_file(
+    node: &Arc<Node>,
+    caller: &Caller,
+    path: &str,
+    wish: Wish,
+    forced: BTreeSet<GroupName>,
+) -> Answer {
+    let (node, caller, path) = (Arc::clone(node), caller.clone(), path.to_owned());
+    let work = tokio::spawn(async move {
+        let result = node.override_file(&wish, &caller.who, forced).await;
+        audit(&caller, &path, result.as_ref().map_or_else(|refusal| refusal.error.as_str(), |_| "granted"));
+        for change in result.iter().flat_map(|done| &done.changes) {
+            tracing::info!(target: "config", "{change}");
+        }
         result
     });
     match work.await {

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::hooks;
 use crate::lock;
 use crate::logging;
-use crate::node::{Boot, Node, boot, share};
+use crate::node::{Boot, Node, boot, share, tend};
 use crate::systemd;
 use crate::watch::watch;
 use crate::witness;
@@ -197,6 +197,7 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
     );
     tokio::spawn(say_ready(Arc::clone(node), started));
     tokio::spawn(share(Arc::clone(node)));
+    tokio::spawn(tend(Arc::clone(node)));
     let unproven = Arc::clone(node);
     tokio::spawn(async move { unproven.keep_proven().await });
     if let Some(interval) = systemd::watchdog_interval() {

@@ -58,6 +58,7 @@ fn status() -> Status {
         "guard": true, "ready": true, "not_ready": [],
         "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
         "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
+        "overrides": [{"of": "backend web/a", "what": "drained", "by": "uid 0", "since": 1000, "connections": 2}],
         "hooks": [{"name": "tell", "on": ["fault"], "command": ["/bin/tell"], "waiting": 2, "running": [],
             "runs": {"succeeded": 3, "killed": 1}, "run_seconds": 10.5, "left_out": {"superseded": 4}, "last": []}],
         "counters": {"health": {"probes": 21}, "vip_manager": {"stalls": 1}, "peer": {"strangers": 6}},

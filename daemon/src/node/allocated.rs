@@ -51,7 +51,7 @@ impl Recalled {
 
     /// As what was in force before.
     pub(crate) fn before(&self, give_up: bool) -> Before {
-        Before { allocations: Arc::clone(&self.allocations), give_up }
+        Before { allocations: Arc::clone(&self.allocations), give_up, ..Before::default() }
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::error::Failure;
 use crate::last_good;
 use crate::node::allocated::{self, Recalled};
+use crate::node::overriding::wall_clock;
 use crate::node::shared::Shared;
+use crate::node::source::Source;
 use crate::node::{host_name, read_after};
 use fulcrum_config::{Before, Config, Diagnostics, Parsed, parse_after};
 use fulcrum_lifecycle::ConfigState;
@@ -24,8 +26,8 @@ pub(crate) struct Boot {
     pub(crate) state: ConfigState,
     pub(crate) warnings: Vec<String>,
     pub(crate) refused: Vec<String>,
-    /// What to keep as the last good configuration once it has proved to work.
-    pub(crate) text: Option<String>,
+    /// What to keep as the last good configuration once it has proved to work; none if that is what runs.
+    pub(crate) source: Option<Source>,
     /// What runs, as far as peers are concerned.
     pub(crate) shared: Shared,
     /// Where the state is kept.
@@ -61,7 +63,9 @@ impl Boot {
     pub(crate) fn keep_allocations(&self, file: &Path) -> Option<String> {
         if self.damage.is_some() {
             // Or the next start would take what is kept now for what the nodes agreed on.
-            self.shared.keep(&self.state_dir, file);
+            if let Err(error) = self.shared.keep(&self.state_dir, file) {
+                tracing::warn!(target: "config", "{error}");
+            }
         }
         allocated::store(&self.config.allocations, &self.state_dir, file).err()
     }
@@ -72,7 +76,7 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
     let from_systemd = std::env::var("STATE_DIRECTORY").ok();
     let directories = last_good::candidates(file, from_systemd.as_deref());
     let recalled = Recalled::of(&directories, file);
-    let before = recalled.before(false);
+    let before = Before { now: wall_clock(), ..recalled.before(false) };
     let mut boot = match read_after(file, &before) {
         Ok((text, parsed)) => of_file(file, text, parsed, &before),
         Err(diagnostics) => first_usable(file, &diagnostics, &directories, &recalled)?,
@@ -85,27 +89,30 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
     Ok(boot)
 }
 
-/// The file, or a peer's newer one if the file was not edited since that came.
+/// The file, or a peer's newer one if the file was not edited since that came; with what operators asked for over it.
 fn of_file(file: &Path, text: String, parsed: Parsed, before: &Before) -> Boot {
-    let mut kept = Shared::recall(&parsed.config.admin.state_dir, file);
-    let received = kept.text(&text).and_then(|adopted| {
-        let adopted = adopted.ok()?;
-        let parsed = parse_after(&adopted, &file.display().to_string(), &host_name(), before).ok()?;
-        Some((adopted, parsed))
+    let kept = Shared::recall(&parsed.config.admin.state_dir, file);
+    let before = Before { overrides: Arc::clone(&kept.overrides), ..before.clone() };
+    let own = Source { runs: text.clone(), own: text, received: None };
+    let received = kept.text(&own.own).and_then(|adopted| {
+        let source = Source { runs: adopted.ok()?, received: kept.received.clone(), own: own.own.clone() };
+        let parsed = source.parse(file, &before).ok()?;
+        Some((source, parsed))
     });
-    if received.is_none() {
-        kept = Shared::of_own(kept.serial, &text);
-    }
-    let (text, parsed) = received.unwrap_or((text, parsed));
+    let (source, parsed) = received.unwrap_or_else(|| {
+        // What was asked for can't make a good file bad, but where it does, the file goes first.
+        let parsed = own.parse(file, &before).unwrap_or(parsed);
+        (own, parsed)
+    });
     Boot {
         state_dir: parsed.config.admin.state_dir.clone(),
         damage: None,
-        config: Arc::new(parsed.config),
         state: ConfigState::Current,
         warnings: lines(&parsed.warnings),
         refused: Vec::new(),
-        text: Some(text),
-        shared: kept,
+        shared: source.shared(kept.serial, &parsed.config),
+        source: Some(source),
+        config: Arc::new(parsed.config),
     }
 }
 
@@ -129,7 +136,10 @@ fn first_usable(
         };
         let name = path.display().to_string();
         // It was in force with these; if not, an address that changes is better than no service.
-        let parsed = match parse_after(&text, &name, &host_name(), &recalled.before(true)) {
+        let shared = Shared::recall(directory, file);
+        let before =
+            Before { overrides: Arc::clone(&shared.overrides), now: wall_clock(), ..recalled.before(true) };
+        let parsed = match parse_after(&text, &name, &host_name(), &before) {
             Ok(parsed) => parsed,
             Err(mistakes) => {
                 why = format!("its last good copy can't be used by this version:\n{mistakes}");
@@ -143,8 +153,8 @@ fn first_usable(
             state: ConfigState::LastGood,
             warnings: lines(&parsed.warnings),
             refused: lines(diagnostics),
-            text: None,
-            shared: Shared::recall(directory, file),
+            source: None,
+            shared,
         });
     }
     Err(Failure::Refused(format!("\n{diagnostics}\n{} is refused, and {why}", file.display())))

@@ -3,12 +3,12 @@
 
 use super::agree::{Task, Vote, next_serial, task, vote, voters};
 use super::shared::{Received, Shared};
+use super::source::{Adopted, Source};
 use super::{How, Node, host_name};
 use crate::wire::Refusal;
-use fulcrum_config::{Before, Config, Diagnostics, NodeName, Parsed, adopt, parse_after};
+use fulcrum_config::{Allocations, Before, Config, NodeName, Overrides, parse_after};
 use fulcrum_peer::{ALLOCATIONS_LIMIT, Answer, LinkState, Offer, PeerState, TEXT_LIMIT, Text};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,18 +52,25 @@ impl Node {
     }
 
     /// What runs from now on is this, and peers that are behind are sent its text.
-    pub(super) async fn set_shared(&self, shared: Shared, text: Option<Arc<Text>>) {
+    ///
+    /// # Errors
+    /// It can't be kept: why, for people. It is in force all the same.
+    pub(super) async fn set_shared(&self, shared: Shared, text: Option<Arc<Text>>) -> Result<(), String> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&shared);
         self.handle.say(|changes| changes.text = text);
-        if self.has_peers() {
-            self.keep_shared(shared).await;
-        }
-    }
-
-    /// Off the loop that serves signals: it waits for the disk.
-    async fn keep_shared(&self, shared: Shared) {
+        // Without a link nothing else but overrides has to last.
+        let has_peers = self.has_peers();
         let (state_dir, file) = (self.state_dir.clone(), self.file.clone());
-        let _ = tokio::task::spawn_blocking(move || shared.keep(&state_dir, &file)).await;
+        let work = move || {
+            let lasts = has_peers || !shared.overrides.is_empty() || Shared::is_kept(&state_dir, &file);
+            if lasts { shared.keep(&state_dir, &file) } else { Ok(()) }
+        };
+        let kept = tokio::task::spawn_blocking(work).await;
+        let kept = kept.unwrap_or_else(|error| Err(error.to_string()));
+        if let Err(error) = &kept {
+            tracing::warn!(target: "config", "{error}");
+        }
+        kept
     }
 
     /// Asks every peer that can be asked whether it would apply `text`, whose configuration is `new`.
@@ -124,7 +131,8 @@ impl Node {
         let number = fastrand::u64(1..);
         let allocations = Some(Arc::clone(&new.allocations));
         let forced = how.forced.clone();
-        let offer = Arc::new(Offer { number, forced, text: text.into(), allocations });
+        let overrides = Some(Arc::clone(&new.overrides));
+        let offer = Arc::new(Offer { number, forced, text: text.into(), allocations, overrides });
         self.handle.say(|changes| changes.offer = Some(offer));
         let decided = |seen: &fulcrum_peer::Observed| vote(&old.node, own, number, &voters, &seen.peers);
         let waited = tokio::time::timeout(ANSWER, peer.wait_for(|seen| decided(seen) != Vote::Waiting)).await;
@@ -195,8 +203,7 @@ impl Node {
 
     async fn try_offer(&self, from: &NodeName, offer: &Offer) -> Result<(), Vec<String>> {
         let old = self.handle.config();
-        let given = offer.allocations.as_ref().unwrap_or(&old.allocations);
-        let before = Before { allocations: Arc::clone(given), give_up: false };
+        let before = self.given(&old, offer.allocations.as_ref(), offer.overrides.as_ref(), false);
         let parsed = self.read_received(from, &offer.text, before).await?.parsed;
         self.check_allocations(offer, &parsed.config).await?;
         self.possible(&old, &parsed.config).map_err(of_refusal)?;
@@ -243,11 +250,11 @@ impl Node {
 
     async fn try_catch_up(&self, from: &NodeName, text: &Text) -> Result<Vec<String>, Vec<String>> {
         let old = self.handle.config();
-        let given = text.allocations.as_ref().unwrap_or(&old.allocations);
         // Its operator was asked about addresses that are lost, too.
-        let before = Before { allocations: Arc::clone(given), give_up: true };
+        let before = self.given(&old, text.allocations.as_ref(), text.overrides.as_ref(), true);
         let Adopted { own, text: adopted, mut parsed } =
             self.read_received(from, &text.text, before.clone()).await?;
+        let running = self.says_the_same(&parsed.config, &before).await;
         parsed.config.share(&old);
         let new = Arc::new(parsed.config);
         self.possible(&old, &new).map_err(of_refusal)?;
@@ -266,79 +273,47 @@ impl Node {
         super::trial::applied(self.handle.lb(), revision).await;
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         self.set_applied(warnings);
-        // The own file may say the same by now.
-        let is_own = parse_after(&own, "", &host_name(), &before)
-            .is_ok_and(|parsed| parsed.config.shared == new.shared);
-        let mut shared = Shared::of_own(text.serial, &own);
-        if !is_own {
-            shared.received = Some(Received { from: from.to_string(), text: text.text.to_string() });
-        }
-        self.set_shared(shared, Some(Arc::new(text.clone()))).await;
+        let source = running.unwrap_or_else(|| {
+            // The own file may say the same by now.
+            let is_own = parse_after(&own, "", &host_name(), &before)
+                .is_ok_and(|parsed| parsed.config.shared == new.shared);
+            let received = Received { from: from.to_string(), text: text.text.to_string() };
+            Source { own, received: (!is_own).then_some(received), runs: adopted }
+        });
+        let shared = source.shared(text.serial, &new);
+        let _ = self.set_shared(shared, Some(Arc::new(text.clone()))).await;
         drop(self.take_unproven());
-        self.keep_text(adopted).await;
+        self.keep_text(source.runs.clone()).await;
+        self.set_source(source);
         Ok(fulcrum_config::difference(&old, &new).iter().map(ToString::to_string).collect())
     }
 }
 
-/// A peer's file as this node's.
-struct Adopted {
-    /// The text of this node's own file.
-    own: String,
-    /// The peer's, with what is this node's own put in.
-    text: String,
-    parsed: Parsed,
-}
-
-impl Adopted {
-    fn read(file: &Path, from: &NodeName, text: &str, before: &Before) -> Result<Self, Vec<String>> {
-        let own = fulcrum_config::read(file).map_err(|wrong| lines(&wrong))?;
-        let text = adopt(text, &own).map_err(|error| vec![format!("{from}'s file: {error}")])?;
-        let name = format!("{from}'s file, for this node");
-        let parsed = parse_after(&text, &name, &host_name(), before).map_err(|wrong| lines(&wrong))?;
-        Ok(Self { own, text, parsed })
-    }
-}
-
-/// Where a configuration comes from.
-#[derive(Debug)]
-pub(super) struct Source {
-    /// The text of this node's own file.
-    pub(super) own: String,
-    /// The peer's file that runs instead.
-    pub(super) received: Option<Received>,
-    /// The text that was parsed.
-    pub(super) runs: String,
-}
-
-impl Source {
-    /// The text and configuration to run: this node's own file, or a peer's newer one if that was not edited since.
-    pub(super) fn read(file: &Path, shared: &Shared, before: &Before) -> Result<(Self, Parsed), Diagnostics> {
-        let own = fulcrum_config::read(file)?;
-        if let Some(received) = &shared.received
-            && let Some(Ok(adopted)) = shared.text(&own)
-        {
-            let name = format!("{}'s file, for this node", received.from);
-            let parsed = parse_after(&adopted, &name, &host_name(), before)?;
-            return Ok((Self { own, received: Some(received.clone()), runs: adopted }, parsed));
+impl Node {
+    /// What a peer's configuration goes by: what it says, or if its version says nothing of that, what is in force here.
+    fn given(
+        &self,
+        old: &Config,
+        allocations: Option<&Arc<Allocations>>,
+        overrides: Option<&Arc<Overrides>>,
+        give_up: bool,
+    ) -> Before {
+        let mut before = self.before(old, give_up);
+        if let Some(allocations) = allocations {
+            before.allocations = Arc::clone(allocations);
         }
-        let parsed = parse_after(&own, &file.display().to_string(), &host_name(), before)?;
-        Ok((Self { runs: own.clone(), own, received: None }, parsed))
+        if let Some(overrides) = overrides {
+            before.overrides = Arc::clone(overrides);
+        }
+        before
     }
 
-    /// What peers are to run.
-    pub(super) fn text(&self) -> &str {
-        self.received.as_ref().map_or(&self.own, |received| &received.text)
-    }
-
-    /// The same, to be sent; none if it is too long for that.
-    pub(super) fn text_of(&self, serial: u64, config: &Config) -> Option<Arc<Text>> {
-        let text = self.text();
-        let allocations = Some(Arc::clone(&config.allocations));
-        (text.len() <= TEXT_LIMIT).then(|| Arc::new(Text { serial, text: text.into(), allocations }))
-    }
-
-    pub(super) fn shared(&self, serial: u64) -> Shared {
-        Shared { received: self.received.clone(), ..Shared::of_own(serial, &self.own) }
+    /// The text that runs here, if that says what `theirs` says: then nobody's file has changed, and one that is being edited
+    /// here stays this node's own.
+    async fn says_the_same(&self, theirs: &Config, before: &Before) -> Option<Source> {
+        let source = self.source()?;
+        let parsed = self.parse_source(&source, before.clone()).await.ok()?;
+        (parsed.config.shared == theirs.shared).then_some(source)
     }
 }
 
@@ -419,6 +394,6 @@ fn of_refusal(refusal: Refusal) -> Vec<String> {
     if refusal.diagnostics.is_empty() { vec![refusal.error] } else { refusal.diagnostics }
 }
 
-fn lines(wrong: &Diagnostics) -> Vec<String> {
+pub(super) fn lines(wrong: &fulcrum_config::Diagnostics) -> Vec<String> {
     wrong.iter().map(|wrong| wrong.to_string().trim_end().to_owned()).collect()
 }

@@ -2,9 +2,10 @@
 //! than this node's own.
 
 use crate::last_good;
-use fulcrum_config::{adopt, digest_of_text};
+use fulcrum_config::{Overrides, adopt, digest_of_text};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,9 @@ pub(crate) struct Shared {
     pub(crate) own: String,
     /// The peer whose file it is, and that file.
     pub(crate) received: Option<Received>,
+    /// What operators asked for over the file.
+    #[serde(default)]
+    pub(crate) overrides: Arc<Overrides>,
 }
 
 /// A peer's file.
@@ -38,7 +42,7 @@ impl Shared {
 
     /// Of a node whose own file `text` is in force.
     pub(crate) fn of_own(serial: u64, text: &str) -> Self {
-        Self { serial, own: digest_of_text(text), received: None }
+        Self { serial, own: digest_of_text(text), ..Self::default() }
     }
 
     /// What was kept for the node that reads `file`; a first one if nothing was.
@@ -52,13 +56,17 @@ impl Shared {
     }
 
     /// Keeps it.
-    pub(crate) fn keep(&self, state_dir: &Path, file: &Path) {
-        let kept = serde_json::to_string(self).map_err(|error| error.to_string()).and_then(|text| {
-            fulcrum_config::last_good::keep(&path(state_dir, file), &text).map_err(|error| error.to_string())
-        });
-        if let Err(error) = kept {
-            tracing::warn!(target: "config", "{error}");
-        }
+    ///
+    /// # Errors
+    /// It can't be written, for people.
+    pub(crate) fn keep(&self, state_dir: &Path, file: &Path) -> Result<(), String> {
+        let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        fulcrum_config::last_good::keep(&path(state_dir, file), &text).map_err(|error| error.to_string())
+    }
+
+    /// Whether something was kept.
+    pub(crate) fn is_kept(state_dir: &Path, file: &Path) -> bool {
+        path(state_dir, file).exists()
     }
 
     /// The text to run where this node's own file says `own`: that file, or a peer's that is newer, unless the own one

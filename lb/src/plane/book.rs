@@ -515,7 +515,7 @@ impl Entry {
     /// Whether flows may go to a backend. One that is no longer configured keeps those that it has.
     fn is_up(&self, state: Option<&BackendState>) -> bool {
         state.is_none_or(|state| match self.desired.service.on_down {
-            OnDown::Drain => true,
+            OnDown::Drain => !state.backend.disabled,
             OnDown::Reset { .. } => !self.deaths.has(state.backend.address),
         })
     }

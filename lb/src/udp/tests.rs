@@ -179,6 +179,7 @@ fn backend(address: BackendAddress, usage: BackendUse) -> BackendState {
         weight: Weight::ONE,
         backup: false,
         drain: false,
+        disabled: false,
     };
     BackendState { backend: Arc::new(backend), usage, weight: 100 }
 }

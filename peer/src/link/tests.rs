@@ -301,7 +301,8 @@ fn an_echo_that_knows_of_a_change_voids_what_the_peer_said_before() {
 
 #[test]
 fn a_peer_that_is_behind_is_sent_what_runs_until_it_has_it() {
-    let text = |serial| Some(Arc::new(Text { serial, text: "a: b".into(), allocations: None }));
+    let text =
+        |serial| Some(Arc::new(Text { serial, text: "a: b".into(), allocations: None, overrides: None }));
     let mut world = World::new(1, FAIR);
     let now = world.now;
     for side in [0, 1] {
@@ -341,8 +342,13 @@ fn a_peer_that_is_behind_is_sent_what_runs_until_it_has_it() {
 fn an_offer_and_its_answer_are_told_again_on_a_new_connection_and_withdrawn() {
     let mut world = World::new(1, FAIR);
     world.run(Duration::from_secs(2));
-    let offer =
-        Arc::new(Offer { number: 7, forced: BTreeSet::new(), text: "a: b".into(), allocations: None });
+    let offer = Arc::new(Offer {
+        number: 7,
+        forced: BTreeSet::new(),
+        text: "a: b".into(),
+        allocations: None,
+        overrides: None,
+    });
     let answer = Arc::new(Answer { number: 7, serial: 1, errors: vec!["no".to_owned()] });
     let now = world.now;
     world.links[0].handle_changes(Some(Arc::clone(&offer)), None, None, now);

@@ -26,7 +26,7 @@ fn allocations(services: u32) -> Allocations {
 fn allocations_are_a_field_that_older_versions_neither_send_nor_mind() {
     let old = br#"{"serial":9,"text":"a: b"}"#;
     let Ok(Message::Text(read)) = Message::decode(&[&TEXT.to_be_bytes()[..], old].concat()) else { panic!() };
-    assert_eq!(*read, Text { serial: 9, text: "a: b".into(), allocations: None });
+    assert_eq!(*read, Text { serial: 9, text: "a: b".into(), allocations: None, overrides: None });
     assert_eq!(Message::Text(read).encode()[2..], old[..]);
     #[derive(serde::Deserialize)]
     struct OldText {
@@ -48,6 +48,7 @@ fn offer() -> Message {
         forced: BTreeSet::from([GroupName::new("api")]),
         text,
         allocations,
+        overrides: None,
     })))
 }
 
@@ -60,6 +61,7 @@ fn text() -> Message {
         serial: 9,
         text: "a: b".into(),
         allocations: Some(Arc::new(allocations(1))),
+        overrides: None,
     }))
 }
 
@@ -70,12 +72,18 @@ fn a_configuration_of_the_greatest_size_fits_and_a_greater_one_is_refused() {
     // With as many allocations as there can be services.
     let allocations = Some(Arc::new(allocations(10_000)));
     let text = long.clone().into();
-    let message =
-        Message::Offer(Some(Arc::new(Offer { number: 1, forced: BTreeSet::new(), text, allocations })));
+    let message = Message::Offer(Some(Arc::new(Offer {
+        number: 1,
+        forced: BTreeSet::new(),
+        text,
+        allocations,
+        overrides: None,
+    })));
     assert!(message.encode().len() < MESSAGE_LIMIT);
     assert_eq!(Message::decode(&message.encode()), Ok(message));
     let longer = (long + lines).into();
-    let message = Message::Text(Arc::new(Text { serial: 1, text: longer, allocations: None }));
+    let message =
+        Message::Text(Arc::new(Text { serial: 1, text: longer, allocations: None, overrides: None }));
     assert_eq!(Message::decode(&message.encode()), Err(Misfit::Malformed));
 }
 

@@ -115,6 +115,7 @@ impl Lab {
             pools: BTreeMap::new(),
             hooks: BTreeMap::new(),
             allocations: Arc::default(),
+            overrides: Arc::default(),
             shared: fulcrum_config::SharedDigest::default(),
         }
     }

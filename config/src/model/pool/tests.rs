@@ -15,6 +15,7 @@ fn pool(ranges: &[(&str, &str)], avoid_reserved: bool, taken: &[&str]) -> Pool {
         avoid_reserved,
         allow: Vec::new(),
         quotas: BTreeMap::new(),
+        drained: false,
         taken: taken.iter().map(|address| address.parse().unwrap()).collect(),
     }
 }

@@ -119,7 +119,7 @@ fn each_address_of_a_pool_without_a_group_is_one_of_its_own() {
     assert_eq!((group_of(&first, "s2"), group_of(&first, "s3")), ("10.0.1.2", "10.0.1.2"));
     assert_eq!(group_of(&first, "s4"), "10.0.1.3");
     // It stays through an edit, and is gone with its last service.
-    let before = Before { allocations: Arc::clone(&first.allocations), give_up: false };
+    let before = Before { allocations: Arc::clone(&first.allocations), give_up: false, ..Before::default() };
     let fewer = text.replace("vip: auto, port: 1", "vip: 10.0.2.1, port: 1").replace("  s3: ", "  s7: ");
     let later = after(&format!("{pool}{fewer}"), &before);
     assert_eq!(groups(&later), expected[1..]);

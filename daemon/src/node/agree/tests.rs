@@ -29,7 +29,7 @@ fn name(side: usize) -> NodeName {
 }
 
 fn offer(number: u64, text: &str) -> Arc<Offer> {
-    Arc::new(Offer { number, forced: BTreeSet::new(), text: text.into(), allocations: None })
+    Arc::new(Offer { number, forced: BTreeSet::new(), text: text.into(), allocations: None, overrides: None })
 }
 
 #[test]
@@ -122,8 +122,12 @@ impl World {
             seen.answer = from.answer;
         }
         if text && from.serial > own {
-            seen.text =
-                Some(Arc::new(Text { serial: from.serial, text: from.text.into(), allocations: None }));
+            seen.text = Some(Arc::new(Text {
+                serial: from.serial,
+                text: from.text.into(),
+                allocations: None,
+                overrides: None,
+            }));
         }
     }
 

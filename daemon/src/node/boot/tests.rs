@@ -14,7 +14,7 @@ fn a_last_good_copy_that_can_not_be_used_does_not_hide_the_next() {
     let recalled = Recalled::default();
     let boot = first_usable(&file, &mistakes, &[bad.clone(), good], &recalled).expect("the second is good");
     assert_eq!(boot.state, ConfigState::LastGood);
-    assert!(boot.text.is_none(), "it is kept already");
+    assert!(boot.source.is_none(), "it is kept already");
     let error = first_usable(&file, &mistakes, &[bad], &recalled).expect_err("none is good").to_string();
     assert!(error.contains("can't be used by this version"), "{error}");
 }
@@ -28,7 +28,7 @@ fn a_node_whose_memory_of_the_pools_is_damaged_takes_whatever_a_peer_has() {
     std::fs::write(&file, &text).expect("room");
     let first = boot(&file).expect("a good file");
     assert_eq!((first.keep_allocations(&file), &first.damage), (None, &None));
-    Shared { serial: 7, ..first.shared.clone() }.keep(&state, &file);
+    Shared { serial: 7, ..first.shared.clone() }.keep(&state, &file).unwrap();
     assert_eq!(boot(&file).expect("a good file").shared.serial, 7);
 
     let kept = std::fs::read_dir(&state).expect("a directory").filter_map(|entry| Some(entry.ok()?.path()));

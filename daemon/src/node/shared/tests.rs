@@ -7,7 +7,7 @@ fn a_peers_file_runs_until_the_own_one_is_edited() {
     assert_eq!(Shared::recall(directory.path(), file).serial, FIRST);
     let received = Received { from: "lb1".into(), text: "node: lb1\nservices: {}\n".into() };
     let shared = Shared { received: Some(received), ..Shared::of_own(7, "node: lb2\n") };
-    shared.keep(directory.path(), file);
+    shared.keep(directory.path(), file).unwrap();
     let recalled = Shared::recall(directory.path(), file);
     assert_eq!(recalled, shared);
     let text = recalled.text("node: lb2\n").expect("not edited").expect("it is a map");
@@ -20,7 +20,7 @@ fn a_peers_file_runs_until_the_own_one_is_edited() {
 fn what_is_damaged_counts_as_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = Path::new("/etc/fulcrum/fulcrum.yaml");
-    Shared::of_own(7, "a").keep(directory.path(), file);
+    Shared::of_own(7, "a").keep(directory.path(), file).unwrap();
     std::fs::write(path(directory.path(), file), "nonsense").expect("room");
     assert_eq!(Shared::recall(directory.path(), file).serial, FIRST);
 }

@@ -173,7 +173,11 @@ fn a_backend_that_goes_down_leaves_the_new_table_and_stays_in_the_old_one() {
     let wanted = apply(&mut book, &[draining], start);
     assert!(wanted.backends[&1].up && used(&wanted.tables[&0].0) == BTreeSet::from([2]));
     let kept = changed(&down, |service| service.on_down = OnDown::Drain);
-    assert!(apply(&mut book, &[kept], start).backends[&1].up);
+    assert!(apply(&mut book, std::slice::from_ref(&kept), start).backends[&1].up);
+    // But not what an operator has put out of use.
+    let mut out_of_use = (*kept).clone();
+    Arc::make_mut(&mut out_of_use.backends[0].backend).disabled = true;
+    assert!(!apply(&mut book, &[Arc::new(out_of_use)], start).backends[&1].up);
 }
 
 #[test]

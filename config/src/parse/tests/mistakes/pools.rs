@@ -297,7 +297,7 @@ fn kept(text: &str) -> Arc<Allocations> {
 
 #[test]
 fn a_pool_that_loses_a_live_address_is_refused_with_the_service() {
-    let before = Before { allocations: kept(BASE), give_up: false };
+    let before = Before { allocations: kept(BASE), give_up: false, ..Before::default() };
     let smaller = BASE.replace("10.0.0.200-10.0.0.201", "10.0.0.201");
     let refused = parse_after(&smaller, "fulcrum.yaml", "lb-1", &before).expect_err("the address is in use");
     let text = refused.to_string();
@@ -320,10 +320,11 @@ fn what_services_have_is_part_of_what_the_nodes_share() {
     let fresh = config(&Before::default());
     let mut other = Allocations::default();
     other.insert(ServiceName::new("one"), "10.0.0.201".parse().unwrap(), PoolName::new("public"));
-    let moved = config(&Before { allocations: Arc::new(other), give_up: false });
+    let moved = config(&Before { allocations: Arc::new(other), give_up: false, ..Before::default() });
     assert_ne!(fresh.shared, moved.shared);
     assert_eq!(fresh.services.len(), moved.services.len());
-    let again = config(&Before { allocations: Arc::clone(&moved.allocations), give_up: false });
+    let again =
+        config(&Before { allocations: Arc::clone(&moved.allocations), give_up: false, ..Before::default() });
     assert_eq!(again, moved);
 }
 

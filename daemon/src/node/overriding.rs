@@ -1,0 +1,169 @@
+//! What operators ask for over the file: granted on all nodes or on none as a reload is, and tended to on each.
+#![allow(clippy::disallowed_methods, reason = "a driver: it reads the wall clock and waits")]
+
+use super::{How, Node};
+use crate::wire::{Overridden, Refusal};
+use fulcrum_config::{Class, Config, GroupName, NodeName, UnixTime, difference};
+use fulcrum_lifecycle::able;
+use fulcrum_vip_manager::Role;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use wish::{Asker, grant};
+pub(crate) use wish::{Target, Wish};
+
+mod wish;
+
+/// Time between two looks at deadlines and at what this node is to leave.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a group of the control plane that is moved may take to be led elsewhere.
+const MOVED: Duration = Duration::from_secs(10);
+
+/// What the wall clock shows.
+pub(super) fn wall_clock() -> UnixTime {
+    UnixTime::of(SystemTime::now())
+}
+
+impl Node {
+    /// Grants `wish` here and on every peer that can be asked, or nowhere. `forced` are groups of class control-plane that
+    /// it may harm.
+    pub(crate) async fn override_file(
+        &self,
+        wish: &Wish,
+        by: &str,
+        forced: BTreeSet<GroupName>,
+    ) -> Result<Overridden, Refusal> {
+        let _changing = self.changing.lock().await;
+        let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
+        self.withdraw();
+        result
+    }
+
+    async fn try_override(&self, wish: &Wish, by: &str, how: How) -> Result<Overridden, Refusal> {
+        let begun = Instant::now();
+        let old = self.handle.config();
+        self.knows_forced(&old, &how.forced)?;
+        let (overrides, of) = grant(wish, &old, Asker { by, now: wall_clock() })?;
+        if let Wish::Drain(Target::Node(name), _) = wish {
+            self.keeps_a_ready_node(&old, &NodeName::new(name), &how.forced)?;
+        }
+        let Some(source) = self.source() else {
+            return Err(Refusal::new(
+                "the file was bad at the start, and its last good copy runs: nothing was changed\n  correct it and \
+                 'fulcrum reload' first",
+            ));
+        };
+        let mut before = self.before(&old, false);
+        before.overrides = Arc::new(overrides);
+        let parsed = self.parse_source(&source, before).await.map_err(|wrong| self.refusal(&wrong))?;
+        let mut new = parsed.config;
+        new.share(&old);
+        self.protects(&old, &new, &how.forced)?;
+        let new = Arc::new(new);
+        let applied = self.apply_everywhere(begun, source, &old, &new, &how).await?;
+        Ok(Overridden { of, changes: difference(&old, &new), peers: applied.peers })
+    }
+
+    /// A group of the control plane keeps a node that could lead it at once and is not drained.
+    fn keeps_a_ready_node(
+        &self,
+        config: &Config,
+        drained: &NodeName,
+        forced: &BTreeSet<GroupName>,
+    ) -> Result<(), Refusal> {
+        let snapshots = self.handle.snapshots();
+        let guarded = config.groups.values().filter(|group| group.class == Class::ControlPlane);
+        let stays = |node: &NodeName| node != drained && !config.overrides.is_drained(node);
+        let is_left = |group: &&Arc<fulcrum_config::Group>| {
+            group.priorities.contains_key(drained)
+                && !forced.contains(&group.name)
+                && !able(&snapshots, &group.name).iter().any(stays)
+        };
+        let left: Vec<&str> = guarded.filter(is_left).map(|group| group.name.as_str()).collect();
+        let Some(first) = left.first() else { return Ok(()) };
+        Err(Refusal::new(format!(
+            "no other node is known to be ready for {}, of class control-plane; {drained} is not drained\n  look at \
+             'fulcrum status' of the others; if that is meant: --force {first}",
+            left.join(", ")
+        )))
+    }
+
+    /// A deadline may be over since the configuration was read.
+    async fn keep_deadlines(&self) {
+        let is_over = |config: &Config| {
+            let now = wall_clock();
+            config.overrides.backends.iter().any(|(id, noted)| {
+                let service = config.services.get(&id.service);
+                let mut backends = service.into_iter().flat_map(|service| &service.backends);
+                noted.what.is_over(now) && backends.any(|it| it.name == id.backend && !it.disabled)
+            })
+        };
+        if !is_over(&self.handle.config()) {
+            return;
+        }
+        let _changing = self.changing.lock().await;
+        let old = self.handle.config();
+        let Some(source) = self.source() else { return };
+        let before = self.before(&old, false);
+        let Ok(parsed) = self.parse_source(&source, before).await else { return };
+        let mut new = parsed.config;
+        new.share(&old);
+        for change in difference(&old, &new) {
+            tracing::info!(target: "config", "a drain's deadline is over: {change}");
+        }
+        // It differs in backends that are out of use alone: no listener is new.
+        self.handle.apply(Arc::new(new), self.handle.serial());
+    }
+
+    /// Leaves what this node leads if it is drained: groups of the control plane one after the other, each when
+    /// another node is ready for it.
+    async fn leave_if_drained(self: &Arc<Self>, left: &mut BTreeSet<GroupName>) {
+        let config = self.handle.config();
+        if !config.overrides.is_drained(&config.node) {
+            if !left.is_empty() {
+                left.clear();
+                self.handle.drain(left);
+            }
+            return;
+        }
+        let leads = |name: &GroupName| {
+            let vip = self.handle.vip();
+            vip.borrow().groups.get(name).is_some_and(|group| group.role == Role::Leader)
+        };
+        left.retain(|name| config.groups.contains_key(name));
+        let (later, now): (Vec<_>, Vec<_>) = config
+            .groups
+            .values()
+            .filter(|group| !left.contains(&group.name))
+            .partition(|group| group.class == Class::ControlPlane && leads(&group.name));
+        left.extend(now.into_iter().map(|group| group.name.clone()));
+        self.handle.drain(left);
+        for group in later {
+            match self.may_move(&group.name, false).await {
+                Ok(held) => {
+                    left.insert(group.name.clone());
+                    self.handle.drain(left);
+                    let mut vip = self.handle.vip();
+                    let is_left = |vip: &fulcrum_vip_manager::Observed| {
+                        vip.groups.get(&group.name).is_none_or(|it| it.role != Role::Leader)
+                    };
+                    let _ = tokio::time::timeout(MOVED, vip.wait_for(is_left)).await;
+                    held.settle();
+                }
+                Err(refusal) => tracing::debug!(group = %group.name, "not left yet: {}", refusal.error),
+            }
+        }
+    }
+}
+
+/// Closes what deadlines say, and leaves what this node leads while it is drained, for as long as the node lives.
+pub(crate) async fn tend(node: Arc<Node>) {
+    let mut left = BTreeSet::new();
+    loop {
+        if !node.handle.is_stopping() {
+            node.keep_deadlines().await;
+            node.leave_if_drained(&mut left).await;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! Texts that configurations are read from.
+
+use super::host_name;
+use super::share::lines;
+use super::shared::{Received, Shared};
+use fulcrum_config::{Before, Config, Diagnostics, NodeName, Parsed, adopt, parse_after};
+use fulcrum_peer::{TEXT_LIMIT, Text};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A peer's file as this node's.
+pub(super) struct Adopted {
+    /// The text of this node's own file.
+    pub(super) own: String,
+    /// The peer's, with what is this node's own put in.
+    pub(super) text: String,
+    pub(super) parsed: Parsed,
+}
+
+impl Adopted {
+    pub(super) fn read(
+        file: &Path,
+        from: &NodeName,
+        text: &str,
+        before: &Before,
+    ) -> Result<Self, Vec<String>> {
+        let own = fulcrum_config::read(file).map_err(|wrong| lines(&wrong))?;
+        let text = adopt(text, &own).map_err(|error| vec![format!("{from}'s file: {error}")])?;
+        let name = format!("{from}'s file, for this node");
+        let parsed = parse_after(&text, &name, &host_name(), before).map_err(|wrong| lines(&wrong))?;
+        Ok(Self { own, text, parsed })
+    }
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// The text of this node's own file.
+    pub(crate) own: String,
+    /// The peer's file that runs instead.
+    pub(crate) received: Option<Received>,
+    /// The text that was parsed.
+    pub(crate) runs: String,
+}
+
+impl Source {
+    /// The text and configuration to run: this node's own file, or a peer's newer one if that was not edited since.
+    pub(crate) fn read(file: &Path, shared: &Shared, before: &Before) -> Result<(Self, Parsed), Diagnostics> {
+        let own = fulcrum_config::read(file)?;
+        let source = match (&shared.received, shared.text(&own)) {
+            (Some(received), Some(Ok(adopted))) => {
+                Self { own, received: Some(received.clone()), runs: adopted }
+            }
+            (Some(_) | None, _) => Self { runs: own.clone(), own, received: None },
+        };
+        let parsed = source.parse(file, before)?;
+        Ok((source, parsed))
+    }
+
+    pub(crate) fn parse(&self, file: &Path, before: &Before) -> Result<Parsed, Diagnostics> {
+        let name = match &self.received {
+            Some(received) => format!("{}'s file, for this node", received.from),
+            None => file.display().to_string(),
+        };
+        parse_after(&self.runs, &name, &host_name(), before)
+    }
+
+    /// What peers are to run.
+    pub(crate) fn text(&self) -> &str {
+        self.received.as_ref().map_or(&self.own, |received| &received.text)
+    }
+
+    /// The same, to be sent; none if it is too long for that.
+    pub(crate) fn text_of(&self, serial: u64, config: &Config) -> Option<Arc<Text>> {
+        let text = self.text();
+        let (allocations, overrides) =
+            (Some(Arc::clone(&config.allocations)), Some(Arc::clone(&config.overrides)));
+        (text.len() <= TEXT_LIMIT)
+            .then(|| Arc::new(Text { serial, text: text.into(), allocations, overrides }))
+    }
+
+    pub(crate) fn shared(&self, serial: u64, config: &Config) -> Shared {
+        let overrides = Arc::clone(&config.overrides);
+        Shared { received: self.received.clone(), overrides, ..Shared::of_own(serial, &self.own) }
+    }
+}
