@@ -229,6 +229,25 @@ Connections that are there stay where they are.")]
         options: OverrideOptions,
     },
 
+    /// Replaces the installed binary by another version, without a failed request: another node leads meanwhile.
+    #[command(after_help = "\
+Examples:
+  fulcrum upgrade-binary ./fulcrum-0.2.0
+  fulcrum upgrade-binary ./fulcrum-0.2.0 --deadline 30m
+  fulcrum upgrade-binary ./fulcrum-0.2.0 --installed /opt/fulcrum/fulcrum --restart 'rc-service fulcrum restart'
+
+On the node itself, as root, one node after the other:
+  1. the new binary must run here and take the configuration file, else nothing is changed
+  2. the node is drained: another leads each of its groups, and the connections that it proxies end by themselves, or at the
+     deadline. Flows that the kernel forwards go on, at the other node
+  3. the binary is replaced, and the daemon restarted
+  4. it must answer with the new version, be ready and have its links up again; else the binary before is put back and
+     restarted, and the exit code is 1
+  5. the drain ends
+
+If this command is killed the node stays drained, and the others serve: run it again, or 'fulcrum undrain lb-node NAME'.")]
+    UpgradeBinary(UpgradeOptions),
+
     /// Shows what operators have asked for over the file: who, since when, until when, and what is left.
     #[command(after_help = "\
 Examples:
@@ -334,6 +353,35 @@ pub(crate) struct OverrideOptions {
     /// Print the answer as JSON, for programs.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeOptions {
+    /// The new binary.
+    pub(crate) new: PathBuf,
+
+    /// When connections that this node proxies still are cut: 30s, 5m, 1h.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = deadline)]
+    pub(crate) deadline: Duration,
+
+    /// How long the new daemon may take until it is ready.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = deadline)]
+    pub(crate) ready: Duration,
+
+    /// How the daemon is restarted; run by `sh -c`.
+    #[arg(long, value_name = "COMMAND", default_value = "systemctl restart fulcrum")]
+    pub(crate) restart: String,
+
+    /// The binary that is installed [default: this one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) installed: Option<PathBuf>,
+
+    /// Drain it even if that harms this group of class control-plane; several times.
+    #[arg(long = "force", value_name = "GROUP")]
+    pub(crate) forced: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
 }
 
 /// At most a year, in whole seconds.

@@ -8,6 +8,7 @@ mod overrides;
 mod preflight;
 mod run;
 mod status;
+mod upgrade;
 
 use crate::cli::{Cli, Command, HandoverOptions, OfBackend, ReloadOptions};
 use crate::client::{Client, Reply};
@@ -48,6 +49,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Weight { kind: OfBackend::Backend, name, weight, options } => {
             overrides::ask_for(&Wish::Weight(name, weight), &options, false)
         }
+        Command::UpgradeBinary(options) => upgrade::upgrade(&options),
         Command::Overrides { connect, json } => overrides::list(&connect, json),
         Command::PeerKey { file } => peer_key(&file),
         Command::Init(options) => init::init(options),

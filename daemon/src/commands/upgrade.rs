@@ -1,0 +1,240 @@
+//! `fulcrum upgrade-binary`: another version on this node, while others lead what it led.
+#![allow(clippy::disallowed_methods, reason = "waits between two looks, and says how long things took")]
+
+use crate::admin::path_of_wish;
+use crate::cli::UpgradeOptions;
+use crate::client::{Client, Reply};
+use crate::commands::{ask, refused};
+use crate::error::Failure;
+use crate::node::{Target, Wish};
+use crate::show::counted;
+use crate::wire::Overridden;
+use files::Installed;
+use fulcrum_lifecycle::Status;
+use hyper::Method;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+mod files;
+mod words;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long the node may go on leading that is to lead nothing.
+const LEAVES: Duration = Duration::from_secs(60);
+/// How long the new binary may take to say its version and to check the file.
+const TRIAL: Duration = Duration::from_secs(20);
+/// How long the command that restarts the daemon may take.
+const RESTART: Duration = Duration::from_secs(120);
+
+/// Takes each step, and says so; what is refused changes nothing, and a binary that does not become ready is taken back.
+pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<ExitCode, Failure> {
+    let client = Client::new(&options.connect);
+    let begun = Instant::now();
+    let before = ask::<Status>(&client)?;
+    let installed = Installed::find(options.installed.as_deref())?;
+    let version = try_out(&options.new, Path::new(&before.config.file))?;
+    could_leave(&before)?;
+    say(format!("{}: {} is to become {version} ({})", before.node, before.version, installed.path.display()));
+    let drained = is_drained(&before);
+    if drained {
+        say(format!("{} is drained already, and stays so afterwards", before.node));
+    } else {
+        ask_for(
+            &client,
+            &Wish::Drain(Target::Node(before.node.clone()), Some(options.deadline)),
+            &options.forced,
+        )?;
+    }
+    if let Err(why) = leave(&client, options.deadline) {
+        return Err(taken_back(&client, &before, drained, &options.forced, &why));
+    }
+    if let Err(why) = installed.replace(&options.new) {
+        return Err(taken_back(&client, &before, drained, &options.forced, &why));
+    }
+    say(format!("installed; restarting by '{}'", options.restart));
+    let result = restart(&client, options, &before, Some(&version));
+    if let Err(why) = result {
+        return Err(abandon(&client, options, &installed, &before, drained, &why));
+    }
+    if !drained {
+        ask_for(&client, &Wish::Undrain(Target::Node(before.node.clone())), &options.forced)?;
+    }
+    installed.forget();
+    say(format!("{} runs {version} and is ready, after {:.1} s", before.node, begun.elapsed().as_secs_f64()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(line: impl Display) {
+    println!("{line}");
+}
+
+/// The version of a binary that runs here and takes the file.
+fn try_out(new: &Path, file: &Path) -> Result<String, Failure> {
+    let refused = |why: String| Failure::Refused(format!("{}: {why}; nothing was changed", new.display()));
+    if !new.is_file() {
+        return Err(refused("there is no such file".to_owned()));
+    }
+    let said = words::run(Command::new(new).arg("version"), TRIAL).map_err(refused)?;
+    let version = said.trim().strip_prefix("fulcrum ").ok_or_else(|| {
+        refused(format!(
+            "'version' says {:?}, not which fulcrum it is",
+            said.chars().take(80).collect::<String>()
+        ))
+    })?;
+    words::run(Command::new(new).arg("check").arg(file), TRIAL)
+        .map_err(|why| refused(format!("it does not take {}: {why}", file.display())))?;
+    Ok(version.to_owned())
+}
+
+/// Another node must be there to lead what this one leads.
+fn could_leave(status: &Status) -> Result<(), Failure> {
+    let leads: Vec<&str> =
+        status.groups.iter().filter(|it| it.role == "leader").map(|it| it.name.as_str()).collect();
+    let peers = &status.peer_link.peers;
+    // Without keys nothing is known of the others: whether one takes over shows.
+    if leads.is_empty() || peers.is_empty() || peers.iter().any(|peer| peer.state == "up") {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "no other node could lead {}: no link to one is up; nothing was changed\n  look at 'fulcrum status'; to upgrade a node \
+         that is alone, replace its file and restart the daemon: the connections that it proxies end",
+        leads.join(", ")
+    )))
+}
+
+fn is_drained(status: &Status) -> bool {
+    let own = format!("lb-node {}", status.node);
+    status.overrides.iter().any(|it| it.of == own)
+}
+
+fn ask_for(client: &Client, wish: &Wish, forced: &[String]) -> Result<(), Failure> {
+    let forced: BTreeSet<_> = forced.iter().map(|name| fulcrum_config::GroupName::new(name)).collect();
+    match client.ask::<Overridden>(Method::POST, &path_of_wish(wish, &forced))? {
+        Reply::Done(done) => {
+            print!("{done}");
+            Ok(())
+        }
+        Reply::Refused(refusal) => Err(refused(&refusal)),
+    }
+}
+
+/// Waits until this node leads nothing, and until the connections that it proxies have ended or `deadline` is over.
+fn leave(client: &Client, deadline: Duration) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut told = String::new();
+    loop {
+        let status = ask::<Status>(client).map_err(|failure| failure.to_string())?;
+        let leads: Vec<&str> =
+            status.groups.iter().filter(|it| it.role == "leader").map(|it| it.name.as_str()).collect();
+        let proxied = status.services.iter().filter(|it| it.mode == "proxy").map(|it| it.connections);
+        let connections = proxied.fold(0, u64::saturating_add);
+        let left = usize::try_from(connections).unwrap_or(usize::MAX);
+        if leads.is_empty() && (left == 0 || begun.elapsed() >= deadline) {
+            say(match left {
+                0 => "it leads nothing, and every connection that it proxied has ended".to_owned(),
+                _ => format!(
+                    "it leads nothing; {} will be cut: the deadline is over",
+                    counted(left, "connection")
+                ),
+            });
+            return Ok(());
+        }
+        if !leads.is_empty() && begun.elapsed() >= LEAVES {
+            return Err(format!("it leads {} after {} s still", leads.join(", "), LEAVES.as_secs()));
+        }
+        let line = match leads.as_slice() {
+            [] => {
+                let rest = deadline.saturating_sub(begun.elapsed()).as_secs();
+                format!("{} left, for {rest} s at most", counted(left, "connection"))
+            }
+            leads => format!("it leads {} still", leads.join(", ")),
+        };
+        // Not each second of a long drain.
+        let kind: String = line.chars().filter(|it| !it.is_ascii_digit()).collect();
+        if told != kind {
+            say(line);
+            told = kind;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Restarts the daemon, and waits until another process answers, of `version` if one is named, that is ready and as much
+/// in touch as the one before.
+fn restart(
+    client: &Client,
+    options: &UpgradeOptions,
+    before: &Status,
+    version: Option<&str>,
+) -> Result<(), String> {
+    let begun = Instant::now();
+    words::run(Command::new("sh").arg("-c").arg(&options.restart), RESTART)
+        .map_err(|why| format!("'{}' failed: {why}", options.restart))?;
+    let restarted = Instant::now();
+    loop {
+        let lacks = match ask::<Status>(client) {
+            Err(failure) => failure.to_string(),
+            Ok(status) => match words::lacks(before, &status, version, begun.elapsed()) {
+                None => return Ok(()),
+                Some(lacks) => lacks,
+            },
+        };
+        if restarted.elapsed() >= options.ready {
+            return Err(format!("after {} s {lacks}", options.ready.as_secs()));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Ends the drain if it is this command's; what to do if that can't be.
+fn end_drain(client: &Client, before: &Status, drained: bool, forced: &[String]) -> String {
+    if drained {
+        return String::new();
+    }
+    match ask_for(client, &Wish::Undrain(Target::Node(before.node.clone())), forced) {
+        Ok(()) => String::new(),
+        Err(failure) => {
+            format!("\n  it is drained still: 'fulcrum undrain lb-node {}': {failure}", before.node)
+        }
+    }
+}
+
+/// Nothing was replaced: the node takes part again.
+fn taken_back(client: &Client, before: &Status, drained: bool, forced: &[String], why: &str) -> Failure {
+    let and = end_drain(client, before, drained, forced);
+    Failure::Refused(format!("{why}; the binary was not replaced, and {} runs on{and}", before.version))
+}
+
+/// The old binary goes on.
+fn abandon(
+    client: &Client,
+    options: &UpgradeOptions,
+    installed: &Installed,
+    before: &Status,
+    drained: bool,
+    why: &str,
+) -> Failure {
+    say(format!("{why}: the binary of before is put back"));
+    let back = installed.put_back().and_then(|()| restart(client, options, before, None));
+    let and = match back {
+        Ok(()) => {
+            let and = end_drain(client, before, drained, &options.forced);
+            format!("{} runs again and is ready{and}", before.version)
+        }
+        Err(failed) => format!(
+            "and the one before does not become ready either: {failed}\n  the node leads nothing as long as another can; look at \
+             its log, then 'fulcrum undrain lb-node {}'",
+            before.node
+        ),
+    };
+    Failure::Refused(format!("the new binary was abandoned: {why}\n  {and}"))
+}
+
+/// The file that is replaced, unless one is named: this very program.
+fn own_path() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::Io { what: "where is this program".to_owned(), error })
+}
