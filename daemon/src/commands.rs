@@ -6,6 +6,7 @@ mod explain;
 mod init;
 mod overrides;
 mod preflight;
+mod roll;
 mod run;
 mod status;
 mod upgrade;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::command(&options),
         Command::Preflight(options) => preflight::preflight(&options),
+        Command::Roll(options) => roll::roll(&options),
         Command::Capture(options) => capture::capture(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),

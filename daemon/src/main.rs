@@ -19,6 +19,7 @@ mod logging;
 mod metrics;
 mod node;
 mod preflight;
+mod roll;
 mod show;
 mod sys;
 mod systemd;

@@ -1,0 +1,261 @@
+//! How far a roll is, on disk: written beside and renamed, before and after each step, so that a crash of the
+//! operator's machine leaves the old one or the new one.
+
+use crate::error::Failure;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+const VERSION: u32 = 1;
+/// 64 nodes and their notes are far less.
+const LIMIT: u64 = 4 << 20;
+/// What is noted of one node at most.
+const NOTES: usize = 100;
+
+/// A roll.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    version: u32,
+    pub(crate) options: Options,
+    /// In the order in which they are changed.
+    pub(crate) nodes: Vec<Entry>,
+    /// Why it stopped last, if it did.
+    pub(crate) stopped: Option<String>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Options {
+    /// The operator's command; `{node}` stands for the node's name.
+    pub(crate) exec: Vec<String>,
+    /// How long connections of a proxy may go on before the node is changed all the same.
+    pub(crate) deadline: Duration,
+    /// How long the operator's command may take.
+    pub(crate) exec_deadline: Duration,
+    /// How long a changed node may take until it is ready and in sync.
+    pub(crate) ready_deadline: Duration,
+    /// Whether preflight is asked before each node is changed.
+    pub(crate) preflight: bool,
+}
+
+/// A node, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) node: String,
+    /// How many groups it led when the roll was planned.
+    pub(crate) led: usize,
+    pub(crate) step: Step,
+    /// How it was emptied, if it was.
+    pub(crate) emptied: Option<Emptied>,
+    /// The operator's command was begun, and may have done something.
+    pub(crate) begun: bool,
+    /// The process group of the command, while it runs.
+    pub(crate) running: Option<Running>,
+    /// Time spent on it so far.
+    pub(crate) spent: Duration,
+    pub(crate) notes: Vec<String>,
+}
+
+/// What is done, or waited for, next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Step {
+    /// All others are ready, and each group would have a leader.
+    Others,
+    Preflight,
+    Backup,
+    Drain,
+    /// Leads nothing, its connections finished.
+    Empty,
+    /// The operator's command.
+    Change,
+    /// Answers, is ready and in sync.
+    Return,
+    Undrain,
+    /// All nodes are ready, and each group has one leader.
+    Settle,
+    Done,
+}
+
+impl Step {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Others,
+        Self::Preflight,
+        Self::Backup,
+        Self::Drain,
+        Self::Empty,
+        Self::Change,
+        Self::Return,
+        Self::Undrain,
+        Self::Settle,
+        Self::Done,
+    ];
+
+    pub(crate) fn following(self) -> Self {
+        let later = Self::ALL.into_iter().find(|step| *step > self);
+        later.unwrap_or(Self::Done)
+    }
+
+    /// For people: what is done in it.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Others => "all other nodes are to be ready",
+            Self::Preflight => "preflight",
+            Self::Backup => "backup",
+            Self::Drain => "drain",
+            Self::Empty => "it is to lead nothing and to finish its connections",
+            Self::Change => "the command",
+            Self::Return => "it is to answer, ready and in sync",
+            Self::Undrain => "undrain",
+            Self::Settle => "all nodes are to be ready, with one leader of each group",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How a node was emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Emptied {
+    /// By `fulcrum drain`: it takes nothing back until it is undrained.
+    Drained,
+    /// Each of its groups was handed over.
+    HandedOver,
+}
+
+/// A process, known again by when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    pub(crate) pid: u32,
+    /// As in `/proc/PID/stat`.
+    pub(crate) began: u64,
+}
+
+impl Entry {
+    pub(crate) fn new(node: &str, led: usize) -> Self {
+        Self {
+            node: node.to_owned(),
+            led,
+            step: Step::Others,
+            emptied: None,
+            begun: false,
+            running: None,
+            spent: Duration::ZERO,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        if self.notes.len() < NOTES && self.notes.last() != Some(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
+impl Journal {
+    pub(crate) fn new(options: Options, nodes: Vec<Entry>) -> Self {
+        Self { version: VERSION, options, nodes, stopped: None }
+    }
+
+    /// The node that is being changed; none if all are done.
+    pub(crate) fn current(&self) -> Option<&Entry> {
+        self.nodes.iter().find(|entry| entry.step != Step::Done)
+    }
+
+    pub(crate) fn current_mut(&mut self) -> Option<&mut Entry> {
+        self.nodes.iter_mut().find(|entry| entry.step != Step::Done)
+    }
+
+    pub(crate) fn done(&self) -> usize {
+        self.nodes.iter().filter(|entry| entry.step == Step::Done).count()
+    }
+
+    /// The present step is over.
+    pub(crate) fn advance(&mut self) {
+        if let Some(entry) = self.current_mut() {
+            entry.step = entry.step.following();
+            entry.running = None;
+        }
+    }
+
+    /// Nothing was changed yet: the node begins anew.
+    pub(crate) fn rewind(&mut self) {
+        if let Some(entry) = self.current_mut().filter(|entry| !entry.begun) {
+            entry.step = Step::Others;
+            entry.emptied = None;
+        }
+    }
+
+    /// Where it stands, in a sentence.
+    pub(crate) fn stands(&self) -> String {
+        let names = |nodes: Vec<&Entry>| {
+            let names: Vec<&str> = nodes.iter().map(|entry| entry.node.as_str()).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let done = names(self.nodes.iter().filter(|entry| entry.step == Step::Done).collect());
+        let Some(current) = self.current() else { return format!("done: {done}") };
+        let left = self.nodes.iter().filter(|entry| entry.step != Step::Done && entry.node != current.node);
+        let state = match (current.begun, current.emptied) {
+            (true, Some(Emptied::Drained)) => " (its command was begun; it is drained)",
+            (true, _) => " (its command was begun)",
+            (false, Some(Emptied::Drained)) => " (not changed yet; it is drained)",
+            (false, _) => " (not changed yet)",
+        };
+        let at = current.step.about();
+        format!("done: {done}; at {}: {at}{state}; to come: {}", current.node, names(left.collect()))
+    }
+
+    /// Reads it; none if there is none.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, Failure> {
+        let broken = |why: String| {
+            Failure::Refused(format!(
+                "{}: the journal of a roll can't be read: {why}\n  if no roll is unfinished, remove it ('fulcrum status' \
+                 of each node says whether it is drained)",
+                path.display()
+            ))
+        };
+        let mut text = String::new();
+        match std::fs::File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(broken(error.to_string())),
+        }
+        let journal: Self = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        if journal.version == VERSION {
+            Ok(Some(journal))
+        } else {
+            Err(broken(format!("it is of version {}, and this program knows {VERSION}", journal.version)))
+        }
+    }
+
+    /// Writes it.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
+        self.write(path).map_err(|error| Failure::Io {
+            what: format!("{}: the journal can't be written, so nothing further is done", path.display()),
+            error,
+        })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        // The rename itself is safe only once the directory is.
+        std::fs::File::open(directory)?.sync_all()
+    }
+}
+
+/// Where it is unless said otherwise: beside the inventory.
+pub(crate) fn beside(inventory: &Path) -> PathBuf {
+    let mut path = inventory.as_os_str().to_owned();
+    path.push(".roll");
+    PathBuf::from(path)
+}

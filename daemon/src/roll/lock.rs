@@ -1,0 +1,68 @@
+//! One roll of an inventory at a time: a lock that the kernel lets go of when the process ends, however it ends.
+
+use crate::error::Failure;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// The file may be removed by whoever held it while it is opened here.
+const TRIES: usize = 16;
+
+/// The held lock; its file goes with it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Takes the lock of the roll with this journal.
+pub(crate) fn take(journal: &Path) -> Result<Lock, Failure> {
+    let mut path = journal.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let io = |error| Failure::Io {
+        what: format!("{}: the lock of the roll can't be taken; may you write there?", path.display()),
+        error,
+    };
+    for _ in 0..TRIES {
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            let _ = (&mut file).take(32).read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() };
+            return Err(Failure::Refused(format!(
+                "another roll of this inventory is going on: process {pid} holds {}; nothing was done\n  wait for its end",
+                path.display()
+            )));
+        }
+        if !is_at(&file, &path).map_err(io)? {
+            continue;
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+        writeln!(file, "{}", std::process::id()).map_err(io)?;
+        return Ok(Lock { path, _file: file });
+    }
+    Err(Failure::Refused(format!("{}: others take and remove it again and again", path.display())))
+}
+
+/// Whether `file` still has its name: a lock on one that was removed keeps nobody out.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,160 @@
+//! In which order the nodes are changed, and how long that takes.
+
+use super::journal::{Emptied, Entry, Journal, Options, Step};
+use super::machine::{LEADS, OTHERS, SETTLE, report};
+use super::report::Look;
+use crate::show::counted;
+use fulcrum_config::Inventory;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// What each of the short commands may take.
+pub(crate) const COMMAND: Duration = Duration::from_secs(60);
+
+/// The nodes, those first that lead fewest groups; as the inventory has them where they lead equally many.
+pub(crate) fn plan(inventory: &Inventory, look: &Look) -> Result<Vec<Entry>, Vec<String>> {
+    let mut entries = Vec::new();
+    let mut faults = Vec::new();
+    for place in &inventory.nodes {
+        match report(look, place.name.as_str()) {
+            Ok(report) => entries.push(Entry::new(place.name.as_str(), report.leads().len())),
+            Err(why) => faults.push(why),
+        }
+    }
+    entries.sort_by_key(|entry| entry.led);
+    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+}
+
+/// Nodes that those of the inventory know of, and that it does not have.
+pub(crate) fn left_out(look: &Look) -> BTreeSet<&str> {
+    let peers = look.values().flatten().flat_map(|report| &report.peer_link.peers);
+    peers.map(|peer| peer.name.as_str()).filter(|peer| !look.contains_key(*peer)).collect()
+}
+
+/// How long what is left takes: for people.
+pub(crate) fn expected(journal: &Journal, last: Option<Duration>) -> String {
+    let left = journal.nodes.len().saturating_sub(journal.done());
+    let nodes = u32::try_from(left).unwrap_or(u32::MAX);
+    let done: Vec<Duration> =
+        journal.nodes.iter().filter(|entry| entry.step == Step::Done).map(|entry| entry.spent).collect();
+    let count = u32::try_from(done.len()).unwrap_or(u32::MAX);
+    let mean = done.iter().sum::<Duration>().checked_div(count);
+    let spent = journal.current().map_or(Duration::ZERO, |entry| entry.spent);
+    let whole = |each: Duration| short(each.saturating_mul(nodes).saturating_sub(spent));
+    let at_most = short(bound(&journal.options).saturating_mul(nodes));
+    let left = counted(left, "node");
+    match (mean, last) {
+        (Some(mean), _) => {
+            format!("{left} left, about {}: those before took {} each", whole(mean), short(mean))
+        }
+        (None, Some(last)) => {
+            format!(
+                "{left} left, about {}: {} each in the last roll; at most {at_most}",
+                whole(last),
+                short(last)
+            )
+        }
+        (None, None) => {
+            format!("{left} left, at most {at_most} by the deadlines; better known after the first")
+        }
+    }
+}
+
+/// What a node took in a roll that came to its end.
+pub(crate) fn mean(journal: &Journal) -> Option<Duration> {
+    let spent: Duration = journal.nodes.iter().map(|entry| entry.spent).sum();
+    let nodes = u32::try_from(journal.nodes.len()).ok()?;
+    journal.current().is_none().then(|| spent.checked_div(nodes)).flatten()
+}
+
+/// What one node may take at most.
+fn bound(options: &Options) -> Duration {
+    // Preflight, backup, drain and undrain; the others are looked at twice.
+    let commands = COMMAND.saturating_mul(4).saturating_add(OTHERS.saturating_mul(2));
+    let waits = LEADS.max(options.deadline).saturating_add(options.ready_deadline).saturating_add(SETTLE);
+    commands.saturating_add(waits).saturating_add(options.exec_deadline)
+}
+
+/// `1 h 2 min`, `3 min`, `42 s`
+pub(crate) fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, 1..=4) => format!("{minutes} min {} s", seconds % 60),
+        (0, _) => format!("{minutes} min"),
+        _ => format!("{hours} h {} min", minutes % 60),
+    }
+}
+
+/// The operator's command for one node.
+pub(crate) fn command(exec: &[String], node: &str) -> Vec<String> {
+    exec.iter().map(|word| word.replace("{node}", node)).collect()
+}
+
+/// The order alone, for people.
+pub(crate) fn order(journal: &Journal) -> String {
+    let nodes = journal.nodes.iter().map(|entry| {
+        let is_done = entry.step == Step::Done;
+        if is_done {
+            format!("{} (done)", entry.node)
+        } else {
+            format!("{} (leads {})", entry.node, entry.led)
+        }
+    });
+    format!("one after another: {}\n", nodes.collect::<Vec<_>>().join(", "))
+}
+
+/// The whole plan, for people.
+pub(crate) fn page(journal: &Journal, groups: usize) -> String {
+    let mut page = String::new();
+    let count = journal.nodes.len();
+    // Writing to a String does not fail.
+    for (number, entry) in (1_usize..).zip(&journal.nodes) {
+        let (node, led) = (&entry.node, entry.led);
+        let exec = command(&journal.options.exec, node).join(" ");
+        let _ =
+            writeln!(page, "{number} of {count}: {node}, which leads {led} of {}", counted(groups, "group"));
+        for line in steps(entry, &journal.options, &exec) {
+            let _ = writeln!(page, "     {line}");
+        }
+    }
+    page
+}
+
+fn steps(entry: &Entry, options: &Options, exec: &str) -> Vec<String> {
+    let seconds = |duration: Duration| short(duration);
+    let mut lines = Vec::new();
+    for step in Step::ALL.into_iter().filter(|step| *step >= entry.step) {
+        lines.push(match step {
+            Step::Others => format!("look: all other nodes are ready; waits {}", seconds(OTHERS)),
+            Step::Preflight if !options.preflight => continue,
+            Step::Preflight => "fulcrum preflight there: nothing may fail".to_owned(),
+            Step::Backup => "fulcrum backup there, if that version has it".to_owned(),
+            Step::Drain => {
+                format!("fulcrum drain lb-node {} there; without that command, hand over what it leads", entry.node)
+            }
+            Step::Empty => format!(
+                "wait until it leads nothing ({} at most) and its proxied connections finished (those left after {} are cut)",
+                seconds(LEADS),
+                seconds(options.deadline)
+            ),
+            Step::Change => format!("run, for {} at most: {exec}", seconds(options.exec_deadline)),
+            Step::Return => format!(
+                "wait until it answers, is ready and in sync, for {} at most",
+                seconds(options.ready_deadline)
+            ),
+            Step::Undrain if entry.emptied == Some(Emptied::HandedOver) => continue,
+            Step::Undrain => "undrain it, if it was drained".to_owned(),
+            Step::Settle => {
+                format!("wait until all are ready, with one leader of each group, for {} at most", seconds(SETTLE))
+            }
+            Step::Done => continue,
+        });
+    }
+    lines
+}

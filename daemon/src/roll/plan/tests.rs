@@ -1,0 +1,73 @@
+use super::*;
+use crate::roll::fixture::{journal, look, options};
+
+fn inventory(nodes: &[&str]) -> Inventory {
+    let nodes: String =
+        nodes.iter().map(|node| format!("  - {{name: {node}, fulcrum: [run, {node}]}}\n")).collect();
+    Inventory::parse(&format!("nodes:\n{nodes}"), "nodes.yaml").unwrap()
+}
+
+#[test]
+fn standbys_come_first_and_who_leads_most_comes_last() {
+    let nodes = ["lb-1", "lb-2", "lb-3", "lb-4"];
+    let look = look(&nodes, &[("a", "lb-1"), ("b", "lb-1"), ("c", "lb-3")]);
+    let order = |inventory: &Inventory| -> Vec<(String, usize)> {
+        plan(inventory, &look).unwrap().into_iter().map(|entry| (entry.node, entry.led)).collect()
+    };
+    let of = |nodes: [(&str, usize); 4]| nodes.map(|(node, led)| (node.to_owned(), led)).to_vec();
+    assert_eq!(order(&inventory(&nodes)), of([("lb-2", 0), ("lb-4", 0), ("lb-3", 1), ("lb-1", 2)]));
+    let turned = inventory(&["lb-4", "lb-3", "lb-2", "lb-1"]);
+    assert_eq!(order(&turned), of([("lb-4", 0), ("lb-2", 0), ("lb-3", 1), ("lb-1", 2)]));
+}
+
+#[test]
+fn without_an_answer_of_each_node_there_is_no_plan() {
+    let mut look = look(&["lb-1", "lb-2"], &[]);
+    look.insert("lb-2".to_owned(), Err("no route".to_owned()));
+    assert_eq!(plan(&inventory(&["lb-1", "lb-2"]), &look).unwrap_err(), ["lb-2 does not answer: no route"]);
+    look.insert("lb-2".to_owned(), look["lb-1"].clone());
+    let faults = plan(&inventory(&["lb-1", "lb-2"]), &look).unwrap_err();
+    assert_eq!(faults, ["what the inventory says of lb-2 leads to node lb-1: correct it"]);
+}
+
+#[test]
+fn nodes_that_are_not_in_the_inventory_are_named() {
+    let mut look = look(&["lb-1", "lb-2", "lb-3"], &[]);
+    look.remove("lb-3");
+    assert_eq!(left_out(&look).into_iter().collect::<Vec<_>>(), ["lb-3"]);
+}
+
+#[test]
+fn how_long_it_takes_is_said_by_the_deadlines_then_by_the_last_roll_then_by_this_one() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let mut journal = journal(&["lb-1", "lb-2", "lb-3"]);
+    let first = expected(&journal, None);
+    // 4 + 1 minutes of commands and looks, 5 for connections, 30 for the command, 10 and 2 to come back, three times.
+    assert!(first.contains("3 nodes left, at most 2 h 36 min by the deadlines"), "{first}");
+    let last = expected(&journal, Some(minutes(6)));
+    assert!(last.contains("3 nodes left, about 18 min: 6 min each in the last roll"), "{last}");
+    (journal.nodes[0].step, journal.nodes[0].spent) = (Step::Done, minutes(10));
+    journal.nodes[1].spent = minutes(5);
+    let then = expected(&journal, Some(minutes(6)));
+    assert_eq!(then, "2 nodes left, about 15 min: those before took 10 min each");
+    assert_eq!(mean(&journal), None);
+    journal.nodes.iter_mut().for_each(|entry| entry.step = Step::Done);
+    assert_eq!(mean(&journal), Some(minutes(5)));
+}
+
+#[test]
+fn the_name_of_the_node_stays_one_word() {
+    let exec = ["ssh", "{node}.example", "a{node}{node}"].map(str::to_owned);
+    assert_eq!(command(&exec, "lb-1"), ["ssh", "lb-1.example", "alb-1lb-1"]);
+}
+
+#[test]
+fn the_plan_says_each_step_with_its_bounds() {
+    let mut entries = vec![Entry::new("lb-2", 0), Entry::new("lb-1", 2)];
+    entries[0].step = Step::Return;
+    let page = page(&Journal::new(options(), entries), 2);
+    assert!(page.contains("1 of 2: lb-2, which leads 0 of 2 groups\n     wait until it answers"), "{page}");
+    assert!(page.contains("run, for 30 min at most: ./recreate lb-1"), "{page}");
+    assert!(!page.contains("./recreate lb-2"), "{page}");
+    assert!(page.contains("fulcrum drain lb-node lb-1"), "{page}");
+}
