@@ -14,7 +14,12 @@ const LONG: Duration = Duration::from_secs(60);
 const NODE: &str = r#"#!/bin/sh
 here=$(dirname "$0"); node=$1; shift
 case "$1" in
-status) cat "$here/$node.json" ;;
+status)
+    drained=
+    [ ! -e "$here/$node.drained" ] || drained="\"overrides\": [{\"of\": \"lb-node $node\", \"by\": \"uid 0\"}],"
+    sed "s/^{/{$drained/" "$here/$node.json" ;;
+drain) touch "$here/$node.drained"; echo "$node $*" >> "$here/asked" ;;
+undrain) rm "$here/$node.drained" && echo "$node $*" >> "$here/asked" ;;
 preflight) cat "$here/$node.preflight"; [ ! -s "$here/$node.preflight" ] ;;
 backup) exit 2 ;;
 *) echo "$node $*" >> "$here/asked" ;;

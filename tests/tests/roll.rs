@@ -8,8 +8,8 @@
 )]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, fulcrum_binary, wait_settled};
-use fulcrum_tests::probe::Probe;
+use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Machine, Pair, fulcrum_binary, wait_settled};
+use fulcrum_tests::probe::{Probe, request};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -144,6 +144,8 @@ fn uptime(node: &Fulcrum) -> Result<u64> {
     Ok(node.status()?.0["uptime_seconds"].as_u64().unwrap_or_default())
 }
 
+/// Of one group, at most, while five nodes are changed: each leads it once, and takes it back for an even spread.
+const HANDOVERS: usize = 10;
 /// What fails at most where a leader hands over once. Nothing fails for any other reason.
 const IN_A_HANDOVER: usize = 3;
 
@@ -274,6 +276,41 @@ fn a_roll_that_is_killed_at_each_of_its_steps_goes_on_where_it_was() {
         }
         wait_settled(&[&first, &second])?;
         assert_served("pair", probe, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn five_nodes_are_destroyed_and_made_anew_one_after_another_and_no_request_fails() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 5, 5)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        wait_settled(&all)?;
+        let machines: Vec<&Machine> = cluster.nodes.iter().collect();
+        let scene = Scene::new(lab, &machines)?;
+        let probes: Vec<Probe> =
+            (0..cluster.groups).map(|group| cluster.probe(group)).collect::<Result<_>>()?;
+        let begun = now();
+        let (output, said) = scene.roll(&["--exec", &scene.exec(), "--json", "--no-preflight"])?;
+        assert!(output.status.success(), "{said}");
+        let events: Vec<Value> =
+            said.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+        let changed = events.iter().filter(|event| event["event"] == "changed");
+        let changed: BTreeSet<&str> = changed.filter_map(|event| event["node"].as_str()).collect();
+        assert_eq!(changed.len(), 5, "{changed:?}");
+        run_for(SECOND);
+        println!("five nodes in {:?}", begun.elapsed());
+        for (name, probe) in cluster.names().zip(probes) {
+            assert_served(&name, probe, HANDOVERS);
+        }
+        for node in &all {
+            assert!(uptime(node)? <= begun.elapsed().as_secs(), "{} was not made anew", node.machine.name());
+        }
+        wait_settled(&all)?;
+        for group in 0..cluster.groups {
+            assert!(request(&cluster.client, cluster.service(group), 3 * SECOND)?.is_answer());
+        }
         Ok(())
     });
 }

@@ -4,7 +4,7 @@
 mod doing;
 mod say;
 
-use crate::cli::RollOptions;
+use crate::cli::roll::RollOptions;
 use crate::error::Failure;
 use crate::roll::journal::{Entry, Journal, Options, Step, beside};
 use crate::roll::machine::{self, Next, looks};

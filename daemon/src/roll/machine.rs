@@ -23,7 +23,7 @@ const MOVES: Duration = Duration::from_secs(30);
 pub(crate) enum Next {
     /// Every node is changed.
     Done,
-    /// This, and then the following step (but for [`Task::HandOver`], after which to look again).
+    /// This, and then the following step (but for [`Task::HandOver`] and [`Task::Undrain`], after which to look again).
     Do(Task),
     /// The step is over; perhaps there is something to say.
     Advance(Option<String>),
@@ -48,7 +48,7 @@ pub(crate) enum Task {
 
 /// Whether what the nodes say is needed to know what is next.
 pub(crate) fn looks(step: Step) -> bool {
-    matches!(step, Step::Others | Step::Empty | Step::Change | Step::Return | Step::Settle)
+    matches!(step, Step::Others | Step::Empty | Step::Change | Step::Return | Step::Undrain | Step::Settle)
 }
 
 /// What is next, if the present step has gone on for `waited`.
@@ -63,7 +63,7 @@ pub(crate) fn next(journal: &Journal, look: &Look, waited: Duration) -> Next {
         Step::Empty => empty(entry, look, waited, journal.options.deadline),
         Step::Change => change(entry, look, waited),
         Step::Return => came_back(entry, look, waited, journal.options.ready_deadline),
-        Step::Undrain if entry.emptied == Some(Emptied::Drained) => Next::Do(Task::Undrain),
+        Step::Undrain if entry.emptied == Some(Emptied::Drained) => undrained(entry, look, waited),
         Step::Undrain => Next::Advance(None),
         Step::Settle => settled(look, waited),
         Step::Done => Next::Advance(None),
@@ -214,6 +214,16 @@ fn came_back(entry: &Entry, look: &Look, waited: Duration, deadline: Duration) -
          before it did"
             .to_owned()
     }))
+}
+
+/// By what the node says: a roll that was killed meanwhile may have undrained it.
+fn undrained(entry: &Entry, look: &Look, waited: Duration) -> Next {
+    match report(look, &entry.node) {
+        Err(why) => held_up(vec![why], waited, LEADS),
+        Ok(own) if own.drained_by().is_none() => Next::Advance(None),
+        Ok(_) if waited < LEADS => Next::Do(Task::Undrain),
+        Ok(_) => Next::Stop(format!("it is drained still (waited {} s)", waited.as_secs())),
+    }
 }
 
 fn settled(look: &Look, waited: Duration) -> Next {

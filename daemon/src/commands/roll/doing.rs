@@ -39,7 +39,11 @@ impl Roll {
             }
             Task::HandOver(groups) => self.hand_over(node, groups).await,
             Task::Change => return self.exec(node).await,
-            Task::Undrain => self.undrain(node).await,
+            Task::Undrain => {
+                // Whether that was all, the next look says.
+                self.said = self.undrain(node).await.err();
+                Ok(Then::Look)
+            }
         })
     }
 
@@ -124,9 +128,9 @@ impl Roll {
         Ok(Then::Look)
     }
 
-    async fn undrain(&self, node: &str) -> Done {
+    async fn undrain(&self, node: &str) -> Result<(), String> {
         let ended = self.fulcrum(node, &["undrain", "lb-node", node], COMMAND).await?;
-        if ended.code == Some(0) { Ok(Then::Advance(None)) } else { Err(ended.told()) }
+        if ended.code == Some(0) { Ok(()) } else { Err(ended.told()) }
     }
 
     /// The operator's command. It is in the journal before it begins.
@@ -171,7 +175,7 @@ impl Roll {
         // Also where a drain did not end well: it may have begun.
         let emptied = entry.emptied;
         let undrained = match emptied {
-            Some(Emptied::HandedOver) => Ok(Then::Look),
+            Some(Emptied::HandedOver) => Ok(()),
             Some(Emptied::Drained) | None => self.undrain(&node).await,
         };
         match undrained {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::roll::fixture::{journal, look};
-use crate::roll::report::{Group, Service};
+use crate::roll::report::{Group, Override, Service};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,6 +24,12 @@ fn pair(leader: &str) -> Look {
     look(&["lb-1", "lb-2"], &[("web", leader)])
 }
 
+fn drain(look: &mut Look, node: &str) {
+    let asked = Override { of: format!("lb-node {node}"), by: "uid 0".to_owned() };
+    of(look, node).overrides.push(asked);
+    group_of(look, node).standing_down = true;
+}
+
 fn waits(next: &Next, what: &str) -> bool {
     matches!(next, Next::Wait(why) if why.contains(what))
 }
@@ -42,11 +48,16 @@ fn a_roll_without_faults_does_everything_to_each_node_and_never_to_two_at_once()
         let other = if node == "lb-1" { "lb-2" } else { "lb-1" };
         match next(&journal, &looks, SECOND) {
             Next::Do(task) => {
+                done.push(format!("{node} {task:?}"));
                 if task == Task::Drain {
                     looks = pair(other);
+                    drain(&mut looks, &node);
                     journal.current_mut().unwrap().emptied = Some(Emptied::Drained);
                 }
-                done.push(format!("{node} {task:?}"));
+                if task == Task::Undrain {
+                    looks = pair(other);
+                    continue;
+                }
             }
             Next::Advance(note) => assert_eq!(note, None),
             Next::Done => break,
@@ -164,6 +175,24 @@ fn a_changed_node_is_waited_for_until_it_is_in_sync_but_not_for_ever() {
     of(&mut old, "lb-1").uptime_seconds = 100;
     let Next::Advance(Some(note)) = next(&journal, &old, SECOND) else { panic!() };
     assert!(note.contains("did not start it anew"), "{note}");
+}
+
+#[test]
+fn a_node_is_undrained_until_it_says_that_it_is() {
+    let journal = at(Step::Undrain, Some(Emptied::Drained));
+    let mut drained = pair("lb-2");
+    drain(&mut drained, "lb-1");
+    assert_eq!(next(&journal, &drained, SECOND), Next::Do(Task::Undrain));
+    assert!(stops(&next(&journal, &drained, LEADS), "it is drained still"));
+    // One that a roll undrained which was killed before it could note that.
+    assert_eq!(next(&journal, &pair("lb-2"), SECOND), Next::Advance(None));
+    let handed = at(Step::Undrain, Some(Emptied::HandedOver));
+    assert_eq!(next(&handed, &drained, SECOND), Next::Advance(None));
+    let mut others = self::journal(&["lb-1", "lb-2"]);
+    let Next::Advance(Some(note)) = next(&others, &drained, SECOND) else { panic!() };
+    assert!(note.contains("drained already, by uid 0"), "{note}");
+    others.nodes.reverse();
+    assert!(waits(&next(&others, &drained, SECOND), "lb-1: it is drained, by uid 0"));
 }
 
 #[test]
