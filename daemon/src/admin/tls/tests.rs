@@ -64,6 +64,15 @@ impl Place {
         }
     }
 
+    /// Writes a file, later than all before.
+    fn rewrite(&self, name: &str, text: &str, after: u64) {
+        std::fs::write(self.path(name), text).expect("room");
+        let newer = std::fs::File::options().append(true).open(self.path(name)).expect("the file");
+        #[allow(clippy::disallowed_methods, reason = "the files' own clock")]
+        let later = SystemTime::now().checked_add(Duration::from_secs(after)).expect("a time");
+        newer.set_modified(later).expect("our own file");
+    }
+
     /// What `tls` makes of a client with `pair`, and the server's certificate that the client saw.
     async fn connect(&self, tls: &Tls, pair: Option<Pair>) -> Result<(Role, Vec<u8>), String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
@@ -125,6 +134,22 @@ async fn certificates_are_read_again_when_they_change() {
     assert_ne!(first, second);
     std::fs::write(place.path("server.pem"), "garbage").expect("room");
     assert_eq!(seen().await, second, "files that can't be used leave the old ones in force");
+}
+
+#[tokio::test]
+async fn two_authorities_are_trusted_while_one_takes_the_place_of_the_other() {
+    let place = Place::new();
+    let tls = Tls::new(place.files()).expect("good files");
+    let next = authority();
+    let role = async |by: &Authority| place.connect(&tls, Some(issued(by))).await.map(|(role, _)| role);
+    role(&next).await.expect_err("a stranger still");
+    place.rewrite("operators.pem", &(place.operators.pem() + &next.pem()), 10);
+    assert_eq!(role(&place.operators).await, Ok(Role::Operator));
+    assert_eq!(role(&next).await, Ok(Role::Operator));
+    assert_eq!(role(&place.viewers).await, Ok(Role::Viewer));
+    place.rewrite("operators.pem", &next.pem(), 20);
+    assert_eq!(role(&next).await, Ok(Role::Operator));
+    role(&place.operators).await.expect_err("its time is over");
 }
 
 #[test]
