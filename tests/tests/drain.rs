@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "there are two nodes, 0 and 1")]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Pair, Status};
+use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Machine, Pair, Status};
 use fulcrum_tests::probe::{Options, Probe, Session, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use serde_json::Value;
@@ -21,10 +21,16 @@ struct Scene {
 impl Scene {
     /// A pair whose link stands, and that balances round robin.
     fn new(lab: &Lab) -> Result<Self> {
+        Self::started_by(lab, Fulcrum::start)
+    }
+
+    fn started_by(lab: &Lab, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Self> {
         let mut pair = Pair::new(lab)?;
         pair.plan = pair.plan.with_keys()?;
         pair.plan.service.push("balance: round-robin".to_owned());
-        let (first, second) = pair.start_both()?;
+        let first = start(&pair.lb1, &pair.plan.file(&pair.lb1))?;
+        first.wait_leader(GROUP)?;
+        let second = start(&pair.lb2, &pair.plan.file(&pair.lb2))?;
         let scene = Self { pair, nodes: vec![first, second] };
         scene.wait_agreement()?;
         Ok(scene)
@@ -298,6 +304,28 @@ fn a_drained_node_leaves_control_planes_one_by_one_and_the_last_ready_one_is_not
         wait("all to be ready", &nodes[2], &|status| {
             groups.iter().all(|group| status.group(group).is_some_and(|it| it["ready_nodes"] == all))
         })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn what_one_node_can_not_keep_is_granted_on_neither() {
+    Lab::run(|lab| {
+        let scene = Scene::started_by(lab, Fulcrum::start_on_small_disk)?;
+        for full in [0, 1] {
+            let ballast = scene.nodes[full].fill_disk()?;
+            for asked in [0, 1] {
+                let refused = scene.refused(asked, &["drain", "backend", "web1"]);
+                assert!(refused.contains("No space left on device"), "{refused}");
+                assert_eq!(refused.contains(&format!("{}: ", scene.name(full))), asked != full, "{refused}");
+            }
+            for side in [0, 1] {
+                assert!(overrides(&scene.nodes[side].status()?).is_empty());
+            }
+            std::fs::remove_file(ballast)?;
+        }
+        scene.nodes[0].command(&["drain", "backend", "web1"])?;
+        assert_eq!(scene.backends()?, only(["web2", "web3"]));
         Ok(())
     });
 }

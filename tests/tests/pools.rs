@@ -7,7 +7,6 @@ use fulcrum_tests::wait::{run_for, wait_for, wait_until};
 use fulcrum_tests::{LabError, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(25);
@@ -207,36 +206,12 @@ fn nodes_that_were_apart_end_with_the_addresses_of_the_newer_configuration() {
     });
 }
 
-/// Starts a node whose state is on a small file system of its own, that ends with it.
-#[allow(clippy::disallowed_methods, reason = "the node is started by another program")]
-fn start_on_small_disk(machine: &Machine, config: &str) -> Result<Fulcrum> {
-    let state = machine.file("state");
-    std::fs::create_dir_all(&state)?;
-    Fulcrum::start_with(machine, config, |command| {
-        let mut small = Command::new("unshare");
-        small.args(["--mount", "--propagation", "private", "sh", "-c"]);
-        small.arg(format!("mount -t tmpfs -o size=256k small {} && exec \"$0\" \"$@\"", state.display()));
-        small.arg(command.get_program()).args(command.get_args());
-        *command = small;
-    })
-}
-
-/// Fills the disk that a node's state is on, and gives the file that does it.
-fn fill(node: &Fulcrum) -> Result<PathBuf> {
-    let state = node.machine.file("state");
-    let root = PathBuf::from(format!("/proc/{}/root", node.process().pid().as_raw_nonzero()));
-    let ballast = root.join(state.strip_prefix("/").unwrap_or(&state)).join("ballast");
-    // It ends with the error that is asked for.
-    let _ = std::fs::write(&ballast, vec![0; 1 << 20]);
-    Ok(ballast)
-}
-
 #[test]
 fn an_address_that_can_not_be_kept_is_not_handed_out() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, start_on_small_disk)?;
+        let scene = Scene::new(lab, Fulcrum::start_on_small_disk)?;
         for full in [0, 1] {
-            let ballast = fill(&scene.nodes[full])?;
+            let ballast = scene.nodes[full].fill_disk()?;
             // Whichever node is asked.
             for asked in [0, 1] {
                 let plan = with(&scene.pair.plan, &[&format!("more-{full}-{asked}")]);
@@ -265,13 +240,13 @@ fn an_address_that_can_not_be_kept_is_not_handed_out() {
 #[test]
 fn a_node_that_can_not_keep_what_it_missed_stays_behind_and_says_so_until_it_can() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, start_on_small_disk)?;
+        let scene = Scene::new(lab, Fulcrum::start_on_small_disk)?;
         lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
         let other = scene.name(0);
         scene.wait(1, "the link to be down", |status| {
             status.peer(other).is_some_and(|peer| peer["state"] == "down")
         })?;
-        let ballast = fill(&scene.nodes[1])?;
+        let ballast = scene.nodes[1].fill_disk()?;
         scene.wait(0, "the link to be down", |status| {
             status.peer(scene.name(1)).is_some_and(|peer| peer["state"] == "down")
         })?;

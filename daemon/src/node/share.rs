@@ -206,6 +206,7 @@ impl Node {
         let before = self.given(&old, offer.allocations.as_ref(), offer.overrides.as_ref(), false);
         let parsed = self.read_received(from, &offer.text, before).await?.parsed;
         self.check_allocations(offer, &parsed.config).await?;
+        self.check_overrides(&old, &parsed.config).await?;
         self.possible(&old, &parsed.config).map_err(of_refusal)?;
         self.protects(&old, &parsed.config, &offer.forced).map_err(of_refusal)?;
         self.try_listeners(&old, &Arc::new(parsed.config), true).await.map(drop).map_err(of_refusal)
@@ -223,6 +224,18 @@ impl Node {
         let work = move || super::allocated::try_out(&allocations, &state_dir, &file);
         let tried = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()));
         tried.map_err(|why| vec![format!("what services get from pools can't be kept here: {why}")])
+    }
+
+    /// Whether what operators ask for over the file could be kept here.
+    async fn check_overrides(&self, old: &Config, new: &Config) -> Result<(), Vec<String>> {
+        if old.overrides == new.overrides {
+            return Ok(());
+        }
+        let shared = Shared { overrides: Arc::clone(&new.overrides), ..self.shared() };
+        let (state_dir, file) = (self.state_dir.clone(), self.file.clone());
+        let work = move || shared.try_out(&state_dir, &file);
+        let tried = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()));
+        tried.map_err(|why| vec![format!("what is asked for can't be kept here: {why}")])
     }
 
     /// Applies what `from` runs, because it is newer.

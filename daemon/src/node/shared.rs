@@ -64,6 +64,19 @@ impl Shared {
         fulcrum_config::last_good::keep(&path(state_dir, file), &text).map_err(|error| error.to_string())
     }
 
+    /// Whether it could be kept now: for a peer that asks.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub(crate) fn try_out(&self, state_dir: &Path, file: &Path) -> Result<(), String> {
+        let mut trial = path(state_dir, file).into_os_string();
+        trial.push(".trial");
+        let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        let kept = fulcrum_config::last_good::keep(Path::new(&trial), &text);
+        let _ = std::fs::remove_file(&trial);
+        kept.map_err(|error| error.to_string())
+    }
+
     /// Whether something was kept.
     pub(crate) fn is_kept(state_dir: &Path, file: &Path) -> bool {
         path(state_dir, file).exists()

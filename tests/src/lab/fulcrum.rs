@@ -72,6 +72,35 @@ impl Fulcrum {
         })
     }
 
+    /// The same, with its state on a small file system of its own, that ends with it.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start_on_small_disk(machine: &Machine, config: &str) -> Result<Self> {
+        let state = machine.file("state");
+        std::fs::create_dir_all(&state).context("make the state directory")?;
+        Self::start_with(machine, config, |command| {
+            let mut small = Command::new("unshare");
+            small.args(["--mount", "--propagation", "private", "sh", "-c"]);
+            small.arg(format!("mount -t tmpfs -o size=256k small {} && exec \"$0\" \"$@\"", state.display()));
+            small.arg(command.get_program()).args(command.get_args());
+            *command = small;
+        })
+    }
+
+    /// Fills that file system, and gives the file that does it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn fill_disk(&self) -> Result<PathBuf> {
+        let state = self.machine.file("state");
+        let root = PathBuf::from(format!("/proc/{}/root", self.process.pid().as_raw_nonzero()));
+        let ballast = root.join(state.strip_prefix("/").unwrap_or(&state)).join("ballast");
+        // It ends with the error that is asked for.
+        let _ = std::fs::write(&ballast, vec![0; 1 << 20]);
+        Ok(ballast)
+    }
+
     /// Where the admin socket of a node on this machine is.
     #[must_use]
     pub fn socket_of(machine: &Machine) -> PathBuf {
