@@ -14,7 +14,7 @@ mod tables;
 mod units;
 mod witness;
 
-pub use admin::{Admin, LogFormat, TcpAdmin};
+pub use admin::{Admin, Backups, LogFormat, TcpAdmin};
 pub use allocations::Allocations;
 pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
 pub use group::{

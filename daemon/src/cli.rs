@@ -114,6 +114,57 @@ At most 10,000 packets a second, and one capture at a time; what is too much is 
 nothing switched on: the kernel ends it after two seconds.")]
     Capture(CaptureOptions),
 
+    /// Writes all that this node needs to be what it is into one file: configuration, what it keeps, its key.
+    #[command(after_help = "\
+Examples:
+  fulcrum backup
+  fulcrum backup --to /mnt/safe/lb-1.backup --passphrase-file /root/passphrase
+  fulcrum backups
+
+Without --to it goes where the daemon keeps those that it makes after each change (`admin.backups` in the file): the
+directory `backups` of the state directory. It is written beside, synced, read back and then given its name.
+
+The private key of the peer link is encrypted by `age` with the first line of the passphrase's file; without a passphrase it
+is left out, and that is said. The configuration stands in it as it is: the file is of mode 0600, keep it so.")]
+    Backup(BackupOptions),
+
+    /// Lists the backups that are kept on this node, the newest last.
+    #[command(after_help = "\
+Examples:
+  fulcrum backups
+  fulcrum backups --json | jq -r '.[-1].file'")]
+    Backups(BackupsOptions),
+
+    /// Brings a node back from a backup, on a bare machine, too. As root, while no daemon runs.
+    #[command(after_help = "\
+Examples:
+  fulcrum restore /mnt/safe/lb-1.backup --dry-run
+  fulcrum restore /mnt/safe/lb-1.backup --passphrase-file /root/passphrase
+  fulcrum restore /var/lib/fulcrum/backups/000007-lb-1-20260102T030405Z.backup --replace
+
+Refused, and nothing is written: a file that is damaged; while a daemon runs here; on a machine that is another node of the same
+configuration; if a peer, asked over the peer link, says that a node of this name lives; if symbolic links or foreign files
+are in the way.
+
+The node comes back as standby where another leads, and takes from its peers what is newer than the backup. To bring back an
+older configuration to a cluster that runs, put the file in its place and say `fulcrum reload`.")]
+    Restore(RestoreOptions),
+
+    /// Names the broken link, and gathers all that somebody else needs to see it into one archive, without secrets.
+    #[command(after_help = "\
+Examples:
+  fulcrum diagnose
+  fulcrum diagnose --to /tmp/for-support.tar.gz
+  fulcrum diagnose --json --no-archive | jq -r '.findings[] | .text'
+
+Prints what is broken, the worst first: configuration, peer, group, election, neighbour, plane, backend; then the daemon's alarms.
+In the archive are that, status, metrics, the chain of each service, preflight, the configuration, the end of the log, addresses,
+routes, neighbours, settings and versions. Keys, passwords, headers and what stands in files that the configuration names as secret
+are not: they read REDACTED. Names and addresses are. Look into it before you send it.
+
+Works without a daemon, too, and says so. As root; it changes nothing, and takes ten seconds at most.")]
+    Diagnose(DiagnoseOptions),
+
     /// Prints the JSON Schema of the configuration file, for editors.
     #[command(after_help = "\
 Example:
@@ -317,7 +368,7 @@ impl ConfigFile {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
     /// The daemon's admin socket [default: /run/fulcrum/admin.sock, or what --config says].
     #[arg(long, env = "FULCRUM_SOCKET", value_name = "PATH")]
@@ -479,6 +530,78 @@ pub(crate) struct PreflightOptions {
     /// Print JSON, for programs.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupOptions {
+    /// Write this file, in place of one among those that are kept.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Encrypt the private key by the first line of this file [default: what the configuration says].
+    #[arg(long, env = crate::backup::seal::VARIABLE, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupsOptions {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreOptions {
+    /// The backup.
+    pub(crate) file: PathBuf,
+
+    /// Where the configuration file is to stand.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
+    pub(crate) config: PathBuf,
+
+    /// Say what would be written, and what the peers say to it; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// The first line of this file opens the private key.
+    #[arg(long, env = crate::backup::seal::VARIABLE, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Leave the private key out: the node needs a new one.
+    #[arg(long)]
+    pub(crate) without_key: bool,
+
+    /// Replace files that are there and say something else; a backup of them is made first.
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Although a peer says that the node lives, or this machine has the name of another node.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiagnoseOptions {
+    /// Write this archive [default: fulcrum-NODE-TIME.tar.gz here].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Only say what is broken.
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) no_archive: bool,
+
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
 }
 
 #[derive(Debug, Args)]

@@ -86,6 +86,20 @@ impl Client {
         Ok(Reply::Refused(refusal))
     }
 
+    /// Asks for something that is no JSON, as it is.
+    pub(crate) fn text(&self, path: &str) -> Result<String, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Io { what: "no event loop".to_owned(), error })?;
+        let (status, body) = runtime.block_on(self.exchange(Method::GET, path))?;
+        if status.is_success() {
+            Ok(String::from_utf8_lossy(&body).into_owned())
+        } else {
+            Err(self.garbled(&status.to_string()))
+        }
+    }
+
     async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(error))?;
         let garbled = |error: hyper::Error| self.garbled(&error.to_string());

@@ -1,7 +1,9 @@
 //! What each command does.
 
+mod backup;
 mod capture;
 mod check;
+mod diagnose;
 mod explain;
 mod init;
 mod overrides;
@@ -36,6 +38,10 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Preflight(options) => preflight::preflight(&options),
         Command::Roll(options) => roll::roll(&options),
         Command::Capture(options) => capture::capture(&options),
+        Command::Backup(options) => backup::backup(&options),
+        Command::Backups(options) => backup::backups(&options),
+        Command::Restore(options) => backup::restore(&options),
+        Command::Diagnose(options) => diagnose::diagnose(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover(&options),
         Command::Drain { kind, name, deadline, wait, options } => {

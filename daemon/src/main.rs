@@ -5,10 +5,12 @@
 //! what others measure of it.
 
 mod admin;
+mod backup;
 mod capture;
 mod cli;
 mod client;
 mod commands;
+mod diagnose;
 mod engines;
 mod error;
 mod explain;

@@ -1,5 +1,6 @@
 //! The running node: what it was started with, and what operators may do to it.
 
+use crate::backup::Backups;
 use crate::hooks::Hooks;
 use crate::last_good;
 use crate::systemd;
@@ -34,6 +35,9 @@ pub(crate) use share::share;
 use shared::Shared;
 use source::Source;
 
+/// The serial number of a node that has never changed anything.
+pub(crate) const FIRST_SERIAL: u64 = Shared::default_serial();
+
 /// How long a handover waits for the peer, at least.
 const HANDOVER: Duration = Duration::from_secs(10);
 
@@ -67,6 +71,7 @@ pub(crate) struct Node {
     moving: Arc<tokio::sync::Mutex<()>>,
     witness: Arc<Seen>,
     hooks: Arc<Hooks>,
+    backups: Arc<Backups>,
 }
 
 /// How what services have from pools is kept.
@@ -143,6 +148,7 @@ impl Node {
             moving: Arc::default(),
             witness: Arc::default(),
             hooks: Arc::default(),
+            backups: Arc::default(),
         }
     }
 
@@ -154,6 +160,21 @@ impl Node {
     /// The programs that are run when something has happened.
     pub(crate) fn hooks(&self) -> Arc<Hooks> {
         Arc::clone(&self.hooks)
+    }
+
+    /// The backups that are made after changes.
+    pub(crate) fn backups(&self) -> Arc<Backups> {
+        Arc::clone(&self.backups)
+    }
+
+    /// As it was at start.
+    pub(crate) fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// The configuration file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Configurations applied since the start.
@@ -246,6 +267,7 @@ impl Node {
             .chain(behind)
             .chain(self.trouble_of_allocations())
             .chain(self.hooks.alarms())
+            .chain(self.backups.alarm())
             .collect()
     }
 
@@ -303,6 +325,7 @@ impl Node {
         {
             keep(&self.state_dir, &self.file, &text);
         }
+        self.backups.changed();
     }
 
     /// Reads the file again and applies the difference, here and on every peer that can be asked, or nowhere.
@@ -508,6 +531,7 @@ impl Node {
     async fn keep_text(&self, text: String) {
         let (state_dir, file) = (self.state_dir.clone(), self.file.clone());
         let _ = tokio::task::spawn_blocking(move || keep(&state_dir, &file, &text)).await;
+        self.backups.changed();
     }
 
     fn refusal(&self, diagnostics: &Diagnostics) -> Refusal {

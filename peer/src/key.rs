@@ -46,6 +46,37 @@ pub fn create_or_pin(path: &Path) -> Result<(KeyPin, bool), KeyError> {
     }
 }
 
+/// The text of the key in `path`, and its pin: to be kept elsewhere, encrypted.
+///
+/// # Errors
+/// It can't be read, or holds something else.
+pub fn export(path: &Path) -> Result<(String, KeyPin), KeyError> {
+    let key = load(path)?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    // As it is now: another may have come meanwhile.
+    match pin_of_text(&text) {
+        Ok(pin) if pin == key.pin => Ok((text, pin)),
+        Ok(_) => {
+            Err(KeyError::Content { path: path.to_owned(), what: "it changed at that moment".to_owned() })
+        }
+        Err(what) => Err(KeyError::Content { path: path.to_owned(), what }),
+    }
+}
+
+/// The pin of a key, given as it stands in its file.
+///
+/// # Errors
+/// It is none: why, for people.
+pub fn pin_of_text(text: &str) -> Result<KeyPin, String> {
+    of_text(text).map(|key| key.pin)
+}
+
+/// A key, given as it stands in its file.
+pub(crate) fn of_text(text: &str) -> Result<Key, String> {
+    parse(text.as_bytes())
+}
+
 /// Makes a key (Ed25519, PKCS #8 in PEM) in `path`, which must not be there yet.
 fn create(path: &Path) -> Result<KeyPin, KeyError> {
     let failed = |source| KeyError::Write { path: path.to_owned(), source };

@@ -21,6 +21,7 @@
 // Tests may compute plainly: a wrong number there fails the test.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+pub mod alive;
 mod border;
 mod driver;
 mod error;

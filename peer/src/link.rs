@@ -163,6 +163,7 @@ impl Link {
             protocol: PROTOCOL,
             instance,
             config,
+            linked: None,
         };
         let mut link = Self {
             settings,
@@ -336,7 +337,10 @@ impl Link {
             return;
         }
         self.connections.push(Connection::new(id, ours, address, now));
-        self.actions.push_back(Action::Say(id, Message::Hello(self.hello.clone())));
+        // Whoever asks for a node that is to be restored learns from it that the node lives.
+        let linked = Some(self.state == PeerState::Up);
+        let hello = Hello { linked, ..self.hello.clone() };
+        self.actions.push_back(Action::Say(id, Message::Hello(hello)));
         self.actions.push_back(Action::Say(id, Message::Word(self.said.clone())));
     }
 

@@ -90,6 +90,8 @@ pub(crate) struct Hello {
     /// Chosen at random at each start of the daemon.
     pub(crate) instance: u64,
     pub(crate) config: PeerConfig,
+    /// Whether the sender has a link with a node of the other's name already; older versions don't say.
+    pub(crate) linked: Option<bool>,
 }
 
 /// What a datagram says.
@@ -117,6 +119,8 @@ struct HelloBody {
     protocol: u16,
     instance: u64,
     config: ConfigBody,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    linked: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -192,6 +196,7 @@ impl Message {
                     protocol: hello.protocol,
                     instance: hello.instance,
                     config: config_body(hello.config),
+                    linked: hello.linked,
                 };
                 (HELLO, serde_json::to_vec(&body))
             }
@@ -263,6 +268,7 @@ impl Message {
                     protocol: body.protocol,
                     instance: body.instance,
                     config: config(&body.config)?,
+                    linked: body.linked,
                 }))
             }
             CONFIG => {

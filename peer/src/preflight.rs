@@ -141,7 +141,7 @@ fn judge(name: &NodeName, config: &Config, version: &str, hello: &Hello) -> Line
 }
 
 /// From where to where to connect.
-fn pairs(config: &Config, peer: &NodeName) -> Vec<(IpAddr, SocketAddr)> {
+pub(crate) fn pairs(config: &Config, peer: &NodeName) -> Vec<(IpAddr, SocketAddr)> {
     let of = |name| {
         config.nodes.get(name).filter(|node| node.kind == NodeKind::Fulcrum).map(|it| it.addresses.clone())
     };
@@ -154,7 +154,7 @@ fn pairs(config: &Config, peer: &NodeName) -> Vec<(IpAddr, SocketAddr)> {
 }
 
 /// The peer's first word.
-async fn greeted(
+pub(crate) async fn greeted(
     name: &NodeName,
     config: &Config,
     key: &Key,

@@ -1,6 +1,7 @@
 //! What `fulcrum preflight` asks this room: can a node work here, and who else is on its links? Nothing is changed on the
 //! machine; a few questions are sent.
 
+mod doubles;
 mod judge;
 mod machine;
 mod mtu;
@@ -9,6 +10,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use doubles::doubles;
 pub use machine::{detection, kernel, links, patience, privileges, settings};
 pub use mtu::mtu;
 

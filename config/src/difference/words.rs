@@ -1,10 +1,10 @@
 //! Values in the words of the file.
 
 use crate::model::{
-    AddressRange, AdvertInterval, Adverts, BackendAddress, Balance, Check, CheckKind, Class, ConnectionLog,
-    DomainName, Election, GroupName, HookEvent, HookStyle, KeyPin, LogFormat, Mode, NodeKind, NodeName,
-    OnDown, OnFailure, OnSplit, Policy, PortRange, Preempt, Priority, Proof, Protocol, ProxyProtocolVersion,
-    Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Witness, Xdp,
+    AddressRange, AdvertInterval, Adverts, BackendAddress, Backups, Balance, Check, CheckKind, Class,
+    ConnectionLog, DomainName, Election, GroupName, HookEvent, HookStyle, KeyPin, LogFormat, Mode, NodeKind,
+    NodeName, OnDown, OnFailure, OnSplit, Policy, PortRange, Preempt, Priority, Proof, Protocol,
+    ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Witness, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -120,6 +120,15 @@ impl Words for LogFormat {
             Self::Text => "text".to_owned(),
             Self::Json => "json".to_owned(),
         }
+    }
+}
+
+impl Words for Backups {
+    fn words(&self) -> String {
+        let file = self.passphrase_file.as_ref();
+        let key =
+            file.map_or("without the key".to_owned(), |file| format!("encrypted by {}", file.display()));
+        format!("{} kept, {key}", self.keep)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `admin`.
 
 use crate::model::LogFormat;
-use crate::scalar::{AbsolutePath, Name};
+use crate::scalar::{AbsolutePath, Name, Number};
 use crate::table::section;
 use std::net::SocketAddr;
 
@@ -18,8 +18,20 @@ section! {
         metrics: optional SocketAddr,
         /// Where the last good configuration is kept. Default: /var/lib/fulcrum.
         state_dir: optional AbsolutePath,
+        /// Backups that are made by themselves, in `backups` of the state directory.
+        backups: optional BackupsSection,
         /// How log lines look: `text` or `json`. Default: text.
         log: optional LogFormat,
+    }
+}
+
+section! {
+    /// Backups that are made by themselves after each change of the configuration.
+    BackupsSection {
+        /// How many are kept; 0: none is made. Default: 10.
+        keep: optional Number<0, 1_000>,
+        /// A file whose first line encrypts the private key in them. Default: none, and the key is left out.
+        passphrase_file: optional AbsolutePath,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Admin {
     pub metrics: Option<SocketAddr>,
     /// Where the last good configuration and other state is kept.
     pub state_dir: PathBuf,
+    /// Backups that are made by themselves.
+    pub backups: Backups,
     /// How log lines look.
     pub log_format: LogFormat,
 }
@@ -28,8 +30,24 @@ impl Default for Admin {
             tcp: None,
             metrics: None,
             state_dir: PathBuf::from("/var/lib/fulcrum"),
+            backups: Backups::default(),
             log_format: LogFormat::Text,
         }
+    }
+}
+
+/// Backups that are made by themselves after each change of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backups {
+    /// How many are kept; with 0 none is made.
+    pub keep: u32,
+    /// A file whose first line encrypts the private key in them; without one it is left out.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Self { keep: 10, passphrase_file: None }
     }
 }
 

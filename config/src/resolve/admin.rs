@@ -24,6 +24,10 @@ pub(super) fn resolve(file: &File) -> Admin {
     if let Some(state_dir) = section.state_dir.get() {
         admin.state_dir.clone_from(&state_dir.0);
     }
+    if let Some(backups) = section.backups.get() {
+        admin.backups.keep = backups.keep.get().map_or(admin.backups.keep, |keep| keep.0);
+        admin.backups.passphrase_file = backups.passphrase_file.get().map(|path| path.0.clone());
+    }
     if let Some(log) = section.log.get() {
         admin.log_format = *log;
     }

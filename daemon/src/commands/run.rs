@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the daemon's own loop")]
 
 use crate::admin::{self, Bound};
+use crate::backup;
 use crate::engines;
 use crate::error::Failure;
 use crate::hooks;
@@ -198,6 +199,7 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
     tokio::spawn(say_ready(Arc::clone(node), started));
     tokio::spawn(share(Arc::clone(node)));
     tokio::spawn(tend(Arc::clone(node)));
+    tokio::spawn(backup::auto::keep(Arc::clone(node)));
     let unproven = Arc::clone(node);
     tokio::spawn(async move { unproven.keep_proven().await });
     if let Some(interval) = systemd::watchdog_interval() {

@@ -343,6 +343,7 @@ fn a_peer_that_sends_too_much_or_never_ends_is_bounded_and_counted() {
             protocol: 7,
             instance: 1,
             config,
+            linked: None,
         };
         say(connection.clone(), Message::Hello(hello)).await;
         let beats = connection.clone();
@@ -449,4 +450,25 @@ fn hundreds_of_services_in_the_midst_of_a_change_cross_the_link_and_it_stays_up(
         assert_eq!((heard.current, heard.previous), (1, 2));
         assert_eq!(heard.older.as_ref().map(|older| older.slots.slots.len()), Some(16_381));
     }
+}
+
+/// Who is to restore a node is told whether it lives, and is not taken for it.
+#[test]
+fn a_peer_says_whether_a_node_lives() {
+    let pair = Pair::new(18);
+    let key = std::fs::read_to_string(&pair.nodes[0].key).unwrap();
+    let ask = || crate::alive::ask(&pair.plain(0), &key).unwrap().remove(0).1;
+    assert!(matches!(ask(), crate::alive::Known::Unreached { .. }));
+    let (a, mut b) = (Running::start(pair.plain(0)), Running::start(pair.plain(1)));
+    b.wait("the link", is_up);
+    assert_eq!(ask(), crate::alive::Known::Alive);
+    let replaced = |observed: &Observed| peer_of(observed).map(|peer| peer.counters.replaced);
+    assert!(is_up(&b.observed.borrow()) && replaced(&b.observed.borrow()) == Some(0));
+    drop(a);
+    assert_eq!(ask(), crate::alive::Known::Gone { serial: 1 });
+    // Somebody else's key is nobody's.
+    let (other, _) = pair.other_key("other.key");
+    let key = std::fs::read_to_string(other).unwrap();
+    let known = crate::alive::ask(&pair.plain(0), &key).unwrap().remove(0).1;
+    assert!(matches!(known, crate::alive::Known::Unreached { .. }), "{known:?}");
 }

@@ -525,6 +525,25 @@ fn echoes_of_nothing_and_doubled_beats_count_as_stale_and_prove_nothing() {
     assert_eq!(link.observed().state, PeerState::Down);
 }
 
+/// Who is to restore a node learns from its peers whether it lives.
+#[test]
+fn a_hello_says_whether_there_is_a_link_already() {
+    let (now, address) = (start_of_time(), "10.0.0.1:4747".parse().unwrap());
+    let linked = |hello: Message| {
+        let Message::Hello(hello) = hello else { panic!("{hello:?}") };
+        hello.linked
+    };
+    let (mut a, hello) = connected(now);
+    a.handle_message(1, Ok(hello), now);
+    while a.poll_action().is_some() {}
+    a.handle_connected(2, false, address, now);
+    assert_eq!(linked(hello_of(&mut a)), Some(true));
+
+    a.handle_closed(1, Failure::Lost("gone".into()), now);
+    a.handle_connected(3, false, address, now);
+    assert_eq!(linked(hello_of(&mut a)), Some(false));
+}
+
 fn hello_of(link: &mut Link) -> Message {
     let is_hello = |action: &Action| matches!(action, Action::Say(_, Message::Hello(_)));
     match std::iter::from_fn(|| link.poll_action()).find(is_hello) {

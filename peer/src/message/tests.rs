@@ -8,6 +8,7 @@ fn hello() -> Hello {
         protocol: PROTOCOL,
         instance: u64::MAX,
         config: PeerConfig { generation: 7, serial: 3, digest: SharedDigest(1 << 90) },
+        linked: Some(true),
     }
 }
 
@@ -19,6 +20,16 @@ fn allocations(services: u32) -> Allocations {
         allocations.insert(name, address.into(), fulcrum_config::PoolName::new("public"));
     }
     allocations
+}
+
+/// A version that says nothing of it is asked, and one that does not know it.
+#[test]
+fn whether_a_node_is_linked_is_a_field_that_older_versions_neither_send_nor_mind() {
+    let Ok(Message::Hello(read)) = Message::decode(&Message::Hello(hello()).encode()) else { panic!() };
+    assert_eq!(read.linked, Some(true));
+    let old = Message::Hello(Hello { linked: None, ..hello() }).encode();
+    assert!(!String::from_utf8_lossy(&old).contains("linked"));
+    assert_eq!(Message::decode(&old), Ok(Message::Hello(Hello { linked: None, ..hello() })));
 }
 
 /// A version that knows of no pools reads what one says that does, and the other way round.
