@@ -267,6 +267,7 @@ impl Node {
             .chain(behind)
             .chain(self.trouble_of_allocations())
             .chain(self.hooks.alarms())
+            .chain(overriding::forgotten(&self.handle.config(), overriding::wall_clock()))
             .chain(self.backups.alarm())
             .collect()
     }

@@ -4,7 +4,7 @@
 use super::{How, Node};
 use crate::wire::{Overridden, Refusal};
 use fulcrum_config::{Class, Config, GroupName, NodeName, UnixTime, difference};
-use fulcrum_lifecycle::able;
+use fulcrum_lifecycle::{Alarm, Severity, able};
 use fulcrum_vip_manager::Role;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,8 +12,12 @@ use std::time::{Duration, Instant, SystemTime};
 use wish::{Asker, grant};
 pub(crate) use wish::{Target, Wish};
 
+#[cfg(test)]
+mod tests;
 mod wish;
 
+/// A node that is drained for longer may have been forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
 /// Time between two looks at deadlines and at what this node is to leave.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a group of the control plane that is moved may take to be led elsewhere.
@@ -22,6 +26,19 @@ const MOVED: Duration = Duration::from_secs(10);
 /// What the wall clock shows.
 pub(super) fn wall_clock() -> UnixTime {
     UnixTime::of(SystemTime::now())
+}
+
+/// Drains of nodes that may have been forgotten: where one of two is drained, nobody takes over well.
+pub(super) fn forgotten(config: &Config, now: UnixTime) -> Vec<Alarm> {
+    let nodes = config.overrides.nodes.iter();
+    let old = nodes.filter(|(_, noted)| noted.since.after(FORGOTTEN) <= now);
+    let alarm = |(name, noted): (&NodeName, &fulcrum_config::Noted<fulcrum_config::NodeDrain>)| Alarm {
+        severity: Severity::Warning,
+        what: format!("{name} is drained for more than a day, by {}", noted.by),
+        affected: format!("the groups that {name} could lead: it takes them only if no other node can"),
+        remedy: format!("'fulcrum undrain lb-node {name}', if the work there is done"),
+    };
+    old.map(alarm).collect()
 }
 
 impl Node {
