@@ -1,18 +1,15 @@
 //! What `fulcrum preflight` asks this room: can the forwarding plane work here?
 
 use crate::plane::forwards;
-use fulcrum_config::Config;
 use fulcrum_config::preflight::Line;
+use fulcrum_config::{Config, Forwarding};
 use std::collections::BTreeSet;
 
 /// Whether the kernel takes the programs, and forwards at all, if a service is forwarded.
 #[must_use]
 pub fn plane(config: &Config) -> Vec<Line> {
     const CHECK: &str = "forwarding";
-    let services = config.services.values().filter(|service| service.mode.forwarding().is_some());
-    let families: BTreeSet<bool> =
-        services.flat_map(|service| service.vips.iter().map(|vip| vip.is_ipv4())).collect();
-    if families.is_empty() {
+    if config.services.values().all(|service| service.mode.forwarding().is_none()) {
         let why = "no service is of mode nat, dsr or fullnat";
         return vec![Line::not_applicable(CHECK, "services", why)];
     }
@@ -25,6 +22,10 @@ pub fn plane(config: &Config) -> Vec<Line> {
             "see `privileges` and `kernel`, or give these services `mode: proxy`",
         ));
     }
+    // In the other modes no reply needs the kernel's own forwarding.
+    let nat = config.services.values().filter(|service| service.mode.forwarding() == Some(Forwarding::Nat));
+    let families: BTreeSet<bool> =
+        nat.flat_map(|service| service.vips.iter().map(|vip| vip.is_ipv4())).collect();
     for interface in config.interfaces.keys() {
         for is_ipv4 in &families {
             let (family, all) = if *is_ipv4 {
@@ -41,7 +42,11 @@ pub fn plane(config: &Config) -> Vec<Line> {
         }
     }
     if lines.is_empty() {
-        lines.push(Line::ok(CHECK, "services", "the kernel takes the programs and forwards packets"));
+        lines.push(Line::ok(
+            CHECK,
+            "services",
+            "the kernel takes the programs, and forwards packets where it must",
+        ));
     }
     lines
 }
