@@ -2,6 +2,7 @@
 
 mod partners {
     mod adverts;
+    mod replacing;
     mod scene;
     mod takes_turns;
 }

@@ -1,6 +1,6 @@
 //! From the status of a node to what is broken, the worst first: a pure function.
 
-use fulcrum_lifecycle::{Backend, ConfigState, Group, Peer, Service, Severity, Status};
+use fulcrum_lifecycle::{Backend, ConfigState, Group, Link, Peer, Service, Severity, Status};
 use serde::Serialize;
 
 #[cfg(test)]
@@ -225,6 +225,17 @@ fn neighbours(group: &Group) -> Vec<Finding> {
                 "'ip link' and 'ip address show {}': is the cable in, and is the node's address there?",
                 link.interface
             ),
+        ));
+    }
+    let version_2 = |link: &&Link| link.counters.get("refused_version_2").is_some_and(|count| *count > 0);
+    for link in group.links.iter().filter(version_2) {
+        found.push(critical(
+            Broken::Neighbour,
+            format!(
+                "on {} ({}) adverts of VRRPv2 were heard since the start: whoever sends them and group {name} do not hear each other",
+                link.interface, link.family
+            ),
+            "with keepalived, set `vrrp_version 3` in its `global_defs`; a router of another purpose needs nothing",
         ));
     }
     for address in &group.addresses {

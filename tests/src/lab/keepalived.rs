@@ -37,7 +37,15 @@ impl Keepalived {
     /// # Errors
     /// It can't be started.
     pub fn start(machine: &Machine, router: &VirtualRouter) -> Result<Self> {
-        let path = machine.write("keepalived.conf", &config(machine, router))?;
+        Self::start_as(machine, router, 3)
+    }
+
+    /// Starts it as a router of this version of VRRP.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start_as(machine: &Machine, router: &VirtualRouter, version: u8) -> Result<Self> {
+        let path = machine.write("keepalived.conf", &config(machine, router, version))?;
         let [parent, child] = ["keepalived.pid", "keepalived-vrrp.pid"].map(|name| machine.file(name));
         // Left by one that was killed; they would keep this one from starting.
         for left in [&parent, &child] {
@@ -56,6 +64,15 @@ impl Keepalived {
         Ok(Self { machine: machine.clone(), process })
     }
 
+    /// Has it read its configuration again, with this version of VRRP.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn reload_as(&self, router: &VirtualRouter, version: u8) -> Result<()> {
+        self.machine.write("keepalived.conf", &config(&self.machine, router, version))?;
+        self.process.signal(rustix::process::Signal::HUP)
+    }
+
     /// Its process (the parent; the VRRP process is its child).
     #[must_use]
     pub fn process(&self) -> &Process {
@@ -63,8 +80,9 @@ impl Keepalived {
     }
 }
 
-fn config(machine: &Machine, router: &VirtualRouter) -> String {
-    let mut text = String::from("global_defs {\n  router_id lab\n  vrrp_version 3\n}\nvrrp_instance lab {\n");
+fn config(machine: &Machine, router: &VirtualRouter, version: u8) -> String {
+    let mut text =
+        format!("global_defs {{\n  router_id lab\n  vrrp_version {version}\n}}\nvrrp_instance lab {{\n");
     let seconds = f64::from(router.advert_centiseconds) / 100.0;
     let is_ipv6 = router.vips.iter().any(IpAddr::is_ipv6);
     // Writing to a String does not fail.

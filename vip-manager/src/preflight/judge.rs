@@ -135,6 +135,21 @@ impl Known<'_> {
         let groups = self.config.groups.values().filter(|group| group.vips_on(link).next().is_some());
         for (group, vrid) in groups.filter_map(|group| Some((group, group.vrid()?))) {
             let about = format!("{vrid} on {link}");
+            let old = heard.version_2.iter().filter(|(_, of)| *of == vrid.get());
+            let old: Vec<String> = old.map(|(source, _)| source.to_string()).collect();
+            if !old.is_empty() {
+                lines.push(Line::failed(
+                    VRID,
+                    about,
+                    format!(
+                        "{} speaks VRRPv2 with it: this node and that router would not hear each other, and both lead group {}",
+                        old.join(" and "),
+                        group.name
+                    ),
+                    "with keepalived, set `vrrp_version 3` in its `global_defs` and reload it, before this node starts",
+                ));
+                continue;
+            }
             let others = heard.adverts.iter().filter(|(source, of, mac)| {
                 *of == vrid.get() && !self.is_node(*source) && !self.is_own(*mac) && !self.nodes.contains(mac)
             });

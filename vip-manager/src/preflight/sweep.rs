@@ -52,6 +52,8 @@ pub(super) struct Heard {
     pub(super) answers: BTreeMap<IpAddr, BTreeSet<Mac>>,
     /// Source, VRID and MAC of adverts.
     pub(super) adverts: BTreeSet<(IpAddr, u8, Mac)>,
+    /// Source and VRID of those that speak VRRPv2.
+    pub(super) version_2: BTreeSet<(IpAddr, u8)>,
     /// The MAC that was borrowed, and whether an answer came to it; none if nobody was there to answer.
     pub(super) foreign: Option<(Mac, bool)>,
 }
@@ -165,6 +167,7 @@ impl<'a> Sweep<'a> {
         }
         self.senders.read();
         self.heard.adverts.extend(self.senders.seen().copied());
+        self.heard.version_2.extend(self.senders.version_2().copied());
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::sys;
 use fulcrum_config::Family;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -28,6 +28,8 @@ pub(crate) struct SenderSocket {
     is_open: bool,
     /// The last machine that sent from an address for a VRID, newest last.
     seen: VecDeque<(IpAddr, u8, Mac)>,
+    /// Addresses and VRIDs of adverts of VRRPv2.
+    version_2: BTreeSet<(IpAddr, u8)>,
 }
 
 impl SenderSocket {
@@ -41,7 +43,7 @@ impl SenderSocket {
             Family::Ipv6 => IPV6,
         };
         sys::bind_packet(socket.as_fd(), interface, ether_type)?;
-        Ok(Self { family, socket, is_open: false, seen: VecDeque::new() })
+        Ok(Self { family, socket, is_open: false, seen: VecDeque::new(), version_2: BTreeSet::new() })
     }
 
     /// Whether to look at adverts.
@@ -65,8 +67,11 @@ impl SenderSocket {
             let read = rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT);
             let Ok(Some((length, _))) = ready(read.map_err(io::Error::from)) else { return };
             let frame = buffer.get(..length.min(BYTES)).unwrap_or_default();
-            if let Some(sender) = sender(self.family, frame) {
+            if let Some((sender, version)) = sender(self.family, frame) {
                 self.remember(sender);
+                if version == 2 && self.version_2.len() < SENDERS {
+                    self.version_2.insert((sender.0, sender.1));
+                }
             }
         }
     }
@@ -84,14 +89,19 @@ impl SenderSocket {
         self.seen.iter()
     }
 
+    /// Address and VRID of those that speak VRRPv2.
+    pub(crate) fn version_2(&self) -> impl Iterator<Item = &(IpAddr, u8)> {
+        self.version_2.iter()
+    }
+
     /// The machine that sent from `source` for `vrid` last.
     pub(crate) fn mac(&self, source: IpAddr, vrid: u8) -> Option<Mac> {
         self.seen.iter().find(|(from, of, _)| (*from, *of) == (source, vrid)).map(|(_, _, mac)| *mac)
     }
 }
 
-/// Source address, VRID and MAC of a frame that the filter let through.
-fn sender(family: Family, frame: &[u8]) -> Option<(IpAddr, u8, Mac)> {
+/// Source address, VRID and MAC of a frame that the filter let through, and its version of VRRP.
+fn sender(family: Family, frame: &[u8]) -> Option<((IpAddr, u8, Mac), u8)> {
     let (_, rest) = frame.split_at_checked(6)?;
     let (mac, _) = rest.split_first_chunk::<6>()?;
     let (_, packet) = frame.split_at_checked(14)?;
@@ -104,8 +114,9 @@ fn sender(family: Family, frame: &[u8]) -> Option<(IpAddr, u8, Mac)> {
         Family::Ipv6 => (Ipv6Addr::from(*packet.get(8..)?.first_chunk::<16>()?).into(), 40),
     };
     let vrid = *packet.get(header.checked_add(1)?)?;
+    let version = packet.get(header)? >> 4;
     let [a, b, c, d, e, f] = *mac;
-    Some((source, vrid, Mac::new(a, b, c, d, e, f)))
+    Some(((source, vrid, Mac::new(a, b, c, d, e, f)), version))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn of_a_good_node_nothing_is_found() {
 /// What is changed in the status of a good node, which link that breaks, and what is said.
 #[test]
 fn each_broken_link_is_named_with_its_cause() {
-    let rows: [(&str, Value, Broken, &str); 16] = [
+    let rows: [(&str, Value, Broken, &str); 17] = [
         (
             "/groups/0/addresses/0/state",
             json!("conflict"),
@@ -81,6 +81,12 @@ fn each_broken_link_is_named_with_its_cause() {
             json!("not-answered"),
             Broken::Neighbour,
             "lb1 leads group web, and 10.0.0.100 is not answered",
+        ),
+        (
+            "/groups/0/links/0/counters",
+            json!({"refused_version_2": 3}),
+            Broken::Neighbour,
+            "on eth0 (ipv4) adverts of VRRPv2 were heard",
         ),
         (
             "/groups/0/addresses/0/proof/state",

@@ -13,7 +13,7 @@ fn ipv4(options: usize) -> Vec<u8> {
 
 #[test]
 fn the_machine_of_an_advert_is_seen_behind_any_header() {
-    let expected = Some((IpAddr::from([10, 77, 0, 66]), 51, Mac::new(2, 0, 0, 0, 0, 0x66)));
+    let expected = Some(((IpAddr::from([10, 77, 0, 66]), 51, Mac::new(2, 0, 0, 0, 0, 0x66)), 3));
     assert_eq!(sender(Family::Ipv4, &ipv4(0)), expected);
     assert_eq!(sender(Family::Ipv4, &ipv4(10)), expected);
 
@@ -23,7 +23,10 @@ fn the_machine_of_an_advert_is_seen_behind_any_header() {
     frame.extend(source.octets());
     frame.extend([0xff; 16]);
     frame.extend([0x31, 52, 254, 1]);
-    assert_eq!(sender(Family::Ipv6, &frame), Some((source.into(), 52, Mac::new(2, 0, 0, 0, 0, 0x66))));
+    let expected = (source.into(), 52, Mac::new(2, 0, 0, 0, 0, 0x66));
+    assert_eq!(sender(Family::Ipv6, &frame), Some((expected, 3)));
+    frame[54] = 0x21;
+    assert_eq!(sender(Family::Ipv6, &frame), Some((expected, 2)));
 }
 
 #[test]
