@@ -7,12 +7,12 @@
 
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, fulcrum_binary};
-use fulcrum_tests::wait::{wait_for, wait_until};
+use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use serde_json::Value;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -188,6 +188,45 @@ fn each_change_is_followed_by_a_backup_and_one_that_fails_is_an_alarm() {
         node.reload(&pair.plan.file(&pair.lb1))?;
         wait_until("no alarm", LONG, || node.status().is_ok_and(|it| it.alarms().is_empty()))?;
         wait_backup(&node, serial(&node)?)?;
+        Ok(())
+    });
+}
+
+/// Power that fails in the middle, as far as a process can show it.
+#[test]
+fn a_backup_that_is_killed_at_any_moment_leaves_only_whole_ones() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        pair.plan = pair.plan.with_keys()?;
+        let secret = passphrase(lab)?;
+        // How long one takes here, so that all of it is hit.
+        let config = text(&pair.lb1.write("fulcrum.yaml", &pair.plan.file(&pair.lb1))?);
+        let begun = now();
+        run(&pair.lb1, &["backup", "--passphrase-file", &secret, "--config", &config])?;
+        let takes = begun.elapsed();
+        let mut killed = 0;
+        for round in 0..24 {
+            // Each says something else, so that each is one more.
+            let file = format!("{}# {round}\n", pair.plan.file(&pair.lb1));
+            let config = pair.lb1.write("fulcrum.yaml", &file)?;
+            let mut command = Command::new(fulcrum_binary()?);
+            command.args(["backup", "--passphrase-file", &secret, "--config"]).arg(&config);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = pair.lb1.namespace().enter(move || command.spawn())??;
+            run_for(takes * round / 20);
+            killed += u32::from(child.try_wait()?.is_none());
+            child.kill()?;
+            child.wait()?;
+        }
+        let config = text(&pair.lb1.file("fulcrum.yaml"));
+        let said = run(&pair.lb1, &["backup", "--passphrase-file", &secret, "--config", &config])?;
+        assert!(said.0, "{}", said.1);
+        let kept: Vec<Value> = serde_json::from_str(&run(&pair.lb1, &["backups", "--json", &config])?.1)?;
+        assert!(kept.iter().all(|it| it["damage"].is_null() && it["key"] == "encrypted"), "{kept:#?}");
+        assert!(killed > 5 && !kept.is_empty() && kept.len() <= 10, "{killed} killed, {} kept", kept.len());
+        let left = std::fs::read_dir(pair.lb1.file("state").join("backups"))?.count();
+        assert_eq!(left, kept.len(), "nothing else is left");
+        println!("{killed} of 24 killed, {} kept", kept.len());
         Ok(())
     });
 }
