@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod diagnose;
 mod explain;
+mod handover;
 mod init;
 mod overrides;
 mod preflight;
@@ -13,11 +14,11 @@ mod run;
 mod status;
 mod upgrade;
 
-use crate::cli::{Cli, Command, HandoverOptions, OfBackend, ReloadOptions};
+use crate::cli::{Cli, Command, OfBackend, ReloadOptions};
 use crate::client::{Client, Reply};
 use crate::error::Failure;
 use crate::node::Wish;
-use crate::wire::{HandedOver, Refusal, Rehearsed, Reloaded};
+use crate::wire::{Refusal, Rehearsed, Reloaded};
 use clap::CommandFactory;
 use hyper::Method;
 use serde::Serialize;
@@ -43,7 +44,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Restore(options) => backup::restore(&options),
         Command::Diagnose(options) => diagnose::diagnose(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
-        Command::Handover(options) => handover(&options),
+        Command::Handover(options) => handover::handover(&options),
         Command::Drain { kind, name, deadline, wait, options } => {
             let wish = Wish::Drain(overrides::target(kind, &name), deadline);
             overrides::ask_for(&wish, &options, wait)
@@ -144,16 +145,4 @@ fn peer_key(file: &Path) -> Result<ExitCode, Failure> {
         eprintln!("made {}", file.display());
     }
     print(&format!("{pin}\n"))
-}
-
-fn handover(options: &HandoverOptions) -> Result<ExitCode, Failure> {
-    let client = Client::new(&options.connect);
-    let force = options.force.as_ref().map(|group| format!("?force={group}")).unwrap_or_default();
-    match client.ask::<HandedOver>(Method::POST, &format!("/v1/handover/{}{force}", options.group))? {
-        Reply::Done(done) => {
-            let note = done.note.map(|note| format!("{note}\n")).unwrap_or_default();
-            print(&format!("{} leads group {} after {:.1} ms\n{note}", done.leader, done.group, done.took_ms))
-        }
-        Reply::Refused(refusal) => Err(refused(&refusal)),
-    }
 }

@@ -50,7 +50,7 @@ pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<(Engines, witne
 
     let missing = data_plane_missing(config, &lb.observed.borrow(), &BTreeSet::new(), &BTreeSet::new());
     let (vip_desired, seen) =
-        watch::channel(vip_desired(config, &BTreeSet::new(), false, missing, BTreeSet::new()));
+        watch::channel(vip_desired(config, &BTreeMap::new(), false, missing, BTreeSet::new()));
     let (echoed, echoes) = watch::channel(BTreeMap::new());
     let options = fulcrum_vip_manager::Options {
         guard: Some(guard()),

@@ -1,6 +1,7 @@
 //! Runs hooks: a thread of their own, so that nothing else waits for them, whatever they do.
 #![allow(clippy::disallowed_methods, reason = "a driver: reads the clock for the pure machine")]
 
+mod before;
 mod process;
 mod trust;
 

@@ -4,13 +4,10 @@ use crate::backup::Backups;
 use crate::hooks::Hooks;
 use crate::last_good;
 use crate::systemd;
-use crate::wire::{HandedOver, Refusal, Reloaded};
+use crate::wire::{Refusal, Reloaded};
 use crate::witness::Seen;
-use fulcrum_config::{
-    Admin, Before, Class, Config, Diagnostics, GroupName, Parsed, Preempt, Protocol, Xdp, difference,
-};
+use fulcrum_config::{Admin, Before, Config, Diagnostics, GroupName, Parsed, Xdp, difference};
 use fulcrum_lifecycle::{Alarm, ConfigState, Facts, Handle, Severity, Snapshots, Status, Trial};
-use fulcrum_vip_manager::Role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +17,7 @@ mod agree;
 mod allocated;
 mod boot;
 mod control_plane;
+mod handover;
 mod limits;
 mod overriding;
 mod rehearse;
@@ -29,6 +27,7 @@ mod source;
 mod trial;
 
 pub(crate) use boot::{Boot, boot};
+pub(crate) use handover::Transfer;
 pub(crate) use overriding::{Target, Wish, tend};
 use share::Behind;
 pub(crate) use share::share;
@@ -37,9 +36,6 @@ use source::Source;
 
 /// The serial number of a node that has never changed anything.
 pub(crate) const FIRST_SERIAL: u64 = Shared::default_serial();
-
-/// How long a handover waits for the peer, at least.
-const HANDOVER: Duration = Duration::from_secs(10);
 
 /// The running node.
 #[derive(Debug)]
@@ -572,116 +568,6 @@ impl Node {
             }
         }
         Ok(())
-    }
-
-    /// What becomes of the proxied connections of a group that was handed over.
-    fn finishing(
-        &self,
-        group: &GroupName,
-        drain: Duration,
-        vip: &fulcrum_vip_manager::Observed,
-    ) -> Option<String> {
-        let lb = self.handle.lb();
-        let lb = lb.borrow();
-        let config = self.handle.config();
-        let services = config.services.values().filter(|service| service.group == *group);
-        let connections = services
-            .filter(|service| service.protocol == Protocol::Tcp && service.mode.forwarding().is_none())
-            .filter_map(|service| Some(lb.services.get(&service.name)?.stats.connections))
-            .fold(0_u64, u64::saturating_add);
-        let what = crate::show::counted(usize::try_from(connections).ok()?, "connection");
-        let drains = vip.groups.get(group).is_some_and(|observed| observed.draining.is_some());
-        match connections {
-            0 => None,
-            _ if drains => {
-                Some(format!("{what} finished by this node, for {} s at most", drain.as_secs_f64()))
-            }
-            _ if drain.is_zero() => Some(format!("{what} ended: the group has `drain: 0s`")),
-            _ => Some(format!(
-                "{what} ended: to finish them, this node needs the peer link and BPF; look at 'fulcrum status'"
-            )),
-        }
-    }
-
-    /// Makes a peer lead `name`.
-    #[allow(clippy::disallowed_methods, reason = "says how long it took")]
-    pub(crate) async fn handover(
-        self: &Arc<Self>,
-        name: &str,
-        force: Option<&str>,
-    ) -> Result<HandedOver, Refusal> {
-        let group = GroupName::new(name);
-        let config = self.handle.config();
-        let Some(configured) = config.groups.get(&group) else {
-            let names: Vec<&str> = config.groups.keys().map(GroupName::as_str).collect();
-            return Err(Refusal::new(format!("there is no group {name}; there are: {}", names.join(", "))));
-        };
-        if let Some(other) = force.filter(|force| *force != name) {
-            return Err(Refusal::new(format!("--force names {other}, not {name}: nothing was moved")));
-        }
-        let mut vip = self.handle.vip();
-        self.must_lead(&group, &vip.borrow())?;
-        let held = match configured.class {
-            Class::ControlPlane => Some(self.may_move(&group, force.is_some()).await?),
-            Class::Workload => None,
-        };
-        // Waiting for a turn takes time.
-        self.must_lead(&group, &vip.borrow())?;
-        let bound = HANDOVER.max(configured.advert_interval.duration().saturating_mul(5));
-        let begun = Instant::now();
-        self.handle.stand_down(&group, true);
-        let leads_elsewhere = |observed: &fulcrum_vip_manager::Observed| {
-            let observed = observed.groups.get(&group)?;
-            if observed.role == Role::Leader { None } else { observed.leader.clone() }
-        };
-        let waited = tokio::time::timeout(bound, vip.wait_for(|vip| leads_elsewhere(vip).is_some())).await;
-        let leader = waited.ok().and_then(Result::ok).and_then(|vip| leads_elsewhere(&vip));
-        let took = begun.elapsed();
-        self.handle.stand_down(&group, false);
-        if let Some(held) = held {
-            held.settle();
-        }
-        let Some(leader) = leader else {
-            return Err(Refusal::new(format!(
-                "nobody took group {name} within {} s; this node leads it again if it can\n  is the peer up? \
-                 look at 'fulcrum status' there",
-                bound.as_secs()
-            )));
-        };
-        let own = configured.priorities.get(&config.node);
-        let returns = own.is_some_and(|own| own.get() > leader.priority);
-        let mut notes = Vec::new();
-        notes.extend(self.finishing(&group, configured.drain, &vip.borrow()));
-        if let Preempt::After(delay) = configured.preempt
-            && returns
-        {
-            let delay = delay.as_secs_f64();
-            notes.push(format!("the group preempts: this node takes it back after {delay} s"));
-        }
-        Ok(HandedOver {
-            note: (!notes.is_empty()).then(|| notes.join("\n")),
-            group: name.to_owned(),
-            leader: leader.node.map_or_else(|| leader.address.to_string(), |node| node.to_string()),
-            took_ms: milliseconds(took),
-        })
-    }
-
-    fn must_lead(&self, group: &GroupName, vip: &fulcrum_vip_manager::Observed) -> Result<(), Refusal> {
-        let observed = vip.groups.get(group);
-        if observed.is_some_and(|observed| observed.role == Role::Leader) {
-            return Ok(());
-        }
-        let leader = observed.and_then(|observed| observed.leader.as_ref());
-        let leader = leader.map_or_else(
-            || "no leader is known".to_owned(),
-            |leader| match &leader.node {
-                Some(node) => format!("{node} leads it"),
-                None => format!("{} leads it", leader.address),
-            },
-        );
-        Err(Refusal::new(format!(
-            "this node does not lead group {group}: {leader}\n  hand over where it is led"
-        )))
     }
 }
 

@@ -114,6 +114,18 @@ pub(crate) struct HandedOver {
     pub(crate) leader: String,
     /// From the request until that was heard.
     pub(crate) took_ms: f64,
+    /// Of it: this node led no more, and had heard of no other that did.
+    #[serde(default)]
+    pub(crate) unled_ms: f64,
+    /// Proxied connections that this node has and finishes, if it can.
+    #[serde(default)]
+    pub(crate) finishes: u64,
+    /// Forwarded connections that the other node was told of one by one.
+    #[serde(default)]
+    pub(crate) carried: u64,
+    /// What is not known of whether the other node was ready.
+    #[serde(default)]
+    pub(crate) unknown: Vec<String>,
     /// What will happen next, if anything.
     pub(crate) note: Option<String>,
 }

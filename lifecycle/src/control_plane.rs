@@ -8,60 +8,16 @@
 use crate::join::Snapshots;
 use fulcrum_config::{Class, Config, GroupName, NodeName};
 use fulcrum_peer::{PeerObserved, PeerState};
-use fulcrum_vip_manager::{AddressState, GroupObserved, Role};
+use fulcrum_vip_manager::Role;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How long a group may be without a ready standby before that is an alarm: a node that is started anew needs some of it.
 const WITHOUT_STANDBY: Duration = Duration::from_secs(5);
-
-/// What decides which groups this node could lead at once.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Own<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) vip: &'a fulcrum_vip_manager::Observed,
-    pub(crate) lb: &'a fulcrum_lb::Observed,
-    /// Groups whose leader's state is not here.
-    pub(crate) behind: &'a BTreeSet<GroupName>,
-    /// Groups that it was asked to leave.
-    pub(crate) standing_down: &'a BTreeSet<GroupName>,
-    /// It leaves all of them, or does not know its backends yet.
-    pub(crate) unready: bool,
-}
-
-/// The groups of the control plane that this node leads, or could lead at once.
-pub(crate) fn ready(own: Own<'_>) -> BTreeSet<GroupName> {
-    let is_ready = |name: &&GroupName| {
-        let observed = own.vip.groups.get(*name);
-        observed.is_some_and(is_fit)
-            && !own.behind.contains(*name)
-            && !own.standing_down.contains(*name)
-            && is_served(own, name)
-    };
-    if own.unready || !own.lb.stuck.is_empty() {
-        return BTreeSet::new();
-    }
-    protected(own.config).filter(is_ready).cloned().collect()
-}
-
-fn is_fit(group: &GroupObserved) -> bool {
-    let is_bad =
-        |state: &AddressState| matches!(state, AddressState::Conflict { .. } | AddressState::Failed { .. });
-    group.role != Role::Init
-        && group.priority.is_some()
-        && group.links.values().all(|link| link.up)
-        && group.tracks.iter().all(|track| track.good)
-        && !group.addresses.values().any(is_bad)
-}
-
-fn is_served(own: Own<'_>, group: &GroupName) -> bool {
-    let mut services = own.config.services.values().filter(|service| service.group == *group);
-    services.all(|service| own.lb.services.get(&service.name).is_some_and(|it| it.errors.is_empty()))
-}
 
 /// The groups of class control-plane.
 pub(crate) fn protected(config: &Config) -> impl Iterator<Item = &GroupName> {
@@ -125,11 +81,19 @@ fn fault(config: &Config, node: &NodeName, peer: Option<&PeerObserved>, group: &
     if peer.config.is_some_and(|it| it.digest != config.shared) {
         return Some("it runs another configuration".to_owned());
     }
-    (!word.ready.contains(group))
-        .then(|| format!("it is not ready for it: look at 'fulcrum status' on {node}"))
+    let mut reasons = word.unready.iter().flatten();
+    let said = reasons.find(|(_, groups)| groups.contains(group)).map(|(why, _)| why);
+    let is_protected = config.groups.get(group).is_some_and(|group| group.class == Class::ControlPlane);
+    match said {
+        Some(why) => Some(format!("it is not ready for it: {why} (look at 'fulcrum status' on {node})")),
+        None if is_protected && !word.ready.contains(group) => {
+            Some(format!("it is not ready for it: look at 'fulcrum status' on {node}"))
+        }
+        None => None,
+    }
 }
 
-fn told(standbys: &[Standby]) -> Vec<String> {
+pub(crate) fn told(standbys: &[Standby]) -> Vec<String> {
     let fault = |it: &Standby| Some(format!("{}: {}", it.node, it.fault.as_ref()?));
     standbys.iter().filter_map(fault).collect()
 }

@@ -2,12 +2,14 @@
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock for the pure functions")]
 
 use crate::alarms::alarms;
-use crate::control_plane::{self, Known, Own};
+use crate::control_plane::{self, Known};
 use crate::join::{Facts, Snapshots, join};
 use crate::plan;
+use crate::ready::{self, Own};
 use crate::status::{Alarm, Status};
 use crate::verdicts::{Essence, Seen, Verdicts, View, WAITS};
-use fulcrum_config::{Config, GroupName, ServiceName};
+use fulcrum_config::{BackendName, Config, GroupName, NodeName, ServiceName};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ mod tests;
 const BEAT: Duration = Duration::from_millis(250);
 /// How often verdicts are looked at though nothing that decides has changed: this node's own checks are compared too.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked at what keeps this node from leading, at most.
+const LOOK_AT_OWN: Duration = Duration::from_millis(100);
 /// How long a limit that was reached is an alarm.
 const LIMIT_ALARM: Duration = Duration::from_secs(60);
 
@@ -39,8 +43,8 @@ pub struct Asked {
     pub changes: fulcrum_peer::Changes,
     /// A configuration whose listeners are tried out.
     pub trial: Option<Trial>,
-    /// Groups that an operator asked this node to leave.
-    pub standing_down: BTreeSet<GroupName>,
+    /// Groups that an operator asked this node to leave, perhaps to a node that was named.
+    pub standing_down: BTreeMap<GroupName, Option<NodeName>>,
     /// Groups that it is to leave because it is drained.
     pub drained: BTreeSet<GroupName>,
     /// Groups of class control-plane that this node moves to another, or wants to, each with the number of that move.
@@ -53,8 +57,9 @@ pub struct Asked {
 
 impl Asked {
     /// Groups that this node takes only if nobody else does.
-    fn left(&self) -> BTreeSet<GroupName> {
-        self.standing_down.union(&self.drained).cloned().collect()
+    fn left(&self) -> BTreeMap<GroupName, Option<NodeName>> {
+        let drained = self.drained.iter().map(|group| (group.clone(), None));
+        drained.chain(self.standing_down.clone()).collect()
     }
 }
 
@@ -157,7 +162,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         serial,
         changes: fulcrum_peer::Changes::default(),
         trial: None,
-        standing_down: BTreeSet::new(),
+        standing_down: BTreeMap::new(),
         drained: BTreeSet::new(),
         moves: BTreeMap::new(),
         stopping: false,
@@ -194,6 +199,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         verdicts: Verdicts::default(),
         looked: None,
         peer_lives: true,
+        own: OwnReadiness::default(),
     };
     std::thread::Builder::new().name("lifecycle".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
     Ok(handle)
@@ -226,15 +232,20 @@ impl Handle {
         revision
     }
 
-    /// Leaves `group`, or stops leaving it.
-    pub fn stand_down(&self, group: &GroupName, down: bool) {
-        self.asked.send_modify(|asked| {
-            if down {
-                asked.standing_down.insert(group.clone());
-            } else {
-                asked.standing_down.remove(group);
+    /// Leaves `group`: to this node, if the group is elected and one is named. Says whether it did not leave it already.
+    pub fn stand_down(&self, group: &GroupName, to: Option<&NodeName>) -> bool {
+        self.asked.send_if_modified(|asked| match asked.standing_down.entry(group.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(to.cloned());
+                true
             }
-        });
+            Entry::Occupied(_) => false,
+        })
+    }
+
+    /// Stops leaving it.
+    pub fn stand_up(&self, group: &GroupName) {
+        self.asked.send_modify(|asked| drop(asked.standing_down.remove(group)));
     }
 
     /// Leaves these groups, and no others, because this node is drained.
@@ -392,6 +403,22 @@ impl Handle {
     }
 }
 
+/// What keeps this node from leading groups.
+#[derive(Debug, Default)]
+struct OwnReadiness {
+    looked: Option<Instant>,
+    reasons: Option<BTreeMap<GroupName, String>>,
+    /// The same, as peers are told.
+    unready: Option<BTreeMap<String, BTreeSet<GroupName>>>,
+    fails: BTreeMap<ServiceName, BTreeSet<BackendName>>,
+}
+
+impl OwnReadiness {
+    fn is_ready(&self, group: &GroupName) -> bool {
+        self.reasons.as_ref().is_some_and(|reasons| !reasons.contains_key(group))
+    }
+}
+
 struct Driver {
     asked: watch::Receiver<Asked>,
     engines: Engines,
@@ -401,6 +428,7 @@ struct Driver {
     /// What they were last looked at with, and when to look again.
     looked: Option<(Arc<Config>, Essence, Instant)>,
     peer_lives: bool,
+    own: OwnReadiness,
 }
 
 impl Driver {
@@ -442,7 +470,7 @@ impl Driver {
             };
             self.look_at_beats();
             self.judge();
-            self.look_at_control_plane(Instant::now());
+            self.look_at_readiness(Instant::now());
             if let Some(name) = failed {
                 if !self.asked.borrow().ending {
                     self.ended.send_replace(Some(name));
@@ -476,22 +504,17 @@ impl Driver {
         self.tell_peer();
     }
 
-    /// Finds out which groups of the control plane this node could lead, and tells the peers.
-    fn look_at_control_plane(&self, now: Instant) {
+    /// Finds out which groups this node could lead, and tells the peers.
+    fn look_at_readiness(&mut self, now: Instant) {
+        self.look_at_own(now);
         let asked = self.asked.borrow();
         let nothing = fulcrum_peer::Observed::default();
         let heard = self.engines.peer.observed.borrow();
         let peer = if self.peer_lives { &*heard } else { &nothing };
         let vip = self.engines.vip.observed.borrow();
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.ready = control_plane::ready(Own {
-            config: &asked.config,
-            vip: &vip,
-            lb: &self.engines.lb.observed.borrow(),
-            behind: self.verdicts.behind(),
-            standing_down: &asked.left(),
-            unready: asked.stopping || !marks.first_round_done,
-        });
+        marks.ready =
+            control_plane::protected(&asked.config).filter(|it| self.own.is_ready(it)).cloned().collect();
         let without = control_plane::without_standby(Known { config: &asked.config, vip: &vip, peer });
         marks.without_standby.retain(|group, _| without.contains(group));
         for group in without {
@@ -500,13 +523,46 @@ impl Driver {
         let (ready, knows) = (marks.ready.clone(), control_plane::known_moves(peer));
         self.engines.peer.desired.send_if_modified(|desired| {
             let word = &mut desired.word;
-            let is_news = word.ready != ready || word.moves != asked.moves || word.knows != knows;
+            let unready = self.own.unready.as_ref();
+            let is_news = word.ready != ready
+                || word.moves != asked.moves
+                || word.knows != knows
+                || word.unready.as_ref() != unready
+                || word.fails != self.own.fails;
             if is_news {
                 (word.ready, word.knows) = (ready, knows);
                 word.moves.clone_from(&asked.moves);
+                word.unready = unready.cloned();
+                word.fails.clone_from(&self.own.fails);
             }
             is_news
         });
+    }
+
+    /// Looks anew at what keeps this node from leading, if enough time has passed: there may be thousands of services.
+    fn look_at_own(&mut self, now: Instant) {
+        if self.own.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_AT_OWN) {
+            return;
+        }
+        let asked = self.asked.borrow();
+        let health = self.engines.health.observed.borrow();
+        let is_known = self.marks.lock().unwrap_or_else(PoisonError::into_inner).first_round_done;
+        let reasons = ready::reasons(Own {
+            config: &asked.config,
+            vip: &self.engines.vip.observed.borrow(),
+            lb: &self.engines.lb.observed.borrow(),
+            behind: self.verdicts.behind(),
+            standing_down: &asked.left(),
+            stopping: asked.stopping,
+            first_round_done: is_known,
+        });
+        let fails = ready::fails(&asked.config, &health);
+        self.own = OwnReadiness {
+            looked: Some(now),
+            unready: Some(ready::in_words(&reasons)),
+            reasons: Some(reasons),
+            fails,
+        };
     }
 
     /// Decides whose verdicts count, and tells whoever has to know.
@@ -578,6 +634,8 @@ impl Driver {
             // Of these, what was said last.
             let said = self.engines.peer.desired.borrow();
             planned.word.ready.clone_from(&said.word.ready);
+            planned.word.unready.clone_from(&said.word.unready);
+            planned.word.fails.clone_from(&said.word.fails);
             planned.word.moves.clone_from(&said.word.moves);
             planned.word.knows.clone_from(&said.word.knows);
         }

@@ -3,11 +3,13 @@
 //! A hook is told the state of each of its groups, the latest wins; whatever else happened waits in a bounded queue.
 //! For each hook and group one program runs at a time, so that they end in the order in which things happened.
 
+mod before;
 mod occurrence;
 mod queue;
 #[cfg(test)]
 mod tests;
 
+pub use before::{Before, Next, next};
 pub use occurrence::{Details, Occurrence, Standing};
 pub use queue::{Ending, Outcome, Start};
 
@@ -44,6 +46,8 @@ pub struct Hooks {
     down: BTreeSet<(ServiceName, BackendName)>,
     generation: u64,
     tickets: u64,
+    /// What became of those that somebody waits for, by the number of the question.
+    answers: BTreeMap<u64, Option<Ending>>,
 }
 
 impl Hooks {
@@ -122,7 +126,10 @@ impl Hooks {
     /// One has ended.
     pub fn ended(&mut self, ticket: u64, ending: Ending, now: Instant) {
         if let Some(queue) = self.queues.iter_mut().find(|queue| queue.runs(ticket)) {
-            queue.ended(ticket, ending, now);
+            let question = queue.ended(ticket, ending.clone(), now);
+            if let Some(answer) = question.and_then(|question| self.answers.get_mut(&question)) {
+                *answer = Some(ending);
+            }
         }
     }
 

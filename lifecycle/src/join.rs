@@ -8,7 +8,7 @@ use crate::status::{
 };
 use crate::sync;
 use crate::verdicts::View;
-use fulcrum_config::{BackendId, Config, Family, GroupName};
+use fulcrum_config::{BackendId, Config, Family, GroupName, NodeName};
 use fulcrum_health::{ServiceHealth, Verdict};
 use fulcrum_lb::ChecksObserved;
 use fulcrum_vip_manager::{AddressState, Answerer, Finding, GroupObserved, ProofObserved, Role};
@@ -68,7 +68,7 @@ pub struct Snapshots {
     /// The serial number of what the nodes share of it.
     pub serial: u64,
     /// The groups that this node was asked to leave.
-    pub standing_down: BTreeSet<GroupName>,
+    pub standing_down: BTreeMap<GroupName, Option<NodeName>>,
     /// Of `health`.
     pub health: fulcrum_health::Observed,
     /// Of `vip-manager`.
@@ -182,7 +182,7 @@ fn group_status(group: &fulcrum_config::Group, snapshots: &Snapshots, now: Insta
         addresses: group.vips.iter().map(|vip| address(vip.address, observed, now)).collect(),
         tracks: observed.map_or_else(Vec::new, tracks),
         links: group.links().into_iter().map(|link| link_status(&link, observed)).collect(),
-        standing_down: snapshots.standing_down.contains(&group.name),
+        standing_down: snapshots.standing_down.contains_key(&group.name),
         draining_seconds: observed
             .and_then(|seen| seen.draining)
             .map(|until| until.saturating_duration_since(now).as_secs()),

@@ -13,6 +13,7 @@ mod join;
 mod overrides;
 mod peers;
 mod plan;
+mod ready;
 mod status;
 mod sync;
 mod verdicts;
@@ -22,6 +23,7 @@ pub use control_plane::{Turn, able, is_settled, successor, turn};
 pub use driver::{Asked, Engine, Engines, Handle, StartError, Trial, start};
 pub use join::{Facts, Snapshots, Witness, join};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
+pub use ready::{Target, may_be_named, target};
 pub use status::{
     Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Hook, HookRun,
     Leader, Limit, Link, Override, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Status,

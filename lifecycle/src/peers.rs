@@ -41,7 +41,7 @@ fn why(state: LinkState, snapshots: &Snapshots) -> Option<&'static str> {
     }
 }
 
-fn agrees(peer: &PeerObserved, snapshots: &Snapshots) -> Option<bool> {
+pub(crate) fn agrees(peer: &PeerObserved, snapshots: &Snapshots) -> Option<bool> {
     peer.config.map(|config| config.digest == snapshots.config.shared)
 }
 
@@ -63,7 +63,7 @@ fn peer_status(name: &NodeName, peer: &PeerObserved, snapshots: &Snapshots, now:
 }
 
 /// Which of two configurations is the older one.
-fn differs(name: &NodeName, peer: &PeerObserved, serial: u64) -> String {
+pub(crate) fn differs(name: &NodeName, peer: &PeerObserved, serial: u64) -> String {
     let theirs = peer.config.map_or(0, |config| config.serial);
     match theirs.cmp(&serial) {
         Ordering::Less => {

@@ -267,13 +267,13 @@ pub(crate) fn words(peer: &fulcrum_peer::Observed) -> BTreeMap<NodeName, fulcrum
 #[must_use]
 pub fn vip_desired(
     config: &Arc<Config>,
-    standing_down: &BTreeSet<GroupName>,
+    standing_down: &BTreeMap<GroupName, Option<NodeName>>,
     stopping: bool,
     data_plane_missing: BTreeSet<GroupName>,
     held: BTreeSet<GroupName>,
 ) -> fulcrum_vip_manager::Desired {
-    let standing_down =
-        standing_down.iter().filter(|group| config.groups.contains_key(*group)).cloned().collect();
+    let standing_down = standing_down.iter().filter(|(group, _)| config.groups.contains_key(*group));
+    let standing_down = standing_down.map(|(group, to)| (group.clone(), to.clone())).collect();
     fulcrum_vip_manager::Desired {
         config: Arc::clone(config),
         data_plane_missing,

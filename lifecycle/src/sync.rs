@@ -38,7 +38,7 @@ pub(crate) fn forwarded(service: &Service, snapshots: &Snapshots, now: Instant) 
     })
 }
 
-fn said(comparison: Comparison) -> &'static str {
+pub(crate) fn said(comparison: Comparison) -> &'static str {
     match comparison {
         Comparison::InSync => "in sync",
         Comparison::Current => "new flows go to other backends there",

@@ -1,7 +1,9 @@
 //! What this room is told and what it tells.
 
 use crate::serving::Services;
-use fulcrum_config::{Allocations, Config, GroupName, KeyPin, NodeName, Overrides, SharedDigest};
+use fulcrum_config::{
+    Allocations, BackendName, Config, GroupName, KeyPin, NodeName, Overrides, ServiceName, SharedDigest,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -97,6 +99,10 @@ pub struct Word {
     pub accuses: BTreeSet<GroupName>,
     /// Groups of class control-plane that it leads, or could lead at once.
     pub ready: BTreeSet<GroupName>,
+    /// Why it could not lead groups at once, and which: whatever their class. None if the version of the sender does not say.
+    pub unready: Option<BTreeMap<String, BTreeSet<GroupName>>>,
+    /// Backends that fail its own checks, up to a number.
+    pub fails: BTreeMap<ServiceName, BTreeSet<BackendName>>,
     /// Groups of that class that it moves to another node, or wants to, each with a number chosen at random.
     pub moves: BTreeMap<GroupName, u64>,
     /// The numbers of other nodes' moves that it had heard of when it said this.

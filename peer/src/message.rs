@@ -5,7 +5,7 @@
 //! one are passed over, so that a newer node can talk to an older one.
 
 use crate::border::{Answer, Offer, PeerConfig, Text, Word};
-use fulcrum_config::{Allocations, GroupName, Overrides, SharedDigest};
+use fulcrum_config::{Allocations, BackendName, GroupName, Overrides, ServiceName, SharedDigest};
 use serde::{Deserialize, Serialize};
 use serving::Portion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,6 +179,10 @@ struct WordBody {
     accuses: BTreeSet<GroupName>,
     #[serde(default)]
     ready: BTreeSet<GroupName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unready: Option<BTreeMap<String, BTreeSet<GroupName>>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    fails: BTreeMap<ServiceName, BTreeSet<BackendName>>,
     #[serde(default)]
     moves: BTreeMap<GroupName, u64>,
     #[serde(default)]
@@ -203,8 +207,8 @@ impl Message {
             Self::Config(config) => (CONFIG, serde_json::to_vec(&config_body(*config))),
             Self::Redial => (REDIAL, Ok(b"{}".to_vec())),
             Self::Word(said) => {
-                let Word { leads, asks, answers, holds, sources, accuses, ready, moves, knows } =
-                    (*said.word).clone();
+                let Word { leads, asks, answers, holds, sources, accuses, .. } = (*said.word).clone();
+                let Word { ready, unready, fails, moves, knows, .. } = (*said.word).clone();
                 let Said { instance, sequence, change, .. } = *said;
                 (
                     WORD,
@@ -219,6 +223,8 @@ impl Message {
                         sources,
                         accuses,
                         ready,
+                        unready,
+                        fails,
                         moves,
                         knows,
                     }),
@@ -279,8 +285,21 @@ impl Message {
             WORD => {
                 let body: WordBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
                 let WordBody { instance, sequence, change, leads, asks, answers, holds, sources, .. } = body;
-                let WordBody { accuses, ready, moves, knows, .. } = body;
-                let word = Word { leads, asks, answers, holds, sources, accuses, ready, moves, knows };
+                let WordBody { accuses, ready, unready, fails, moves, knows, .. } = body;
+                let unready = unready.map(plain);
+                let word = Word {
+                    leads,
+                    asks,
+                    answers,
+                    holds,
+                    sources,
+                    accuses,
+                    ready,
+                    unready,
+                    fails,
+                    moves,
+                    knows,
+                };
                 let word = Arc::new(word);
                 Ok(Self::Word(Said { instance, sequence, change, word }))
             }
@@ -320,6 +339,11 @@ fn file(text: String) -> Result<Arc<str>, Misfit> {
 fn cut(error: &str) -> String {
     let is_plain = |it: &char| !it.is_control() || *it == '\n';
     error.chars().filter(is_plain).take(ERRORS.1).collect()
+}
+
+/// The same of reasons.
+fn plain(reasons: BTreeMap<String, BTreeSet<GroupName>>) -> BTreeMap<String, BTreeSet<GroupName>> {
+    reasons.into_iter().map(|(why, groups)| (cut(&why), groups)).collect()
 }
 
 fn config_body(config: PeerConfig) -> ConfigBody {

@@ -271,3 +271,79 @@ fn a_configuration_a_backend_that_is_down_and_an_alarm_are_told() {
         Ok(())
     });
 }
+
+/// A pair that may hand over, with a hook that is told before.
+fn with_a_question(lab: &Lab, text: &str, on_failure: &str) -> Result<(Fulcrum, Fulcrum)> {
+    let mut pair = Pair::new(lab)?;
+    pair.plan = pair.plan.with_keys()?;
+    let text = format!("cat >> $DIR/$FULCRUM_NODE.json\n{text}");
+    let ask = script(lab, "ask", 0o755, &text)?;
+    pair.plan.top = vec![format!(
+        "hooks:\n  ask: {{on: [before-standby, after-leading, after-standby], run: [{ask}], on_failure: {on_failure}, deadline: 2s}}"
+    )];
+    let (first, second) = pair.start_both()?;
+    wait_until("the link", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
+    wait_lines(lab, "lb1.json", 1)?;
+    Ok((first, second))
+}
+
+#[test]
+fn a_hook_that_aborts_keeps_the_group_here_with_its_last_word() {
+    Lab::run(|lab| {
+        let text = "[ $FULCRUM_EVENT != before-standby ] || { echo no backup yet; exit 3; }";
+        let (first, _second) = with_a_question(lab, text, "abort")?;
+        let told = first.command(&["handover", GROUP]);
+        let told = told.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("group web stays here: hook ask ended with 3: no backup yet"), "{told}");
+        assert_eq!(first.status()?.role(GROUP), Some("leader"));
+        // It is told that the group is led here after all.
+        let lines = wait_for("to be told that the group stays", LONG, || {
+            let mut lines = lines(lab, "lb1.json");
+            let asked = lines.iter().position(|line| line.contains("\"before-standby\""))?;
+            lines.drain(..asked);
+            (lines.len() > 1).then_some(lines)
+        })?;
+        let asked: Value = serde_json::from_str(&lines[0])?;
+        assert_eq!((&asked["event"], &asked["to"]), (&"before-standby".into(), &"lb2".into()), "{asked}");
+        assert!(lines[1].contains("\"after-leading\""), "{lines:?}");
+        // By name it goes all the same.
+        first.command(&["handover", GROUP, "--force", GROUP])?;
+        first.wait_role(GROUP, "standby")
+    });
+}
+
+#[test]
+fn a_hook_that_holds_is_run_until_it_succeeds_and_the_handover_waits() {
+    Lab::run(|lab| {
+        let text = "[ $FULCRUM_EVENT != before-standby ] || [ -e $DIR/go ]";
+        let (first, second) = with_a_question(lab, text, "hold")?;
+        std::thread::scope(|scope| -> Result<()> {
+            let told = scope.spawn(|| first.command(&["handover", GROUP]));
+            wait_until("it to be asked twice", LONG, || {
+                let lines = lines(lab, "lb1.json");
+                lines.iter().filter(|line| line.contains("\"before-standby\"")).count() >= 2
+            })?;
+            assert_eq!(first.status()?.role(GROUP), Some("leader"), "it waits");
+            std::fs::write(lab.directory().join("go"), "")?;
+            let told = told.join().unwrap_or_else(|_| Ok("it panicked".to_owned()))?;
+            assert!(told.contains("lb2 leads group web"), "{told}");
+            second.wait_leader(GROUP)
+        })
+    });
+}
+
+#[test]
+fn a_hook_that_fails_hangs_or_is_missing_holds_nothing_up_unless_it_is_to() {
+    Lab::run(|lab| {
+        let text = "[ $FULCRUM_EVENT != before-standby ] || sleep 300";
+        let (first, second) = with_a_question(lab, text, "ignore")?;
+        let told = first.command(&["handover", GROUP])?;
+        assert!(told.contains("lb2 leads group web"), "{told}");
+        let run = wait_outcome(&first, "ask", "killed")?;
+        assert_eq!(run["event"], "before-standby", "{run}");
+        std::fs::remove_file(lab.directory().join("ask"))?;
+        let told = second.command(&["handover", GROUP])?;
+        assert!(told.contains("lb1 leads group web"), "{told}");
+        Ok(())
+    });
+}

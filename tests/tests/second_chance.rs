@@ -119,7 +119,15 @@ fn connections_live_through_handovers(fence: &'static str) {
 
         // Once they have ended, nothing is drained, and the addresses go.
         scene.sessions.clear();
-        wait_until("the end of the draining", LONG, || !is_draining(&scene.second).unwrap_or(true))?;
+        wait_until("the end of the draining", LONG, || !is_draining(&scene.second).unwrap_or(true))
+            .inspect_err(|_| {
+                println!("SECOND {}", scene.pair.lb2.run("ss", &["-tnoa"]).unwrap_or_default());
+                println!("FIRST {}", scene.pair.lb1.run("ss", &["-tnoa"]).unwrap_or_default());
+                println!(
+                    "CLIENT {}",
+                    scene.pair.client.run("ss", &["-tnoa", "state", "established"]).unwrap_or_default()
+                );
+            })?;
         for vip in [ipv4(100), ipv6(100)] {
             wait_until("the addresses to go", LONG, || !scene.pair.lb2.has_address(vip).unwrap_or(true))?;
         }

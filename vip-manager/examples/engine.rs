@@ -49,7 +49,7 @@ fn run() -> Result<()> {
     let first = Desired {
         config,
         data_plane_missing: BTreeSet::new(),
-        standing_down: BTreeSet::new(),
+        standing_down: BTreeMap::new(),
         stopping: false,
         words: BTreeMap::new(),
         held: BTreeSet::new(),
@@ -116,7 +116,9 @@ fn commands(sender: watch::Sender<Desired>, arguments: &BTreeMap<String, String>
             return drop(sender);
         }
         sender.send_modify(|desired| match line.trim() {
-            "stand-down" => desired.standing_down.extend(desired.config.groups.keys().cloned()),
+            "stand-down" => {
+                desired.standing_down.extend(desired.config.groups.keys().map(|it| (it.clone(), None)))
+            }
             "stand-up" => desired.standing_down.clear(),
             "stop" => desired.stopping = true,
             other => match other.split_once('=') {

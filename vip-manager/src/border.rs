@@ -16,8 +16,8 @@ pub struct Desired {
     /// Groups whose services the local data plane does not serve. An absent group is served.
     pub data_plane_missing: BTreeSet<GroupName>,
     /// Groups that an operator asked this node to leave; it resigns, and takes them again only if nobody
-    /// else does. Cleared by the operator.
-    pub standing_down: BTreeSet<GroupName>,
+    /// else does. Cleared by the operator. Of a group that is elected perhaps with the node that is to take it.
+    pub standing_down: BTreeMap<GroupName, Option<NodeName>>,
     /// The process is about to end: resign everything, withdraw addresses and report when done.
     pub stopping: bool,
     /// What each peer says of its adverts over the link to it. One whose link is not up, or whose word may be out of

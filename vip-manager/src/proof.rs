@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TIMES: u32 = 3;
 /// After a change of leader, or of what is asked for, nobody is asked for so long at most.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Whoever took over from this node is asked so soon, and again after as long, until it answers or things have settled.
+const EARLY: Duration = Duration::from_millis(100);
 /// MACs that are remembered for each address: what is beyond tells no more.
 const MACS: usize = 4;
 /// A leader forgets who else claimed an address after this.
@@ -51,6 +53,22 @@ pub enum Part {
     },
     /// It stands by, and knows nobody who leads.
     Unled,
+}
+
+impl Part {
+    /// Whether this node led, and another has taken over.
+    fn has_given_way_to(&self, next: &Self) -> bool {
+        matches!((self, next), (Self::Leads, Self::Follows { .. }))
+    }
+
+    /// Whether only the epoch is another: it was not known at once.
+    fn is_same_leader(&self, next: &Self) -> bool {
+        let leader = |part: &Self| match part {
+            Self::Follows { node, address, .. } => Some((node.clone(), *address)),
+            Self::Idle | Self::Leads | Self::Unled => None,
+        };
+        leader(self).is_some() && leader(self) == leader(next)
+    }
 }
 
 /// Asks for the addresses of one group.
@@ -113,6 +131,8 @@ struct Subject {
     /// The next question; while one is open, the end of waiting for answers.
     due: Instant,
     open: Option<Question>,
+    /// Its leader has just taken over from this node: until then only a good answer counts.
+    early: Option<Instant>,
     /// What was found last, if it is bad: how often in a row, and since when.
     doubt: Option<Doubt>,
     finding: Finding,
@@ -173,6 +193,7 @@ impl Subject {
             turn: 0,
             due,
             open: None,
+            early: None,
             doubt: None,
             finding: Finding::Unknown,
             since: now,
@@ -236,11 +257,15 @@ impl Proof {
         if self.part == part {
             return false;
         }
+        let is_early = self.part.has_given_way_to(&part);
+        let is_same = self.part.is_same_leader(&part);
         self.part = part;
         let dues = self.pace.spread(self.subjects.len(), now);
         for (subject, due) in self.subjects.values_mut().zip(dues) {
             let ports = subject.ports.iter().map(|port| port.number).collect();
-            *subject = Subject::new(subject.link.clone(), due, now);
+            let early = (is_early || is_same && subject.early.is_some()).then_some(due);
+            let due = early.map_or(due, |_| later(now, EARLY));
+            *subject = Subject { early, ..Subject::new(subject.link.clone(), due, now) };
             subject.set_ports(ports);
         }
         true
@@ -338,7 +363,9 @@ impl Proof {
     pub fn ask(&mut self, address: IpAddr, now: Instant) -> Option<&Link> {
         let subject = self.subjects.get_mut(&address)?;
         subject.open = Some(Question { asked: now, by: Vec::new(), syn: None });
-        subject.due = later(now, self.pace.patience);
+        let patience = self.pace.patience;
+        let patience = subject.early.map_or(patience, |_| patience.min(EARLY.saturating_mul(3)));
+        subject.due = later(now, patience);
         Some(&subject.link)
     }
 
@@ -397,6 +424,14 @@ impl Subject {
         let Some(question) = self.open.take() else { return false };
         let first = self.doubt.as_ref().map_or(question.asked, |doubt| doubt.since);
         let finding = found(part, &question.by, first, around);
+        if let Some(settled) = self.early {
+            let is_good = finding == Finding::Answered && question.syn.as_ref().is_none_or(|it| it.answered);
+            if !is_good && now < settled {
+                self.due = later(now, EARLY).min(settled);
+                return false;
+            }
+            self.early = None;
+        }
         if let Finding::Unknown | Finding::Answered = finding {
             self.doubt = None;
             return self.judge_ports(&question, finding, pace, now);

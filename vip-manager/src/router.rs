@@ -417,6 +417,12 @@ impl Router {
         last.is_some_and(|last| now.saturating_duration_since(last) <= recent)
     }
 
+    /// Whether it leads until somebody else takes the group, for a moment.
+    #[must_use]
+    pub fn is_offering(&self) -> bool {
+        matches!(&self.state, State::Leader(leader) if leader.is_offering())
+    }
+
     /// Whether it stopped, as [`Router::handle_stop`] asked.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::table::{List, section};
 section! {
     /// A program that is run when something has happened, with what happened as JSON at its standard input and in its environment.
     HookSection {
-        /// What it is run after: after-leading, after-standby, config-applied, backend-down, fault.
+        /// What it is run after: before-standby, after-leading, after-standby, config-applied, backend-down, fault.
         on: optional List<HookEvent>,
         /// Only for these groups, and the backends of services in them. Default: all.
         groups: optional List<String>,

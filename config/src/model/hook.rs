@@ -1,4 +1,4 @@
-//! Programs that are run when something has happened.
+//! Programs that are run when something has happened, or is about to.
 
 use super::{GroupName, HookName};
 use serde::{Deserialize, Serialize};
@@ -59,10 +59,12 @@ pub enum Policy {
     Abort,
 }
 
-/// What a hook can be run after.
+/// What a hook can be run at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookEvent {
+    /// An operator has this node hand a group over that it leads: it still does.
+    BeforeStandby,
     /// This node leads a group.
     AfterLeading,
     /// It does not lead it, or not any more.
@@ -80,6 +82,7 @@ impl HookEvent {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BeforeStandby => "before-standby",
             Self::AfterLeading => "after-leading",
             Self::AfterStandby => "after-standby",
             Self::ConfigApplied => "config-applied",
@@ -88,11 +91,24 @@ impl HookEvent {
         }
     }
 
+    /// Whether it is told before something is done, which may be held up by it then.
+    #[must_use]
+    pub fn is_before(self) -> bool {
+        match self {
+            Self::BeforeStandby => true,
+            Self::AfterLeading
+            | Self::AfterStandby
+            | Self::ConfigApplied
+            | Self::BackendDown
+            | Self::Fault => false,
+        }
+    }
+
     /// Whether it happens to one group.
     #[must_use]
     pub fn is_of_a_group(self) -> bool {
         match self {
-            Self::AfterLeading | Self::AfterStandby | Self::BackendDown => true,
+            Self::BeforeStandby | Self::AfterLeading | Self::AfterStandby | Self::BackendDown => true,
             Self::ConfigApplied | Self::Fault => false,
         }
     }

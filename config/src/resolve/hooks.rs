@@ -45,6 +45,7 @@ fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: 
     };
     let events = events(reader, section, style);
     let events_are_known = !reader.refused_within(section.at);
+    let on_failure = on_failure(reader, section, &events);
     let mut only = BTreeSet::new();
     if let Some(list) = &section.groups {
         if events_are_known && !events.iter().any(|event| event.is_of_a_group()) {
@@ -74,14 +75,15 @@ fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: 
         command: command_words(reader, command, COMMAND_HELP)?,
         style,
         deadline: section.deadline.get().map_or(Hook::DEADLINE, |deadline| deadline.0),
-        on_failure: on_failure(reader, section),
+        on_failure,
     })
 }
 
 /// What has happened can't be held up.
-fn on_failure(reader: &mut Reader<'_>, section: &HookSection) -> Policy {
+fn on_failure(reader: &mut Reader<'_>, section: &HookSection, events: &BTreeSet<HookEvent>) -> Policy {
     let Some(field) = &section.on_failure else { return Policy::default() };
-    if field.value != Policy::Ignore && !reader.refused_within(section.at) {
+    let is_before = events.iter().any(|event| event.is_before());
+    if field.value != Policy::Ignore && !is_before && !reader.refused_within(section.at) {
         let message = "what it is run after has happened already";
         reader.error(field.node, message, "write `ignore`, or delete `on_failure`");
     }
@@ -89,8 +91,7 @@ fn on_failure(reader: &mut Reader<'_>, section: &HookSection) -> Policy {
 }
 
 fn events(reader: &mut Reader<'_>, section: &HookSection, style: HookStyle) -> BTreeSet<HookEvent> {
-    const HELP: &str =
-        "write `on:` with some of after-leading, after-standby, config-applied, backend-down, fault";
+    const HELP: &str = "write `on:` with some of before-standby, after-leading, after-standby, config-applied, backend-down, fault";
     match (style, &section.on) {
         (HookStyle::Keepalived, None) => BTreeSet::from([HookEvent::AfterLeading, HookEvent::AfterStandby]),
         (HookStyle::Keepalived, Some(on)) => {

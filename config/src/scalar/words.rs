@@ -180,6 +180,7 @@ impl Scalar for HookEvent {
 }
 
 const HOOK_EVENTS: &[HookEvent] = &[
+    HookEvent::BeforeStandby,
     HookEvent::AfterLeading,
     HookEvent::AfterStandby,
     HookEvent::ConfigApplied,
@@ -188,7 +189,7 @@ const HOOK_EVENTS: &[HookEvent] = &[
 ];
 /// Of operations that are not there yet.
 const LATER_HOOK_EVENTS: &[&str] =
-    &["before-leading", "before-standby", "before-drain", "after-drain", "before-upgrade", "after-upgrade"];
+    &["before-leading", "before-drain", "after-drain", "before-upgrade", "after-upgrade"];
 
 const MODES: &[&str] = &["auto", "proxy", "nat", "dsr", "fullnat"];
 

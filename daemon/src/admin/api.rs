@@ -2,7 +2,7 @@
 
 use crate::admin::caller::{Caller, Role};
 use crate::metrics;
-use crate::node::{How, Node, Wish};
+use crate::node::{How, Node, Transfer, Wish};
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
@@ -29,7 +29,7 @@ enum Route {
     Ready,
     Reload(How),
     Rehearse(How),
-    Handover { group: String, force: Option<String> },
+    Handover(Transfer),
     Override(Wish, BTreeSet<GroupName>),
 }
 
@@ -38,7 +38,7 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } | Self::Override(..) => Method::POST,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) => Method::POST,
         }
     }
 
@@ -47,9 +47,7 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover { .. } | Self::Override(..) => {
-                Role::Operator
-            }
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) => Role::Operator,
         }
     }
 
@@ -68,15 +66,7 @@ impl Route {
                 if let Some(asked) = overrides::find(path) {
                     return Some(Self::Override(asked.0, asked.1));
                 }
-                let (group, query) = match path.strip_prefix("/v1/handover/")?.split_once('?') {
-                    Some((group, query)) => (group, Some(query)),
-                    None => (path.strip_prefix("/v1/handover/")?, None),
-                };
-                let force = match query {
-                    Some(query) => Some(query.strip_prefix("force=").and_then(name)?),
-                    None => None,
-                };
-                name(group).map(|group| Self::Handover { group, force })
+                transfer(path.strip_prefix("/v1/handover/")?).map(Self::Handover)
             }
         }
     }
@@ -104,7 +94,23 @@ fn how(query: &str) -> Option<How> {
     })
 }
 
-/// Of a group, perhaps.
+/// A group, and how it is to be handed over.
+fn transfer(path: &str) -> Option<Transfer> {
+    let (group, query) = path.split_once('?').map_or((path, None), |(group, query)| (group, Some(query)));
+    let mut transfer = Transfer { group: name(group)?, ..Transfer::default() };
+    for word in query.into_iter().flat_map(|query| query.split('&')) {
+        let (key, value) = word.split_once('=')?;
+        let place = match key {
+            "force" => &mut transfer.force,
+            "to" => &mut transfer.to,
+            _ => return None,
+        };
+        *place = Some(name(value)?);
+    }
+    Some(transfer)
+}
+
+/// Of a group or a node, perhaps.
 fn name(word: &str) -> Option<String> {
     (!word.is_empty() && !word.contains(['/', '?', '&', '='])).then(|| word.to_owned())
 }
@@ -142,7 +148,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
             Ok(rehearsed) => json(StatusCode::OK, &rehearsed),
             Err(refusal) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
         },
-        Route::Handover { group, force } => handover(node, caller, group, force).await,
+        Route::Handover(transfer) => handover(node, caller, transfer).await,
         Route::Override(wish, forced) => override_file(node, caller, path, wish, forced).await,
     }
 }
@@ -220,16 +226,17 @@ pub(crate) async fn reload_as(node: &Node, caller: &Caller, how: How) -> Result<
 }
 
 /// Runs to its end even if the caller hangs up: the group must not stay stood down.
-async fn handover(node: &Arc<Node>, caller: &Caller, group: String, force: Option<String>) -> Answer {
+async fn handover(node: &Arc<Node>, caller: &Caller, transfer: Transfer) -> Answer {
     let (node, caller) = (Arc::clone(node), caller.clone());
     let work = tokio::spawn(async move {
-        let result = node.handover(&group, force.as_deref()).await;
+        let result = node.handover(&transfer).await;
         let outcome = match &result {
             Ok(done) => format!("{} leads after {} ms", done.leader, done.took_ms),
             Err(refusal) => refusal.error.clone(),
         };
-        let forced = if force.is_some() { ", forced" } else { "" };
-        audit(&caller, &format!("handover {group}{forced}"), &outcome);
+        let forced = if transfer.force.is_some() { ", forced" } else { "" };
+        let to = transfer.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+        audit(&caller, &format!("handover {}{to}{forced}", transfer.group), &outcome);
         result
     });
     match work.await {

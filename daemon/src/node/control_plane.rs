@@ -182,7 +182,7 @@ impl Node {
         )))
     }
 
-    /// Whether a group of the control plane may be handed over: to a node that is ready, and while no other is moved.
+    /// Whether a group of the control plane may be handed over now: while no other is moved.
     pub(super) async fn may_move(
         self: &Arc<Self>,
         group: &GroupName,
@@ -193,25 +193,12 @@ impl Node {
             self.handle.set_move(group, Some(number));
             return Ok(Move { node: Arc::clone(self), group: group.clone(), _turn: None });
         }
-        self.has_successor(group)?;
         let until = Instant::now().checked_add(TURN).unwrap_or_else(Instant::now);
         let own = tokio::time::timeout_at(until, Arc::clone(&self.moving).lock_owned()).await;
         let own = own.map_err(|_| not_now(group, "this node moves another, which is not settled yet"))?;
         let held = Move { node: Arc::clone(self), group: group.clone(), _turn: Some(own) };
         self.wait_turn(group, number, until).await?;
-        // What it waited for may have changed that.
-        self.has_successor(group)?;
         Ok(held)
-    }
-
-    fn has_successor(&self, group: &GroupName) -> Result<NodeName, Refusal> {
-        successor(&self.handle.snapshots(), group).map_err(|diagnostics| Refusal {
-            error: format!(
-                "group {group} is of class control-plane, and stays here: the node that would take it is not known to be \
-                 ready\n  if it is to go all the same: 'fulcrum handover {group} --force {group}'"
-            ),
-            diagnostics,
-        })
     }
 
     async fn wait_turn(&self, group: &GroupName, number: u64, until: Instant) -> Result<(), Refusal> {
@@ -254,7 +241,7 @@ impl Node {
                     tracing::error!(group = %name, "left alone: no standby is known to be ready: {}", why.join("; "))
                 }
                 Ok(_) => {
-                    self.handle.stand_down(name, true);
+                    self.handle.stand_down(name, None);
                     let _ = tokio::time::timeout_at(until, vip.wait_for(|vip| !leads(vip, name))).await;
                 }
             }

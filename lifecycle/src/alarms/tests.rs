@@ -56,7 +56,7 @@ pub(crate) fn good() -> Snapshots {
     Snapshots {
         config: Arc::new(config([service("web", [backend("a")])])),
         serial: 1,
-        standing_down: BTreeSet::new(),
+        standing_down: BTreeMap::new(),
         health: health([("web", true, vec![("a", Verdict::Up, 100)])]),
         vip: fulcrum_vip_manager::Observed { groups, guard: true, ..Default::default() },
         peer: fulcrum_peer::Observed::default(),

@@ -5,19 +5,19 @@ use crate::peers::tests::with_peer;
 use fulcrum_config::{Priority, ServiceName};
 use fulcrum_lb::ServiceObserved;
 use fulcrum_peer::Word;
-use fulcrum_vip_manager::{PeerSeen, TrackObserved};
+use fulcrum_vip_manager::{GroupObserved, PeerSeen};
 use std::sync::Arc;
 
-fn main() -> GroupName {
+pub(crate) fn main() -> GroupName {
     GroupName::new("main")
 }
 
-fn lb2() -> NodeName {
+pub(crate) fn lb2() -> NodeName {
     NodeName::new("lb2")
 }
 
 /// This node, lb1, leads; lb2, to which there is a link, says that it is ready.
-fn scene(change: impl FnOnce(&mut Word)) -> Snapshots {
+pub(crate) fn scene(change: impl FnOnce(&mut Word)) -> Snapshots {
     let mut word = Word { ready: [main()].into(), ..Word::default() };
     change(&mut word);
     let mut snapshots = with_peer(|peer| peer.word = Some(Arc::new(word)));
@@ -30,47 +30,20 @@ fn scene(change: impl FnOnce(&mut Word)) -> Snapshots {
 }
 
 fn own(snapshots: &Snapshots) -> BTreeSet<GroupName> {
-    ready(Own {
-        config: &snapshots.config,
-        vip: &snapshots.vip,
-        lb: &snapshots.lb,
-        behind: &BTreeSet::new(),
-        standing_down: &snapshots.standing_down,
-        unready: false,
-    })
+    let reasons = crate::ready::tests::reasons_of(snapshots);
+    protected(&snapshots.config).filter(|group| !reasons.contains_key(*group)).cloned().collect()
 }
 
-fn seen(snapshots: &mut Snapshots) -> &mut GroupObserved {
+pub(crate) fn seen(snapshots: &mut Snapshots) -> &mut GroupObserved {
     snapshots.vip.groups.get_mut(&main()).expect("the group")
 }
 
-fn peer(snapshots: &mut Snapshots) -> &mut PeerObserved {
+pub(crate) fn peer(snapshots: &mut Snapshots) -> &mut PeerObserved {
     snapshots.peer.peers.get_mut(&lb2()).expect("the peer")
 }
 
 /// Something that is the matter.
 type Harm = fn(&mut Snapshots);
-
-#[test]
-fn a_node_is_ready_if_nothing_keeps_it_from_leading() {
-    let good = scene(|_| {});
-    assert_eq!(own(&good), [main()].into());
-    let harms: [Harm; 8] = [
-        |it| seen(it).role = Role::Init,
-        |it| seen(it).priority = None,
-        |it| seen(it).tracks.push(TrackObserved { what: "link eth0".to_owned(), good: false }),
-        |it| drop(seen(it).addresses.insert(vip(), AddressState::Failed { error: "no room".to_owned() })),
-        |it| it.standing_down = [main()].into(),
-        |it| drop(it.lb.services.remove(&ServiceName::new("web"))),
-        |it| it.lb.stuck.push("tcp-0".to_owned()),
-        |it| drop(it.vip.groups.remove(&main())),
-    ];
-    for (number, harm) in harms.into_iter().enumerate() {
-        let mut snapshots = good.clone();
-        harm(&mut snapshots);
-        assert_eq!(own(&snapshots), BTreeSet::new(), "{number}");
-    }
-}
 
 #[test]
 fn a_standby_is_ready_only_if_it_says_so_and_runs_the_same() {

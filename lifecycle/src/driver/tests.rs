@@ -28,7 +28,7 @@ fn play() -> (Handle, Played) {
     let (lb_tx, lb_desired) = watch::channel(fulcrum_lb::Desired::default());
     let none = BTreeSet::new();
     let (vip_tx, vip_desired) =
-        watch::channel(plan::vip_desired(&config, &none, false, none.clone(), none.clone()));
+        watch::channel(plan::vip_desired(&config, &BTreeMap::new(), false, none.clone(), none.clone()));
     let (health, health_rx) = watch::channel(fulcrum_health::Observed::default());
     let (vip, vip_rx) = watch::channel(fulcrum_vip_manager::Observed::default());
     let (lb, lb_rx) = watch::channel(fulcrum_lb::Observed::default());
@@ -131,9 +131,9 @@ async fn a_service_that_never_listened_does_not_demote_another_group() {
 async fn standing_down_is_told_and_taken_back() {
     let (handle, mut played) = play();
     let group = GroupName::new("main");
-    handle.stand_down(&group, true);
-    until(&mut played.vip_desired, |desired| desired.standing_down.contains(&group)).await;
-    handle.stand_down(&group, false);
+    handle.stand_down(&group, None);
+    until(&mut played.vip_desired, |desired| desired.standing_down.contains_key(&group)).await;
+    handle.stand_up(&group);
     until(&mut played.vip_desired, |desired| desired.standing_down.is_empty()).await;
 }
 

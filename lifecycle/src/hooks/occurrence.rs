@@ -74,6 +74,9 @@ pub enum Details {
         leader: Option<String>,
         /// Why.
         reason: String,
+        /// Before a handover: the node that is to lead.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
         /// Of how many virtual routers it is made.
         #[serde(skip)]
         routers: usize,

@@ -20,6 +20,8 @@ const SHOWN: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
     Group(GroupName),
+    /// The number of the question whether the group may be left.
+    Before(GroupName, u64),
     Backend(GroupName, ServiceName, BackendName),
     Config,
     Fault(String, String),
@@ -29,7 +31,7 @@ impl Subject {
     /// Those of one lane run one after the other.
     fn lane(&self) -> Option<&GroupName> {
         match self {
-            Self::Group(group) | Self::Backend(group, ..) => Some(group),
+            Self::Group(group) | Self::Before(group, _) | Self::Backend(group, ..) => Some(group),
             Self::Config | Self::Fault(..) => None,
         }
     }
@@ -240,6 +242,7 @@ impl Queue {
             }),
             leader,
             reason: standing.reason.clone(),
+            to: None,
             routers: configured.map_or(1, |group| group.links().len()),
         };
         self.tell(&Subject::Group(name.clone()), &Occurrence::new(event, node, details));
@@ -274,6 +277,24 @@ impl Queue {
         self.waiting.push_back((subject.clone(), occurrence.clone()));
     }
 
+    /// It is to be told before something is done, ahead of all that waits.
+    pub(super) fn ask(&mut self, subject: Subject, occurrence: Occurrence) {
+        self.waiting.push_front((subject, occurrence));
+    }
+
+    /// Nobody waits for the answer any more; what runs goes on to its deadline.
+    pub(super) fn take_back(&mut self, question: u64) {
+        self.waiting
+            .retain(|(subject, _)| !matches!(subject, Subject::Before(_, number) if *number == question));
+    }
+
+    /// The group stays: whoever prepared for its leaving is to hear that it is led here.
+    pub(super) fn stays(&mut self, group: &GroupName) {
+        if self.hook.events.contains(&HookEvent::BeforeStandby) {
+            self.told.remove(group);
+        }
+    }
+
     pub(super) fn poll_start(&mut self, ticket: u64, now: Instant) -> Option<Start> {
         if self.running.len() >= AT_ONCE {
             return None;
@@ -290,14 +311,20 @@ impl Queue {
         self.running.contains_key(&ticket)
     }
 
-    pub(super) fn ended(&mut self, ticket: u64, ending: Ending, now: Instant) {
-        let Some(running) = self.running.remove(&ticket) else { return };
+    /// Gives the number of the question that this is the answer to, if it is one.
+    pub(super) fn ended(&mut self, ticket: u64, ending: Ending, now: Instant) -> Option<u64> {
+        let running = self.running.remove(&ticket)?;
+        let question = match running.subject {
+            Subject::Before(_, question) => Some(question),
+            Subject::Group(_) | Subject::Backend(..) | Subject::Config | Subject::Fault(..) => None,
+        };
         let took = now.saturating_duration_since(running.since);
         self.spent = self.spent.saturating_add(took);
         let runs = self.runs.entry(ending.outcome.name()).or_insert(0);
         *runs = runs.saturating_add(1);
         self.last.push_front(Ended { occurrence: running.occurrence, at: now, took, ending });
         self.last.truncate(SHOWN);
+        question
     }
 
     /// How the last run failed, if it did.

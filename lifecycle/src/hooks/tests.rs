@@ -261,3 +261,69 @@ fn a_hook_that_is_new_or_changed_is_told_how_things_stand() {
     hooks.look(&look(&configured(&[]), Role::Standby, 2));
     assert!(hooks.status(now()).is_empty() && run_all(&mut hooks).is_empty());
 }
+
+fn before(config: &Config) -> Before<'_> {
+    static MAIN: std::sync::LazyLock<GroupName> = std::sync::LazyLock::new(|| GroupName::new("main"));
+    Before {
+        config,
+        group: &MAIN,
+        standing: standing(Role::Leader, 1),
+        to: Some(fulcrum_config::NodeName::new("lb2")),
+    }
+}
+
+#[test]
+fn what_comes_of_a_hook_before_a_change_is_as_its_policy_says() {
+    let failed =
+        Ending { outcome: Outcome::Failed("ended with 3".to_owned()), said: Some("not now".to_owned()) };
+    let why = "hook ask ended with 3: not now".to_owned();
+    let late = "hook ask has not ended in time".to_owned();
+    let of = |policy, ending: Option<&Ending>| {
+        let hook = hook("ask", &[HookEvent::BeforeStandby], HookStyle::Json);
+        next(&Hook { on_failure: policy, ..(*hook).clone() }, ending)
+    };
+    for policy in [Policy::Ignore, Policy::Hold, Policy::Abort] {
+        assert_eq!(of(policy, Some(&succeeded())), Next::GoOn);
+    }
+    assert_eq!((of(Policy::Ignore, Some(&failed)), of(Policy::Ignore, None)), (Next::GoOn, Next::GoOn));
+    assert_eq!(of(Policy::Hold, Some(&failed)), Next::Again(why.clone()));
+    assert_eq!(of(Policy::Hold, None), Next::Refuse(late.clone()));
+    assert_eq!(
+        (of(Policy::Abort, Some(&failed)), of(Policy::Abort, None)),
+        (Next::Refuse(why), Next::Refuse(late))
+    );
+}
+
+#[test]
+fn a_hook_is_asked_before_a_group_is_left_and_told_if_it_stays() {
+    let ask = hook("ask", &[HookEvent::BeforeStandby, HookEvent::AfterLeading], HookStyle::Json);
+    let tell = hook("tell", &[HookEvent::AfterLeading], HookStyle::Json);
+    let config = configured(&[ask, tell]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&config, Role::Leader, 1));
+    assert_eq!(run_all(&mut hooks), ["after-leading leader", "after-leading leader"]);
+
+    let names: Vec<_> = before(&config).hooks().map(|hook| hook.name.to_string()).collect();
+    assert_eq!(names, ["ask"]);
+    let question = hooks.ask(&before(&config), &HookName::new("ask"));
+    assert_eq!(hooks.poll_answer(question), None);
+    let start = hooks.poll_start(now()).expect("it is started");
+    let told = start.occurrence.json();
+    assert_eq!(
+        (&told["event"], &told["to"], &told["leader"]),
+        (&json!("before-standby"), &json!("lb2"), &json!("lb1"))
+    );
+    hooks.ended(start.ticket, succeeded(), now());
+    assert_eq!(hooks.poll_answer(question), Some(succeeded()));
+    assert_eq!(hooks.poll_answer(question), None);
+
+    // It stays: only who was asked hears of it.
+    hooks.stays(&GroupName::new("main"));
+    hooks.look(&look(&config, Role::Leader, 1));
+    assert_eq!(run_all(&mut hooks), ["after-leading leader"]);
+
+    // What nobody waits for any more is not begun.
+    let question = hooks.ask(&before(&config), &HookName::new("ask"));
+    hooks.take_back(question);
+    assert!(hooks.poll_start(now()).is_none() && hooks.poll_answer(question).is_none());
+}

@@ -128,7 +128,7 @@ fn the_first_round_is_done_when_every_checked_backend_has_a_verdict() {
 #[test]
 fn an_unknown_group_can_not_stand_down() {
     let config = Arc::new(config([service("web", [backend("a")])]));
-    let asked = BTreeSet::from([GroupName::new("main"), GroupName::new("gone")]);
+    let asked = [GroupName::new("main"), GroupName::new("gone")].map(|it| (it, None)).into();
     let desired = vip_desired(&config, &asked, false, BTreeSet::new(), BTreeSet::new());
-    assert_eq!(desired.standing_down, BTreeSet::from([GroupName::new("main")]));
+    assert_eq!(desired.standing_down, BTreeMap::from([(GroupName::new("main"), None)]));
 }

@@ -116,6 +116,11 @@ fn word() -> Message {
         sources: BTreeSet::from(["10.0.0.1".parse().unwrap()]),
         accuses: BTreeSet::from([group.clone()]),
         ready: BTreeSet::from([group.clone()]),
+        unready: Some(BTreeMap::from([(
+            "its link eth0 is down".to_owned(),
+            BTreeSet::from([group.clone()]),
+        )])),
+        fails: BTreeMap::from([(ServiceName::new("web"), BTreeSet::from([BackendName::new("web-1")]))]),
         moves: BTreeMap::from([(group, u64::MAX)]),
         knows: BTreeSet::from([7]),
     };
@@ -130,9 +135,18 @@ fn a_word_about_many_groups_is_no_longer_than_a_message_may_be() {
     let leads: BTreeMap<_, _> = (0..4096).map(group).collect();
     let all: BTreeSet<_> = leads.keys().cloned().collect();
     let numbers: BTreeMap<_, _> = all.iter().map(|group| (group.clone(), u64::MAX)).collect();
+    let reason = |number: usize| format!("{number:0200}");
+    let mut unready: BTreeMap<_, _> = (0..64).map(|number| (reason(number), BTreeSet::new())).collect();
+    unready.insert(reason(0), all.clone());
+    let service = |number: u32| {
+        let backend = BTreeSet::from([BackendName::new(&format!("{number:063}"))]);
+        (ServiceName::new(&format!("{number:063}")), backend)
+    };
     let word = Word {
         leads,
         sources,
+        unready: Some(unready),
+        fails: (0..1000).map(service).collect(),
         asks: numbers.clone(),
         answers: numbers.clone(),
         moves: numbers,
@@ -143,6 +157,20 @@ fn a_word_about_many_groups_is_no_longer_than_a_message_may_be() {
     };
     let said = Said { instance: u64::MAX, sequence: u64::MAX, change: u64::MAX, word: Arc::new(word) };
     assert!(Message::Word(said).encode().len() < MESSAGE_LIMIT);
+}
+
+/// A version that does not say why it is not ready.
+#[test]
+fn whether_a_node_is_ready_is_a_field_that_older_versions_do_not_send() {
+    let old = br#"{"instance":1,"sequence":2,"change":3,"leads":{},"asks":{},"answers":{}}"#;
+    let Ok(Message::Word(read)) = Message::decode(&[&WORD.to_be_bytes()[..], old].concat()) else { panic!() };
+    assert_eq!((*read.word).clone(), Word::default());
+    let hostile = br#"{"instance":1,"sequence":2,"change":3,"leads":{},"asks":{},"answers":{},"unready":{"\u001b[31mred":["web"]}}"#;
+    let Ok(Message::Word(read)) = Message::decode(&[&WORD.to_be_bytes()[..], hostile].concat()) else {
+        panic!()
+    };
+    let reasons = read.word.unready.clone().unwrap();
+    assert_eq!(reasons.keys().collect::<Vec<_>>(), ["[31mred"]);
 }
 
 #[test]

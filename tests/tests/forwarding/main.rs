@@ -13,6 +13,7 @@ mod checks;
 mod clients;
 mod datagrams;
 mod faults;
+mod handovers;
 mod life;
 mod limits;
 mod restarts;

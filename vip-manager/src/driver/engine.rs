@@ -240,6 +240,13 @@ impl Engine {
         let ports = proving::ports(&config);
         self.groups.values_mut().for_each(|group| group.update_proof(&ports, now));
         self.update_elected(&config, now);
+        for (group, to) in self.desired.iter().flat_map(|desired| &desired.standing_down) {
+            if let Some(to) =
+                to.as_ref().filter(|_| config.groups.get(group).is_some_and(|it| it.is_elected()))
+            {
+                self.electing.elector.handle_named(group, to, now);
+            }
+        }
         self.update_fenced();
         // Before a router acts by priorities that were only written.
         self.elect(now);

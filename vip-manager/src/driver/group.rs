@@ -219,7 +219,7 @@ impl GroupDriver {
         }
         self.tracks.handle_timer(now);
         self.update_disproof(desired, now);
-        let fitness = if desired.standing_down.contains(&self.group.name) {
+        let fitness = if desired.standing_down.contains_key(&self.group.name) {
             Fitness::LastResort(Reason::StandingDown)
         } else if let Some(by) = self.disproof.failed(now) {
             Fitness::LastResort(Reason::NotAnswering(by.clone()))
@@ -366,7 +366,8 @@ impl GroupDriver {
             self.proof.handle_claim(address, mac, now);
         }
         let news = claim != Claim::Late && self.prober.handle_claim(address, mac, now);
-        if !self.answers(address) || !self.rivals.defend(now) {
+        // Whoever takes an offer may be heard to announce itself before it is heard to lead.
+        if self.router.is_offering() || !self.answers(address) || !self.rivals.defend(now) {
             return (news, None);
         }
         self.announcer.handle_announce(now);

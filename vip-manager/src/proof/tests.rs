@@ -374,3 +374,33 @@ fn a_reload_that_changes_ports_keeps_what_is_known() {
     scene.run(Duration::from_secs(4), well);
     assert_eq!(scene.finding(), Some(Finding::Answered));
 }
+
+#[test]
+fn who_took_over_from_this_node_is_asked_at_once_and_blamed_for_nothing_before_things_have_settled() {
+    let mut scene = Scene::new(1, Part::Leads);
+    scene.proof.handle_part(follows(1), scene.now);
+    // That there is another epoch is heard a moment later.
+    scene.run(STEP, well);
+    scene.proof.handle_part(follows(2), scene.now);
+    scene.run(Duration::from_secs(1), well);
+    assert_eq!(scene.finding(), Some(Finding::Answered));
+    assert!(scene.proof.observed()[&vip(100)].answered.is_some());
+    let asked = scene.asked.len();
+    scene.run(Duration::from_secs(10), well);
+    assert!(scene.asked.len() - asked <= 6, "slowly from then on: {:?}", scene.asked);
+
+    let mut scene = Scene::new(1, Part::Leads);
+    scene.proof.handle_part(follows(1), scene.now);
+    scene.run(SETTLE, silent);
+    assert_eq!(scene.finding(), Some(Finding::Unknown));
+    assert!(scene.asked.len() > 3, "{:?}", scene.asked);
+    scene.run(Duration::from_secs(10), silent);
+    assert_eq!(scene.finding(), Some(Finding::NotAnswered));
+
+    // Of a port that is not answered likewise.
+    let mut scene = Scene::new(1, Part::Leads);
+    scene.silent_ports = PORTS.to_vec();
+    scene.proof.handle_part(follows(1), scene.now);
+    scene.run(SETTLE, well);
+    assert_eq!(scene.finding(), Some(Finding::Unknown));
+}

@@ -60,7 +60,7 @@ impl Leader {
         }
     }
 
-    fn is_offering(&self) -> bool {
+    pub(super) fn is_offering(&self) -> bool {
         matches!(self.offer, Offer::Open { .. })
     }
 

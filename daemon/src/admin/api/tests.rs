@@ -15,6 +15,7 @@ fn each_path_has_its_method_and_least_role() {
         ("/v1/handover/web", Method::POST, Role::Operator),
         ("/v1/handover/2001:db8::100", Method::POST, Role::Operator),
         ("/v1/handover/api?force=api", Method::POST, Role::Operator),
+        ("/v1/handover/api?to=lb-2&force=api", Method::POST, Role::Operator),
     ];
     for (path, method, least) in rows {
         let route = Route::find(path).expect(path);
@@ -34,6 +35,8 @@ fn other_paths_are_not_there() {
         "/v1/handover/a?",
         "/v1/handover/a?force",
         "/v1/handover/a?force=",
+        "/v1/handover/a?to=",
+        "/v1/handover/a?to=b&all=1",
         "/metrics?x",
         "/v1/reload?all",
         "/v1/reload?local&dry-run",

@@ -5,8 +5,13 @@ use crate::election::heartbeat::State;
 use fulcrum_config::{GroupName, NodeName};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// How long the one that a group is to move to has to take it, before it stays.
 const MOVING: Duration = Duration::from_secs(3);
+/// The same of one that an operator named.
+const NAMED: Duration = Duration::from_secs(10);
 /// How long it stays then.
 const STAYING: Duration = Duration::from_secs(30);
 /// The part of all groups that moves at a time.
@@ -19,6 +24,13 @@ impl Elector {
     #[must_use]
     pub fn moves_to(&self, group: &GroupName) -> Option<&NodeName> {
         self.moving.get(group).map(|(to, _)| to)
+    }
+
+    /// An operator has this node leave a group, and that one is to take it.
+    pub fn handle_named(&mut self, group: &GroupName, to: &NodeName, now: Instant) {
+        if let Some(until) = now.checked_add(NAMED) {
+            self.moving.entry(group.clone()).or_insert_with(|| (to.clone(), until)).0.clone_from(to);
+        }
     }
 
     /// This node leaves all groups: whoever is next is to take them.

@@ -46,7 +46,7 @@ pub(super) const HOOKS: &[Row] = &[
         "{on: [fault, «before-drain], run: [/a]}",
         "hooks.tell.on[1]",
         "hooks can't be run at `before-drain`: this version does no such thing",
-        "write `after-leading`"
+        "write `before-standby`"
     ),
     hook!("{on: [fault], run: [«tell]}", "hooks.tell.run[0]", "`tell` is not an absolute path", "no shell"),
     hook!("{on: [fault], «run: []}", "hooks.tell.run", "the command is empty", "no shell"),
@@ -89,12 +89,15 @@ fn hooks_are_as_they_are_written() {
     let hooks = "hooks:
   tell: {on: [after-leading, fault], groups: [web], run: [/usr/bin/tell, a b], deadline: 3s}
   old: {notify: [/etc/keepalived/notify.sh]}
+  before: {on: [before-standby, fault], run: [/a], on_failure: abort}
 checks:
 ";
     let parsed = parse(&BASE.replace(FROM, hooks), "fulcrum.yaml", "lb-1").expect("a good file");
     assert!(parsed.warnings.is_empty(), "{}", parsed.warnings);
-    let [old, tell] =
-        parsed.config.hooks.values().cloned().collect::<Vec<_>>().try_into().expect("two hooks");
+    let [before, old, tell] =
+        parsed.config.hooks.values().cloned().collect::<Vec<_>>().try_into().expect("three hooks");
+    assert_eq!(before.events, [HookEvent::BeforeStandby, HookEvent::Fault].into());
+    assert_eq!(before.on_failure, Policy::Abort);
     assert_eq!(
         *tell,
         Hook {
