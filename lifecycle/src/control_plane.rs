@@ -118,7 +118,8 @@ pub fn able(snapshots: &Snapshots, group: &GroupName) -> BTreeSet<NodeName> {
     others.map(|it| it.node).chain(own).collect()
 }
 
-/// Whether a group that this node has moved has a leader again, and another node that is ready.
+/// Whether a group that this node has moved has a leader again, and another node that is ready; where operators drain all
+/// others there is none to wait for.
 #[must_use]
 pub fn is_settled(snapshots: &Snapshots, group: &GroupName) -> bool {
     let Some(observed) = snapshots.vip.groups.get(group) else { return true };
@@ -126,7 +127,12 @@ pub fn is_settled(snapshots: &Snapshots, group: &GroupName) -> bool {
         return true;
     }
     let leader = observed.leader.as_ref().and_then(|leader| leader.node.as_ref());
-    observed.leader.is_some() && able(snapshots, group).iter().any(|node| Some(node) != leader)
+    let config = &snapshots.config;
+    let others = config.groups.get(group).into_iter().flat_map(|group| group.priorities.keys());
+    let mut others = others.filter(|node| Some(*node) != leader);
+    let all_drained = others.all(|node| config.overrides.is_drained(node));
+    let has_ready = able(snapshots, group).iter().any(|node| Some(node) != leader);
+    observed.leader.is_some() && (has_ready || all_drained)
 }
 
 /// Whether this node may move a group now.

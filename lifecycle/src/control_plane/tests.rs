@@ -117,6 +117,17 @@ fn a_move_is_settled_when_another_than_the_leader_is_ready() {
     assert!(!is_settled(&snapshots, &main()), "nobody leads");
     seen(&mut snapshots).leader = Some(PeerSeen { node: Some(lb2()), address: vip(), priority: 100 });
     assert!(!is_settled(&snapshots, &main()), "only the leader is ready");
+    let undrained = Arc::clone(&snapshots.config);
+    let noted = fulcrum_config::Noted {
+        what: fulcrum_config::NodeDrain { finish: None },
+        by: "uid 0".to_owned(),
+        since: fulcrum_config::UnixTime(1),
+    };
+    let nodes = BTreeMap::from([(NodeName::new("lb1"), noted)]);
+    Arc::make_mut(&mut snapshots.config).overrides =
+        Arc::new(fulcrum_config::Overrides { nodes, ..fulcrum_config::Overrides::default() });
+    assert!(is_settled(&snapshots, &main()), "all others are drained: there is none to wait for");
+    snapshots.config = undrained;
     snapshots.ready = own(&snapshots);
     assert!(is_settled(&snapshots, &main()));
     assert_eq!(able(&snapshots, &main()), [NodeName::new("lb1"), lb2()].into());
