@@ -125,6 +125,8 @@ impl AdvertInterval {
 pub struct Weight(u16);
 
 impl Weight {
+    /// No share.
+    pub const NONE: Self = Self(0);
     /// One share.
     pub const ONE: Self = Self(1);
 

@@ -42,6 +42,8 @@ pub struct Plan {
     pub groups: BTreeMap<GroupName, Planned>,
     /// What decides where half of the nodes hear each other, for groups that ask.
     pub tie: Tie,
+    /// Nodes that are to lead nothing as long as any other can.
+    pub drained: BTreeSet<NodeName>,
 }
 
 /// One group of a plan.
@@ -432,7 +434,9 @@ impl Elector {
             let number = name.number();
             let standing = self.standings.get(name);
             let own_if = |is_so: fn(&Standing) -> bool| own.filter(|_| standing.is_some_and(is_so)).cloned();
-            let is_unfit = |node: &&NodeName| self.view.unfit.contains(&(number, (*node).clone()));
+            let is_unfit = |node: &&NodeName| {
+                self.plan.drained.contains(*node) || self.view.unfit.contains(&(number, (*node).clone()))
+            };
             let unfit: BTreeSet<NodeName> =
                 candidates.iter().map(|it| &it.node).filter(is_unfit).cloned().collect();
             Seat {

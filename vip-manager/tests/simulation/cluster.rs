@@ -154,7 +154,7 @@ impl Sim {
             one: self.one.is_some(),
         };
         let groups = self.groups.iter().map(|group| (group.clone(), planned.clone())).collect();
-        Plan { nodes, own: Some(name(own)), groups, tie: self.one.unwrap_or_default() }
+        Plan { nodes, own: Some(name(own)), groups, tie: self.one.unwrap_or_default(), ..Plan::default() }
     }
 
     fn spec(&self, own: usize, priorities: &BTreeMap<NodeName, Priority>) -> RouterSpec {

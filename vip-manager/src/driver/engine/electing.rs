@@ -10,7 +10,8 @@ use crate::election::heartbeat::{Heartbeat, Said, State};
 use crate::election::placement::Candidate;
 use crate::election::quorum::{Quorum, Tie};
 use crate::election::votes::{self, Votes};
-use fulcrum_config::{Class, Config, Group, NodeName, OnSplit, Witness};
+use fulcrum_config::{Class, Config, Group, NodeName, OnSplit, Weight, Witness};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -134,9 +135,10 @@ impl Engine {
 }
 
 fn plan(config: &Config) -> Plan {
+    let drained: BTreeSet<NodeName> = config.overrides.nodes.keys().cloned().collect();
     let candidate = |(name, node): (&NodeName, &fulcrum_config::Node)| Candidate {
         node: name.clone(),
-        weight: node.weight,
+        weight: if drained.contains(name) { Weight::NONE } else { node.weight },
         domain: node.domain.clone(),
     };
     let planned = |group: &Arc<Group>| Planned {
@@ -146,8 +148,9 @@ fn plan(config: &Config) -> Plan {
         one: group.on_split == OnSplit::One,
     };
     let elected = config.groups.values().filter(|group| group.is_elected());
+    let nodes = config.nodes.iter().map(candidate).collect();
     Plan {
-        nodes: config.nodes.iter().map(candidate).collect(),
+        nodes,
         own: Some(config.node.clone()),
         groups: elected.map(|group| (group.name.clone(), planned(group))).collect(),
         tie: match config.witness {
@@ -155,6 +158,7 @@ fn plan(config: &Config) -> Plan {
             Witness::Gateway { .. } => Tie::Gateway,
             Witness::Etcd(_) => Tie::Lock,
         },
+        drained,
     }
 }
 

@@ -14,6 +14,10 @@ fn group() -> GroupName {
 }
 
 fn elector(own: &str, now: Instant) -> Elector {
+    elector_with(own, &[], now)
+}
+
+fn elector_with(own: &str, drained: &[&str], now: Instant) -> Elector {
     let candidate = |name| Candidate { node: NodeName::new(name), weight: Weight::ONE, domain: None };
     let planned = Planned { protected: false, priorities: BTreeMap::new(), interval: INTERVAL, one: false };
     let mut elector = Elector::new(1, now);
@@ -21,6 +25,7 @@ fn elector(own: &str, now: Instant) -> Elector {
         nodes: NODES.into_iter().map(candidate).collect(),
         own: Some(NodeName::new(own)),
         groups: BTreeMap::from([(group(), planned)]),
+        drained: drained.iter().map(|name| NodeName::new(name)).collect(),
         ..Plan::default()
     };
     elector.handle_plan(plan, now);
@@ -78,4 +83,23 @@ fn whoever_took_over_keeps_its_place_until_the_others_were_heard() {
     }
     now += interval;
     assert_eq!(priority(&mut elector, true, "d", now), 254, "nobody else did");
+}
+
+#[test]
+fn who_is_drained_takes_over_last_and_is_offered_nothing() {
+    let now = Instant::now();
+    for leader in NODES {
+        let drained: Vec<&str> = NODES.into_iter().filter(|it| *it != leader).take(2).collect();
+        let mut elector = elector_with(leader, &drained, now);
+        for node in NODES.into_iter().filter(|it| *it != leader) {
+            assert!(elector.handle_heartbeat(&NodeName::new(node), &heartbeat(1, None), now).is_ok());
+        }
+        priority(&mut elector, true, leader, now);
+        let order = elector.order(&group()).expect("an order");
+        let names: Vec<&str> = order.nodes.iter().map(NodeName::as_str).collect();
+        assert_eq!(names.len(), 4);
+        assert_eq!(names[0], leader);
+        assert!(!drained.contains(&names[1]), "{names:?} of which {drained:?} are drained");
+        assert_eq!(order.moves_to(), None);
+    }
 }
