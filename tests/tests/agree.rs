@@ -2,67 +2,29 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "there are two nodes, 0 and 1")]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, Plan, Status};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Machine, Plan};
 use fulcrum_tests::wait::{run_for, wait_until};
 use std::net::TcpListener;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(25);
 
-struct Scene {
-    pair: Pair,
-    nodes: Vec<Fulcrum>,
+/// A pair whose link stands.
+fn scene(lab: &Lab) -> Result<Linked> {
+    Linked::new(lab, |_| {}, Fulcrum::start)
 }
 
-impl Scene {
-    /// A pair whose link stands.
-    fn new(lab: &Lab) -> Result<Self> {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.with_keys()?;
-        let (first, second) = pair.start_both()?;
-        let scene = Self { pair, nodes: vec![first, second] };
-        scene.wait_agreement()?;
-        Ok(scene)
-    }
+fn has(scene: &Linked, side: usize, service: &str) -> Result<bool> {
+    Ok(scene.nodes[side].status()?.service(service).is_some())
+}
 
-    fn name(&self, side: usize) -> &str {
-        self.nodes[side].machine.name()
-    }
+fn serial(scene: &Linked, side: usize) -> Result<u64> {
+    Ok(scene.nodes[side].status()?.0["config"]["serial"].as_u64().unwrap_or_default())
+}
 
-    fn wait(&self, side: usize, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<()> {
-        wait_until(what, LONG, || self.nodes[side].status().is_ok_and(|status| is_so(&status)))
-    }
-
-    /// Both have a link and run the same.
-    fn wait_agreement(&self) -> Result<()> {
-        for side in [0, 1] {
-            let other = self.name(1 - side);
-            self.wait(side, "agreement", |status| status.agrees_with(other))?;
-        }
-        Ok(())
-    }
-
-    fn wait_down(&self) -> Result<()> {
-        for side in [0, 1] {
-            let other = self.name(1 - side);
-            self.wait(side, "the link to be down", |status| {
-                status.peer(other).is_some_and(|peer| peer["state"] == "down")
-            })?;
-        }
-        Ok(())
-    }
-
-    fn has(&self, side: usize, service: &str) -> Result<bool> {
-        Ok(self.nodes[side].status()?.service(service).is_some())
-    }
-
-    fn serial(&self, side: usize) -> Result<u64> {
-        Ok(self.nodes[side].status()?.0["config"]["serial"].as_u64().unwrap_or_default())
-    }
-
-    fn reload(&self, side: usize, plan: &Plan) -> Result<String> {
-        self.nodes[side].reload(&plan.file(&self.nodes[side].machine))
-    }
+fn wait_down(scene: &Linked) -> Result<()> {
+    scene.wait_down(0)?;
+    scene.wait_down(1)
 }
 
 /// The plan with a service more.
@@ -81,13 +43,13 @@ fn occupy(machine: &Machine, port: u16) -> Result<TcpListener> {
 #[test]
 fn a_reload_on_one_node_applies_on_both_and_a_restart_keeps_it() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
+        let mut scene = scene(lab)?;
         let plan = with(&scene.pair.plan, "more", 81);
-        let answer = scene.reload(0, &plan)?;
+        let answer = scene.reload(0, &plan, &[])?;
         let told = format!("applied on {}, too", scene.name(1));
         assert!(answer.contains(&told), "{answer}");
-        assert!(scene.has(0, "more")? && scene.has(1, "more")?);
-        assert_eq!((scene.serial(0)?, scene.serial(1)?), (2, 2));
+        assert!(has(&scene, 0, "more")? && has(&scene, 1, "more")?);
+        assert_eq!((serial(&scene, 0)?, serial(&scene, 1)?), (2, 2));
         scene.wait_agreement()?;
         // Nobody moved, and the other's own settings are its own.
         assert_eq!(scene.nodes[0].status()?.role(GROUP), Some("leader"));
@@ -98,7 +60,7 @@ fn a_reload_on_one_node_applies_on_both_and_a_restart_keeps_it() {
         // To reload there changes nothing: its file is only older.
         let answer = scene.nodes[1].command(&["reload"])?;
         assert!(answer.contains("was not edited since"), "{answer}");
-        assert!(scene.has(0, "more")? && scene.has(1, "more")?);
+        assert!(has(&scene, 0, "more")? && has(&scene, 1, "more")?);
 
         // Nor does a restart, until the file is edited.
         let file = std::fs::read_to_string(scene.nodes[1].config())?;
@@ -106,11 +68,11 @@ fn a_reload_on_one_node_applies_on_both_and_a_restart_keeps_it() {
         scene.nodes[1].process().terminate(LONG)?;
         scene.nodes[1] = Fulcrum::start(&scene.pair.lb2, &file)?;
         scene.wait_agreement()?;
-        assert!(scene.has(1, "more")?);
-        assert_eq!(scene.serial(1)?, 2);
-        let answer = scene.reload(1, &with(&plan, "most", 82))?;
+        assert!(has(&scene, 1, "more")?);
+        assert_eq!(serial(&scene, 1)?, 2);
+        let answer = scene.reload(1, &with(&plan, "most", 82), &[])?;
         assert!(answer.contains(&format!("applied on {}, too", scene.name(0))), "{answer}");
-        assert!(scene.has(0, "most")? && scene.has(1, "most")?);
+        assert!(has(&scene, 0, "most")? && has(&scene, 1, "most")?);
         let status = scene.nodes[1].status()?;
         assert!(status.0["config"]["received_from"].is_null(), "its own file is in force");
         Ok(())
@@ -120,25 +82,26 @@ fn a_reload_on_one_node_applies_on_both_and_a_restart_keeps_it() {
 #[test]
 fn what_one_node_can_not_apply_is_applied_on_neither() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab)?;
+        let scene = scene(lab)?;
         // Somebody else listens there on the other node: only that one can know.
         let occupied = occupy(&scene.pair.lb2, 81)?;
-        let refused = scene.reload(0, &with(&scene.pair.plan, "more", 81)).expect_err("the other node can't");
+        let refused =
+            scene.reload(0, &with(&scene.pair.plan, "more", 81), &[]).expect_err("the other node can't");
         let refused = refused.to_string();
         assert!(refused.contains(&format!("{}: ", scene.name(1))) && refused.contains(":81"), "{refused}");
         assert!(refused.contains("nothing was applied on any node"), "{refused}");
-        assert!(!scene.has(0, "more")? && !scene.has(1, "more")?);
-        assert_eq!((scene.serial(0)?, scene.serial(1)?), (1, 1));
+        assert!(!has(&scene, 0, "more")? && !has(&scene, 1, "more")?);
+        assert_eq!((serial(&scene, 0)?, serial(&scene, 1)?), (1, 1));
         // Nor is what this node can't apply, although the other could.
         drop(occupied);
         let occupied = occupy(&scene.pair.lb1, 81)?;
-        scene.reload(0, &with(&scene.pair.plan, "more", 81)).expect_err("this node can't");
+        scene.reload(0, &with(&scene.pair.plan, "more", 81), &[]).expect_err("this node can't");
         run_for(Duration::from_secs(1));
-        assert!(!scene.has(0, "more")? && !scene.has(1, "more")?);
-        assert_eq!((scene.serial(0)?, scene.serial(1)?), (1, 1));
+        assert!(!has(&scene, 0, "more")? && !has(&scene, 1, "more")?);
+        assert_eq!((serial(&scene, 0)?, serial(&scene, 1)?), (1, 1));
         drop(occupied);
         scene.nodes[0].command(&["reload"])?;
-        assert!(scene.has(0, "more")? && scene.has(1, "more")?);
+        assert!(has(&scene, 0, "more")? && has(&scene, 1, "more")?);
         Ok(())
     });
 }
@@ -146,18 +109,18 @@ fn what_one_node_can_not_apply_is_applied_on_neither() {
 #[test]
 fn a_node_that_was_cut_off_catches_up() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab)?;
+        let scene = scene(lab)?;
         lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
-        scene.wait_down()?;
-        let answer = scene.reload(0, &with(&scene.pair.plan, "more", 81))?;
+        wait_down(&scene)?;
+        let answer = scene.reload(0, &with(&scene.pair.plan, "more", 81), &[])?;
         assert!(answer.contains("applied on this node alone: there is no link"), "{answer}");
-        assert!(scene.has(0, "more")? && !scene.has(1, "more")?);
+        assert!(has(&scene, 0, "more")? && !has(&scene, 1, "more")?);
         run_for(Duration::from_secs(1));
-        assert!(!scene.has(1, "more")?);
+        assert!(!has(&scene, 1, "more")?);
         lab.switch().heal()?;
         scene.wait(1, "to catch up", |status| status.service("more").is_some())?;
         scene.wait_agreement()?;
-        assert_eq!((scene.serial(0)?, scene.serial(1)?), (2, 2));
+        assert_eq!((serial(&scene, 0)?, serial(&scene, 1)?), (2, 2));
         Ok(())
     });
 }
@@ -165,11 +128,11 @@ fn a_node_that_was_cut_off_catches_up() {
 #[test]
 fn a_node_that_can_not_catch_up_says_why_and_does_once_it_can() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab)?;
+        let scene = scene(lab)?;
         lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
-        scene.wait_down()?;
+        wait_down(&scene)?;
         let occupied = occupy(&scene.pair.lb2, 81)?;
-        scene.reload(0, &with(&scene.pair.plan, "more", 81))?;
+        scene.reload(0, &with(&scene.pair.plan, "more", 81), &[])?;
         lab.switch().heal()?;
         scene.wait(1, "the alarm", |status| {
             status.alarms().iter().any(|what| what.contains("stays behind") && what.contains(":81"))
@@ -179,7 +142,7 @@ fn a_node_that_can_not_catch_up_says_why_and_does_once_it_can() {
         })?;
         scene.wait(1, "to stand by", |status| status.role(GROUP) == Some("standby"))?;
         drop(occupied);
-        wait_until("to catch up", Duration::from_secs(60), || scene.has(1, "more").unwrap_or(false))?;
+        wait_until("to catch up", Duration::from_secs(60), || has(&scene, 1, "more").unwrap_or(false))?;
         scene.wait_agreement()
     });
 }
@@ -187,20 +150,20 @@ fn a_node_that_can_not_catch_up_says_why_and_does_once_it_can() {
 #[test]
 fn both_reload_at_once_and_end_with_one_configuration() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab)?;
+        let scene = scene(lab)?;
         let plans = [with(&scene.pair.plan, "one", 81), with(&scene.pair.plan, "two", 82)];
         let answers = std::thread::scope(|scope| {
             let reloads = [0, 1].map(|side| {
                 let (scene, plan) = (&scene, &plans[side]);
-                scope.spawn(move || scene.reload(side, plan).map_err(|error| error.to_string()))
+                scope.spawn(move || scene.reload(side, plan, &[]).map_err(|error| error.to_string()))
             });
             reloads.map(|reload| reload.join().unwrap_or_else(|_| Err("it panicked".to_owned())))
         });
         assert!(answers.iter().any(std::result::Result::is_ok), "{answers:?}");
         scene.wait_agreement()?;
-        assert_eq!(scene.serial(0)?, scene.serial(1)?);
+        assert_eq!(serial(&scene, 0)?, serial(&scene, 1)?);
         for service in ["one", "two"] {
-            assert_eq!(scene.has(0, service)?, scene.has(1, service)?, "{service}: {answers:?}");
+            assert_eq!(has(&scene, 0, service)?, has(&scene, 1, service)?, "{service}: {answers:?}");
         }
         Ok(())
     });
@@ -209,7 +172,7 @@ fn both_reload_at_once_and_end_with_one_configuration() {
 #[test]
 fn a_dry_run_tells_what_a_reload_would_do_and_changes_nothing() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab)?;
+        let scene = scene(lab)?;
         let node = &scene.nodes[0];
         let known = |side: usize| -> Result<String> {
             let mut status = scene.nodes[side].status()?.0;

@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "there are two nodes, 0 and 1")]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Machine, Pair, Status};
+use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Linked, Machine, Status};
 use fulcrum_tests::probe::{Options, Probe, Session, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use serde_json::Value;
@@ -13,70 +13,24 @@ const LONG: Duration = Duration::from_secs(25);
 /// Enough for both of two equal backends to be chosen, but for one time in a million.
 const REQUESTS: usize = 20;
 
-struct Scene {
-    pair: Pair,
-    nodes: Vec<Fulcrum>,
+/// The backends that answer clients.
+fn backends(scene: &Linked) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for _ in 0..REQUESTS {
+        let sample = request(&scene.pair.client, scene.pair.service(), Duration::from_secs(3))?;
+        assert!(sample.is_answer(), "{sample:?}");
+        names.extend(sample.backend().map(ToOwned::to_owned));
+    }
+    Ok(names)
 }
 
-impl Scene {
-    /// A pair whose link stands, and that balances round robin.
-    fn new(lab: &Lab) -> Result<Self> {
-        Self::started_by(lab, Fulcrum::start)
-    }
+/// A pair whose link stands, and that balances round robin.
+fn scene(lab: &Lab) -> Result<Linked> {
+    started_by(lab, Fulcrum::start)
+}
 
-    fn started_by(lab: &Lab, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Self> {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.with_keys()?;
-        pair.plan.service.push("balance: round-robin".to_owned());
-        let first = start(&pair.lb1, &pair.plan.file(&pair.lb1))?;
-        first.wait_leader(GROUP)?;
-        let second = start(&pair.lb2, &pair.plan.file(&pair.lb2))?;
-        let scene = Self { pair, nodes: vec![first, second] };
-        scene.wait_agreement()?;
-        Ok(scene)
-    }
-
-    fn name(&self, side: usize) -> &str {
-        self.nodes[side].machine.name()
-    }
-
-    fn wait(&self, side: usize, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<()> {
-        wait_until(what, LONG, || self.nodes[side].status().is_ok_and(|status| is_so(&status)))
-    }
-
-    fn wait_agreement(&self) -> Result<()> {
-        for side in [0, 1] {
-            let other = self.name(1 - side);
-            self.wait(side, "agreement", |status| status.agrees_with(other))?;
-        }
-        Ok(())
-    }
-
-    fn refused(&self, side: usize, arguments: &[&str]) -> String {
-        match self.nodes[side].command(arguments) {
-            Ok(done) => format!("DONE: {done}"),
-            Err(refusal) => refusal.to_string(),
-        }
-    }
-
-    /// The backends that answer clients.
-    fn backends(&self) -> Result<BTreeSet<String>> {
-        let mut names = BTreeSet::new();
-        for _ in 0..REQUESTS {
-            let sample = request(&self.pair.client, self.pair.service(), Duration::from_secs(3))?;
-            assert!(sample.is_answer(), "{sample:?}");
-            names.extend(sample.backend().map(ToOwned::to_owned));
-        }
-        Ok(names)
-    }
-
-    fn restart(&mut self, side: usize) -> Result<()> {
-        let file = std::fs::read_to_string(self.nodes[side].config())?;
-        let machine = self.nodes[side].machine.clone();
-        self.nodes[side].process().terminate(LONG)?;
-        self.nodes[side] = Fulcrum::start(&machine, &file)?;
-        self.wait_agreement()
-    }
+fn started_by(lab: &Lab, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Linked> {
+    Linked::new(lab, |plan| plan.service.push("balance: round-robin".to_owned()), start)
 }
 
 fn overrides(status: &Status) -> Vec<Value> {
@@ -90,14 +44,14 @@ fn only<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
 #[test]
 fn a_drained_backend_stays_so_across_reload_restart_and_takeover() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
-        assert_eq!(scene.backends()?, only(["web1", "web2", "web3"]));
+        let mut scene = scene(lab)?;
+        assert_eq!(backends(&scene)?, only(["web1", "web2", "web3"]));
         let address = scene.pair.web[0].machine.ipv4().to_string();
         // Asked of the standby, and in force on both.
         let answer = scene.nodes[1].command(&["drain", "backend", &address])?;
         assert!(answer.contains("drain: false is now true"), "{answer}");
         assert!(answer.contains(&format!("applied on {}, too", scene.name(0))), "{answer}");
-        assert_eq!(scene.backends()?, only(["web2", "web3"]));
+        assert_eq!(backends(&scene)?, only(["web2", "web3"]));
         for side in [0, 1] {
             let asked = overrides(&scene.nodes[side].status()?);
             assert_eq!(asked.len(), 1, "{asked:?}");
@@ -109,19 +63,19 @@ fn a_drained_backend_stays_so_across_reload_restart_and_takeover() {
         let mut plan = scene.pair.plan.clone();
         plan.services
             .push("more: {vip: 10.77.0.100, port: 81, backends: [10.77.0.21:80], check: none}".to_owned());
-        scene.nodes[0].reload(&plan.file(&scene.nodes[0].machine))?;
-        assert_eq!(scene.backends()?, only(["web2", "web3"]));
+        scene.reload(0, &plan, &[])?;
+        assert_eq!(backends(&scene)?, only(["web2", "web3"]));
         // Both daemons anew, one after the other: the second start is a takeover, too.
         scene.restart(0)?;
         scene.restart(1)?;
-        assert_eq!(scene.backends()?, only(["web2", "web3"]));
+        assert_eq!(backends(&scene)?, only(["web2", "web3"]));
         assert_eq!(overrides(&scene.nodes[1].status()?).len(), 1);
 
         let answer = scene.nodes[0]
             .command(&["undrain", "backend", "10.77.0.21:80"])
             .or_else(|_| scene.nodes[0].command(&["undrain", "backend", &address]))?;
         assert!(answer.contains("drain: true is now false"), "{answer}");
-        assert_eq!(scene.backends()?, only(["web1", "web2", "web3"]));
+        assert_eq!(backends(&scene)?, only(["web1", "web2", "web3"]));
         scene.wait(1, "nothing to be asked for", |status| overrides(status).is_empty())?;
         let refused = scene.refused(0, &["undrain", "backend", &address]);
         assert!(refused.contains("is not drained by an operator"), "{refused}");
@@ -132,10 +86,10 @@ fn a_drained_backend_stays_so_across_reload_restart_and_takeover() {
 #[test]
 fn connections_are_left_alone_until_the_deadline_and_closed_then() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
+        let mut scene = scene(lab)?;
         // Connections of a backend that is down are not closed here, those that an operator ends are.
         scene.pair.plan.service.push("on_down: drain".to_owned());
-        scene.nodes[0].reload(&scene.pair.plan.file(&scene.nodes[0].machine))?;
+        scene.reload(0, &scene.pair.plan, &[])?;
         let mut session = Session::open(&scene.pair.client, scene.pair.service(), Duration::from_secs(3))?;
         let backend = session.ask()?;
         let machine = scene.pair.web.iter().map(|web| &web.machine).find(|it| it.name() == backend);
@@ -167,7 +121,7 @@ fn connections_are_left_alone_until_the_deadline_and_closed_then() {
             scene.nodes[0].command(&["disable", "backend", &address])
         })?;
         session.wait_end(Duration::from_secs(15))?;
-        let left = scene.backends()?;
+        let left = backends(&scene)?;
         assert!(left.contains(&backend) && !left.contains(&other), "{left:?}");
         Ok(())
     });
@@ -176,7 +130,7 @@ fn connections_are_left_alone_until_the_deadline_and_closed_then() {
 #[test]
 fn a_drained_node_leads_only_when_it_is_alone() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
+        let mut scene = scene(lab)?;
         scene.nodes[0].wait_leader(GROUP)?;
         let name = scene.name(0).to_owned();
         let probe = Probe::start(
@@ -224,13 +178,10 @@ fn a_drained_node_leads_only_when_it_is_alone() {
 #[test]
 fn a_node_that_was_away_hears_of_it_and_keeps_a_file_that_is_being_edited() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
+        let mut scene = scene(lab)?;
         let file = std::fs::read_to_string(scene.nodes[1].config())?;
         scene.nodes[1].process().terminate(LONG)?;
-        let other = scene.name(1).to_owned();
-        scene.wait(0, "the link to be down", |status| {
-            status.peer(&other).is_some_and(|peer| peer["state"] == "down")
-        })?;
+        scene.wait_down(0)?;
         let address = scene.pair.web[0].machine.ipv4().to_string();
         let answer = scene.nodes[0].command(&["drain", "backend", &address])?;
         assert!(answer.contains("it catches up when there is"), "{answer}");
@@ -311,7 +262,7 @@ fn a_drained_node_leaves_control_planes_one_by_one_and_the_last_ready_one_is_not
 #[test]
 fn what_one_node_can_not_keep_is_granted_on_neither() {
     Lab::run(|lab| {
-        let scene = Scene::started_by(lab, Fulcrum::start_on_small_disk)?;
+        let scene = started_by(lab, Fulcrum::start_on_small_disk)?;
         for full in [0, 1] {
             let ballast = scene.nodes[full].fill_disk()?;
             for asked in [0, 1] {
@@ -325,7 +276,7 @@ fn what_one_node_can_not_keep_is_granted_on_neither() {
             std::fs::remove_file(ballast)?;
         }
         scene.nodes[0].command(&["drain", "backend", "web1"])?;
-        assert_eq!(scene.backends()?, only(["web2", "web3"]));
+        assert_eq!(backends(&scene)?, only(["web2", "web3"]));
         Ok(())
     });
 }

@@ -5,10 +5,10 @@
     reason = "starts the daemon of another binary, and the command under test"
 )]
 
-use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, fulcrum_binary};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Machine, fulcrum_binary, run};
 use fulcrum_tests::probe::{Options, Probe, Session};
-use fulcrum_tests::wait::{wait_for, wait_until};
+use fulcrum_tests::wait::wait_until;
+use fulcrum_tests::{LabError, Result};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,58 +60,53 @@ fn install(machine: &Machine) -> Result<PathBuf> {
 }
 
 struct Scene {
-    pair: Pair,
-    nodes: Vec<Fulcrum>,
+    linked: Linked,
     installed: PathBuf,
     manager: Manager,
 }
 
 impl Scene {
+    /// A pair of which the first node runs a binary of its own.
     fn new(lab: &Lab) -> Result<Self> {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.with_keys()?;
-        pair.plan.group.push("drain: 5m".to_owned());
-        let installed = install(&pair.lb1)?;
-        let first = start(&pair.lb1, &pair.plan.file(&pair.lb1), &installed)?;
-        first.wait_leader(GROUP)?;
-        let second = pair.start(&pair.lb2)?;
-        let manager = Manager::of(&pair.lb1);
-        let scene = Self { pair, nodes: vec![first, second], installed, manager };
-        scene.wait_agreement()?;
-        Ok(scene)
-    }
-
-    fn wait_agreement(&self) -> Result<()> {
-        for side in [0, 1_usize] {
-            let other = self.nodes[usize::from(side == 0)].machine.name();
-            wait_until("agreement", LONG, || {
-                self.nodes[side].status().is_ok_and(|it| it.agrees_with(other))
-            })?;
-        }
-        Ok(())
+        let place = std::cell::RefCell::new(None);
+        let linked = Linked::new(
+            lab,
+            |plan| plan.group.push("drain: 5m".to_owned()),
+            |machine, file| {
+                if place.borrow().is_some() {
+                    return Fulcrum::start(machine, file);
+                }
+                let installed = install(machine)?;
+                place.replace(Some(installed.clone()));
+                start(machine, file, &installed)
+            },
+        )?;
+        let manager = Manager::of(&linked.pair.lb1);
+        let installed = place.into_inner().ok_or_else(|| LabError::new("nothing was installed"))?;
+        Ok(Self { linked, installed, manager })
     }
 
     /// Asks for an upgrade to `new`, with a service manager that does as many restarts. Gives what was said.
     fn upgrade(&mut self, new: &Path, restarts: usize) -> Result<std::result::Result<String, String>> {
         let (installed, restart) = (self.installed.display().to_string(), self.manager.command());
         let new = new.display().to_string();
-        let machine = self.nodes[0].machine.clone();
+        let machine = self.linked.nodes[0].machine.clone();
         let socket = Fulcrum::socket_of(&machine);
         let asked = thread::spawn(move || {
             let mut command = Command::new(fulcrum_binary()?);
             command.args(["upgrade-binary", &new, "--installed", &installed, "--restart", &restart]);
             command.args(["--ready", "10s", "--deadline", "20s"]).env("FULCRUM_SOCKET", &socket);
-            machine.namespace().enter(move || fulcrum_tests::lab::run(command))?
+            machine.namespace().enter(move || run(command))?
         });
         for _ in 0..restarts {
-            self.manager.serve(&mut self.nodes[0], &self.installed)?;
+            self.manager.serve(&mut self.linked.nodes[0], &self.installed)?;
         }
-        let said = asked.join().map_err(|_| fulcrum_tests::LabError::new("the upgrade panicked"))?;
+        let said = asked.join().map_err(|_| LabError::new("the upgrade panicked"))?;
         Ok(said.map_err(|error| error.to_string()))
     }
 
     fn overrides(&self, side: usize) -> Result<usize> {
-        Ok(self.nodes[side].status()?.0["overrides"].as_array().map_or(0, Vec::len))
+        Ok(self.linked.nodes[side].status()?.0["overrides"].as_array().map_or(0, Vec::len))
     }
 }
 
@@ -127,8 +122,9 @@ fn an_upgrade_fails_no_request_and_breaks_no_connection() {
         let mut scene = Scene::new(lab)?;
         let options =
             Options { timeout: Duration::from_secs(3), interval: Duration::from_millis(2), at_once: 1 };
-        let probe = Probe::start(&scene.pair.client, scene.pair.service(), options)?;
-        let mut session = Session::open(&scene.pair.client, scene.pair.service(), Duration::from_secs(3))?;
+        let probe = Probe::start(&scene.linked.pair.client, scene.linked.pair.service(), options)?;
+        let mut session =
+            Session::open(&scene.linked.pair.client, scene.linked.pair.service(), Duration::from_secs(3))?;
         let backend = session.ask()?;
         // It goes on for some seconds after the handover, and then ends by itself.
         let holds = thread::spawn(move || {
@@ -141,7 +137,7 @@ fn an_upgrade_fails_no_request_and_breaks_no_connection() {
             }
             true
         });
-        let new = install(&scene.pair.lb2)?;
+        let new = install(&scene.linked.pair.lb2)?;
         let said = scene.upgrade(&new, 1)?;
         let said = said.unwrap_or_else(|error| panic!("{error}"));
         assert!(holds.join().is_ok_and(|held| held), "the connection broke: {said}");
@@ -149,7 +145,7 @@ fn an_upgrade_fails_no_request_and_breaks_no_connection() {
         assert!(said.contains("runs 0.1.0 and is ready"), "{said}");
         let timeline = probe.finish();
         assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
-        scene.wait_agreement()?;
+        scene.linked.wait_agreement()?;
         assert_eq!((scene.overrides(0)?, scene.overrides(1)?), (0, 0));
         assert!(!scene.installed.with_extension("before").exists());
         Ok(())
@@ -162,13 +158,13 @@ fn a_binary_that_does_not_become_ready_is_taken_back() {
         let mut scene = Scene::new(lab)?;
         let binary = fulcrum_binary()?.display().to_string();
         let broken = format!("#!/bin/sh\n[ \"$1\" = run ] && exit 1\nexec {binary} \"$@\"\n");
-        let broken = script(&scene.pair.lb2, "broken", &broken)?;
+        let broken = script(&scene.linked.pair.lb2, "broken", &broken)?;
         let said = scene.upgrade(&broken, 2)?.expect_err("it does not run");
         assert!(
             said.contains("the new binary was abandoned") && said.contains("0.1.0 runs again and is ready"),
             "{said}"
         );
-        scene.wait_agreement()?;
+        scene.linked.wait_agreement()?;
         assert_eq!(scene.overrides(0)?, 0);
         assert_eq!(std::fs::read(&scene.installed)?, std::fs::read(fulcrum_binary()?)?);
         Ok(())
@@ -179,14 +175,14 @@ fn a_binary_that_does_not_become_ready_is_taken_back() {
 fn what_can_not_be_is_refused_before_anything_is_changed() {
     Lab::run(|lab| {
         let mut scene = Scene::new(lab)?;
-        let stranger = script(&scene.pair.lb2, "stranger", "#!/bin/sh\necho nginx 1.22\n")?;
+        let stranger = script(&scene.linked.pair.lb2, "stranger", "#!/bin/sh\necho nginx 1.22\n")?;
         let picky = script(
-            &scene.pair.lb2,
+            &scene.linked.pair.lb2,
             "picky",
             "#!/bin/sh\n[ \"$1\" = version ] && echo fulcrum 9.0.0 && exit\necho 'unknown key `vrid`' >&2; exit 1\n",
         )?;
         let cases = [
-            (scene.pair.lb2.file("nothing"), "there is no such file"),
+            (scene.linked.pair.lb2.file("nothing"), "there is no such file"),
             (stranger, "not which fulcrum it is"),
             (picky, "unknown key `vrid`"),
         ];
@@ -195,17 +191,14 @@ fn what_can_not_be_is_refused_before_anything_is_changed() {
             assert!(said.contains(word) && said.contains("nothing was changed"), "{said}");
         }
         // Nobody else could lead.
-        scene.nodes[1].process().terminate(LONG)?;
-        wait_for("the link to be down", LONG, || {
-            let status = scene.nodes[0].status().ok()?;
-            (status.peer("lb2")?["state"] == "down").then_some(())
-        })?;
+        scene.linked.nodes[1].process().terminate(LONG)?;
+        scene.linked.wait_down(0)?;
         let said = scene.upgrade(&fulcrum_binary()?, 0)?.expect_err("it is refused");
         assert!(
             said.contains("no other node could lead web") && said.contains("nothing was changed"),
             "{said}"
         );
-        assert_eq!(scene.nodes[0].status()?.role(GROUP), Some("leader"));
+        assert_eq!(scene.linked.nodes[0].status()?.role(GROUP), Some("leader"));
         Ok(())
     });
 }
