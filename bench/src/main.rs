@@ -12,6 +12,7 @@ mod datagrams;
 mod failover;
 mod five;
 mod flood;
+mod handovers;
 mod load;
 mod proxy;
 mod report;
@@ -114,6 +115,18 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         modes: Vec<String>,
     },
+    /// Handovers to and fro in each mode, under new connections and beside active and idle ones.
+    Handovers {
+        /// Handovers in each mode.
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+        /// Connections that ask all the time, and as many that are idle.
+        #[arg(long, default_value_t = 1_000)]
+        flows: usize,
+        /// Only these, separated by commas: proxy, nat, dsr, fullnat.
+        #[arg(long, value_delimiter = ',')]
+        modes: Vec<String>,
+    },
     /// Many services on one node: cold start, and one of them changed.
     Services {
         /// How many services.
@@ -150,11 +163,19 @@ fn main() -> ExitCode {
 
 fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
     match command {
-        Command::All => {
-            ["proxy", "forwarding", "failover", "datagrams", "five", "cluster", "flood", "services"]
-                .into_iter()
-                .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command))
-        }
+        Command::All => [
+            "proxy",
+            "forwarding",
+            "failover",
+            "datagrams",
+            "five",
+            "cluster",
+            "flood",
+            "handovers",
+            "services",
+        ]
+        .into_iter()
+        .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
             let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
             let subjects =
@@ -192,6 +213,11 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let table = cluster::run(&nodes, &parts, rounds).map_err(io::Error::other)?;
             let how = format!("fulcrum-bench cluster --rounds {rounds}");
             results::publish(results, "cluster", &how, &table)
+        }
+        Command::Handovers { count, flows, modes } => {
+            let table = handovers::run(count, flows, &modes).map_err(io::Error::other)?;
+            let how = format!("fulcrum-bench handovers --count {count} --flows {flows}");
+            results::publish(results, "handovers", &how, &table)
         }
         Command::Flood { rounds, seconds, modes } => {
             let table = flood::run(rounds, seconds, &modes).map_err(io::Error::other)?;

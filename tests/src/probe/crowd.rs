@@ -100,6 +100,12 @@ impl Crowd {
         Ok(self.members().into_iter().map(|member| member.longest).max().unwrap_or_default())
     }
 
+    /// How many of them are no more.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.members().iter().filter(|member| member.error.is_some()).count()
+    }
+
     fn members(&self) -> Vec<Member> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

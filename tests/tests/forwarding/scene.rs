@@ -2,131 +2,19 @@
 
 use crate::told::live;
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, Lab, Machine, Pair, ipv4, ipv6};
+pub use fulcrum_tests::lab::{Family, Mode, add_to_loopback, forwarding_pair};
+use fulcrum_tests::lab::{Fulcrum, Machine, Pair};
 use fulcrum_tests::probe::{Crowd, Session, request};
 use fulcrum_tests::wait::{now, wait_for, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 pub const LONG: Duration = Duration::from_secs(15);
 const SESSIONS: usize = 60;
 /// How often those ask that are not idle.
 const EVERY: Duration = Duration::from_millis(300);
-/// The backends' gateway, which moves with the VIP.
-const GATEWAY: u8 = 101;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Nat,
-    Dsr,
-    Fullnat,
-}
-
-impl Mode {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Nat => "nat",
-            Self::Dsr => "dsr",
-            Self::Fullnat => "fullnat",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    Ipv4,
-    Ipv6,
-}
-
-/// What of the scene depends on the family.
-struct Addresses {
-    vip: IpAddr,
-    gateway: IpAddr,
-    /// The client's own network, which is not the backends', and its address there.
-    network: &'static str,
-    far: &'static str,
-    whole: &'static str,
-    client: IpAddr,
-    forwarding: &'static str,
-}
-
-fn addresses(pair: &Pair, family: Family) -> Addresses {
-    match family {
-        Family::Ipv4 => Addresses {
-            vip: ipv4(100),
-            gateway: ipv4(GATEWAY),
-            network: "192.0.2.0/24",
-            far: "192.0.2.50",
-            whole: "32",
-            client: pair.client.ipv4(),
-            forwarding: "net/ipv4/ip_forward",
-        },
-        Family::Ipv6 => Addresses {
-            vip: ipv6(100),
-            gateway: ipv6(GATEWAY),
-            network: "2001:db8::/64",
-            far: "2001:db8::50",
-            whole: "128",
-            client: pair.client.ipv6(),
-            forwarding: "net/ipv6/conf/all/forwarding",
-        },
-    }
-}
-
-/// A pair that forwards.
-pub fn forwarding_pair(lab: &Lab, mode: Mode, family: Family) -> Result<Pair> {
-    let mut pair = Pair::new(lab)?;
-    let addresses = addresses(&pair, family);
-    pair.plan.vips = vec![addresses.vip];
-    pair.plan.ipv6_backends = family == Family::Ipv6;
-    match mode {
-        Mode::Nat => prepare_nat(&mut pair, &addresses)?,
-        Mode::Dsr => prepare_dsr(&mut pair, &addresses)?,
-        // Nothing about the network or the backends is special. Ports that are not the first choice are known by being told.
-        Mode::Fullnat => pair.plan = pair.plan.with_keys()?,
-    }
-    pair.plan.service = vec![format!("mode: {}", mode.name())];
-    Ok(pair)
-}
-
-/// The client is behind a network of its own, and replies come through whoever leads.
-fn prepare_nat(pair: &mut Pair, addresses: &Addresses) -> Result<()> {
-    let Addresses { vip, gateway, network, far, whole, client, forwarding } = addresses;
-    add_to_loopback(&pair.client, far, whole)?;
-    pair.client.run("ip", &["route", "add", &format!("{vip}/{whole}"), "dev", "eth0", "src", far])?;
-    for node in [&pair.lb1, &pair.lb2] {
-        node.set(forwarding, "1")?;
-        node.run("ip", &["route", "add", network, "via", &client.to_string()])?;
-    }
-    for web in &pair.web {
-        web.machine.run("ip", &["route", "add", network, "via", &gateway.to_string()])?;
-    }
-    pair.plan.gateways = vec![*gateway];
-    Ok(())
-}
-
-/// Each backend has the VIP, and tells nobody.
-fn prepare_dsr(pair: &mut Pair, addresses: &Addresses) -> Result<()> {
-    let Addresses { vip, whole, .. } = addresses;
-    for web in &pair.web {
-        web.machine.set("net/ipv4/conf/all/arp_ignore", "1")?;
-        web.machine.set("net/ipv4/conf/all/arp_announce", "2")?;
-        add_to_loopback(&web.machine, &vip.to_string(), whole)?;
-    }
-    Ok(())
-}
-
-/// At once: no duplicate is looked for there.
-pub fn add_to_loopback(machine: &Machine, address: &str, whole: &str) -> Result<()> {
-    let address = format!("{address}/{whole}");
-    let arguments = ["address", "add", &address, "dev", "lo", "nodad"];
-    // IPv4 looks for none anyway.
-    let count = if whole == "32" { 5 } else { 6 };
-    machine.run("ip", arguments.get(..count).unwrap_or_default()).map(|_| ())
-}
 
 /// Waits until `other` knows so many connections, if they are of a mode that does not leave all to hashes.
 pub fn wait_known(mode: Mode, other: &Fulcrum, service: &str, count: usize) -> Result<()> {
