@@ -19,6 +19,8 @@ pub(crate) enum Permit {
         patience: Duration,
         /// It may not last longer, as far as the peers' votes and echoes say.
         most: Option<Instant>,
+        /// This node offers the group: a peer that says that it leads has taken what it was offered.
+        offered: bool,
     },
     /// Packets of what goes on, but neither ARP nor ND; said again as often as for a leader.
     Draining {
@@ -33,12 +35,16 @@ pub(crate) enum Permit {
 
 impl Permit {
     /// The same as far as the peers' echoes allow it.
-    pub(crate) fn witnessed(self, opinion: Opinion) -> Self {
+    pub(crate) fn witnessed(self, opinion: Opinion, now: Instant) -> Self {
         match (self, opinion) {
+            // What was sent to this node before goes on, until the advert says the same and the group is handed over.
+            (Self::Leading { interval, patience, offered: true, .. }, Opinion::Denied) => {
+                Self::Draining { until: now.checked_add(patience).unwrap_or(now), interval, patience }
+            }
             (Self::Leading { .. }, Opinion::Denied) => Self::Silent,
-            (Self::Leading { interval, patience, most }, Opinion::Until(confirmed)) => {
+            (Self::Leading { interval, patience, most, offered }, Opinion::Until(confirmed)) => {
                 let most = Some(most.map_or(confirmed, |most| most.min(confirmed)));
-                Self::Leading { interval, patience, most }
+                Self::Leading { interval, patience, most, offered }
             }
             (permit, Opinion::Free | Opinion::Until(_) | Opinion::Denied) => permit,
         }
@@ -90,7 +96,7 @@ impl Heartbeat {
                 }
                 Order::Draining(until)
             }
-            Permit::Leading { interval, patience, most } => {
+            Permit::Leading { interval, patience, most, .. } => {
                 let until = now.checked_add(patience)?;
                 let until = most.map_or(until, |most| most.min(until));
                 if let Order::Leading(told) = self.told

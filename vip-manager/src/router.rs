@@ -406,6 +406,12 @@ impl Router {
         self.following.as_ref().map(|following| &following.peer)
     }
 
+    /// Whether this node leads, and would rather have another do so.
+    #[must_use]
+    pub fn offers(&self) -> bool {
+        matches!(&self.state, State::Leader(leader) if leader.has_offered())
+    }
+
     /// Whether this node leads and a configured one with a lesser claim did, too, a moment ago.
     #[must_use]
     pub fn has_rival(&self, now: Instant) -> bool {

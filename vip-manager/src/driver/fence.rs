@@ -143,7 +143,9 @@ impl Fence {
             let opinion = slot.witnesses.judge(permit.lead(), name, of_group, now);
             let denied = opinion == Opinion::Denied;
             if std::mem::replace(&mut slot.denied, denied) != denied {
-                if denied {
+                if denied && group.is_some_and(|group| group.router.offers()) {
+                    tracing::debug!(group = %name, "a peer has taken it over, as it was offered");
+                } else if denied {
                     count(counters, "fence_denied");
                     tracing::warn!(
                         group = %name,
@@ -153,7 +155,7 @@ impl Fence {
                     again.push(name.clone());
                 }
             }
-            let permit = permit.witnessed(opinion);
+            let permit = permit.witnessed(opinion, now);
             let Some(order) = slot.heartbeat.poll_order(permit, now) else { continue };
             let epoch = group.map_or(0, |group| group.router.epoch());
             let (state, until) = match order {

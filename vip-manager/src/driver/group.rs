@@ -586,7 +586,7 @@ impl GroupDriver {
                 Grant::Until(until) => Some(until),
                 Grant::Never => return Permit::Silent,
             };
-            return Permit::Leading { interval, patience, most };
+            return Permit::Leading { interval, patience, most, offered: self.router.offers() };
         }
         match self.drain.until() {
             Some(until) if now < until => Permit::Draining { until, interval, patience },

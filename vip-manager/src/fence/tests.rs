@@ -2,7 +2,8 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(300);
-const LEADING: Permit = Permit::Leading { interval: INTERVAL, patience: PATIENCE, most: None };
+const LEADING: Permit =
+    Permit::Leading { interval: INTERVAL, patience: PATIENCE, most: None, offered: false };
 
 #[allow(clippy::disallowed_methods, reason = "any moment will do")]
 fn start() -> Instant {
@@ -73,7 +74,25 @@ fn one_that_drains_for_long_is_renewed_too_and_ends_in_time() {
 fn a_shorter_patience_is_told() {
     let (mut heartbeat, start) = (Heartbeat::default(), start());
     tell(&mut heartbeat, LEADING, start);
-    let shorter = Permit::Leading { interval: INTERVAL / 10, patience: PATIENCE / 10, most: None };
+    let shorter =
+        Permit::Leading { interval: INTERVAL / 10, patience: PATIENCE / 10, most: None, offered: false };
     let order = tell(&mut heartbeat, shorter, start + INTERVAL / 10);
     assert_eq!(order, Some(Order::Leading(start + INTERVAL / 10 + PATIENCE / 10)));
+}
+
+#[test]
+fn what_a_peer_takes_that_was_offered_to_it_is_handed_over_and_what_it_takes_otherwise_silenced() {
+    let now = start();
+    let offered = Permit::Leading { interval: INTERVAL, patience: PATIENCE, most: None, offered: true };
+    let draining = Permit::Draining { until: now + PATIENCE, interval: INTERVAL, patience: PATIENCE };
+    assert_eq!(offered.witnessed(Opinion::Denied, now), draining);
+    assert_eq!(LEADING.witnessed(Opinion::Denied, now), Permit::Silent);
+    assert_eq!(offered.witnessed(Opinion::Free, now), offered);
+    assert_eq!(Permit::Silent.witnessed(Opinion::Denied, now), Permit::Silent);
+    let mut heartbeat = Heartbeat::default();
+    assert!(tell(&mut heartbeat, offered, now).is_some());
+    assert_eq!(
+        tell(&mut heartbeat, offered.witnessed(Opinion::Denied, now), now),
+        Some(Order::Draining(now + PATIENCE))
+    );
 }

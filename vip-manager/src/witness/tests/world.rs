@@ -144,9 +144,9 @@ impl World {
 
     fn turn(&mut self) {
         let echoes: Echoes = self.echo.iter().map(|echo| (NodeName::new("b"), echo.clone())).collect();
-        let permit = Permit::Leading { interval: INTERVAL, patience: PATIENCE, most: None };
+        let permit = Permit::Leading { interval: INTERVAL, patience: PATIENCE, most: None, offered: false };
         let opinion = self.witnesses.judge(permit.lead(), &group(), echoes.iter(), self.clock);
-        if let Some(order) = self.heartbeat.poll_order(permit.witnessed(opinion), self.clock) {
+        if let Some(order) = self.heartbeat.poll_order(permit.witnessed(opinion, self.clock), self.clock) {
             self.heartbeat.handle_told(order);
             self.until = match order {
                 Order::Leading(until) | Order::Draining(until) => Some(until),
