@@ -5,7 +5,7 @@
     reason = "starts the daemon of another binary, and the command under test"
 )]
 
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Machine, fulcrum_binary, run};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Machine, fulcrum_binary, output, run};
 use fulcrum_tests::probe::{Options, Probe, Session};
 use fulcrum_tests::wait::wait_until;
 use fulcrum_tests::{LabError, Result};
@@ -55,8 +55,14 @@ fn start(machine: &Machine, file: &str, installed: &Path) -> Result<Fulcrum> {
 
 fn install(machine: &Machine) -> Result<PathBuf> {
     let installed = machine.file("fulcrum-installed");
-    std::fs::copy(fulcrum_binary()?, &installed)?;
+    copy(&fulcrum_binary()?, &installed)?;
     Ok(installed)
+}
+
+/// By another process: a child of another test's that is just being started would hold a file that this one writes, and what
+/// is held so can't be run.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    output("cp", &[&from.display().to_string(), &to.display().to_string()]).map(drop)
 }
 
 struct Scene {
@@ -111,7 +117,9 @@ impl Scene {
 }
 
 fn script(machine: &Machine, name: &str, text: &str) -> Result<PathBuf> {
-    let path = machine.write(name, text)?;
+    let written = machine.write(&format!("{name}.text"), text)?;
+    let path = machine.file(name);
+    copy(&written, &path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     Ok(path)
 }
