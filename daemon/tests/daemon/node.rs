@@ -162,7 +162,9 @@ impl Node {
         // The build's directory may be closed to other users.
         let copy = self.directory.path().join("fulcrum");
         if !copy.exists() {
-            std::fs::copy(env!("CARGO_BIN_EXE_fulcrum"), &copy).expect("room on the disk");
+            // By another process: a child that is just being started may hold what this one writes, and then it can't be run.
+            let copied = program("cp").arg(env!("CARGO_BIN_EXE_fulcrum")).arg(&copy).status();
+            assert!(copied.is_ok_and(|status| status.success()), "room on the disk");
         }
         let mut command = program(copy.to_str().expect("a path"));
         command.uid(user).gid(user);
