@@ -71,9 +71,7 @@ fn a_drained_backend_stays_so_across_reload_restart_and_takeover() {
         assert_eq!(backends(&scene)?, only(["web2", "web3"]));
         assert_eq!(overrides(&scene.nodes[1].status()?).len(), 1);
 
-        let answer = scene.nodes[0]
-            .command(&["undrain", "backend", "10.77.0.21:80"])
-            .or_else(|_| scene.nodes[0].command(&["undrain", "backend", &address]))?;
+        let answer = scene.nodes[0].command(&["undrain", "backend", "web/web1"])?;
         assert!(answer.contains("drain: true is now false"), "{answer}");
         assert_eq!(backends(&scene)?, only(["web1", "web2", "web3"]));
         scene.wait(1, "nothing to be asked for", |status| overrides(status).is_empty())?;
@@ -115,11 +113,7 @@ fn connections_are_left_alone_until_the_deadline_and_closed_then() {
         let other = session.ask()?;
         assert_ne!(other, backend);
         scene.nodes[0].command(&["undrain", "backend", &address])?;
-        scene.nodes[0].command(&["disable", "backend", &other]).or_else(|_| {
-            let machine = scene.pair.web.iter().map(|web| &web.machine).find(|it| it.name() == other);
-            let address = machine.map(|it| it.ipv4().to_string()).unwrap_or_default();
-            scene.nodes[0].command(&["disable", "backend", &address])
-        })?;
+        scene.nodes[0].command(&["disable", "backend", &other, "--wait"])?;
         session.wait_end(Duration::from_secs(15))?;
         let left = backends(&scene)?;
         assert!(left.contains(&backend) && !left.contains(&other), "{left:?}");
@@ -143,7 +137,8 @@ fn a_drained_node_leads_only_when_it_is_alone() {
             },
         )?;
         // Asked of the other node.
-        scene.nodes[1].command(&["drain", "lb-node", &name])?;
+        scene.nodes[1].command(&["drain", "lb-node", &name, "--wait"])?;
+        assert_eq!(scene.nodes[0].status()?.role(GROUP), Some("standby"), "it was waited for");
         scene.nodes[1].wait_leader(GROUP)?;
         // It has the higher priority, and does not come back.
         run_for(Duration::from_secs(3));
