@@ -118,7 +118,7 @@ nothing switched on: the kernel ends it after two seconds.")]
     #[command(after_help = "\
 Examples:
   fulcrum backup
-  fulcrum backup --to /mnt/safe/lb-1.backup --passphrase-file /root/passphrase
+  fulcrum backup --to lb-1.backup --passphrase-file passphrase.txt
   fulcrum backups
 
 Without --to it goes where the daemon keeps those that it makes after each change (`admin.backups` in the file): the
@@ -138,8 +138,8 @@ Examples:
     /// Brings a node back from a backup, on a bare machine, too. As root, while no daemon runs.
     #[command(after_help = "\
 Examples:
-  fulcrum restore /mnt/safe/lb-1.backup --dry-run
-  fulcrum restore /mnt/safe/lb-1.backup --passphrase-file /root/passphrase
+  fulcrum restore lb-1.backup --dry-run
+  fulcrum restore lb-1.backup --passphrase-file passphrase.txt
   fulcrum restore /var/lib/fulcrum/backups/000007-lb-1-20260102T030405Z.backup --replace
 
 Refused, and nothing is written: a file that is damaged; while a daemon runs here; on a machine that is another node of the same
