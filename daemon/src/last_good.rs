@@ -1,16 +1,40 @@
 //! Where the last good configuration is kept: what is run at start if the file itself is bad.
 
+use fulcrum_config::last_good::{LastGoodError, keep};
 use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 mod tests;
 
-/// Where the last good copy of `config_file` is kept in `state_dir`. Each file has its own, so that several
-/// nodes' states may share a directory.
+/// What the last good copy is kept as.
+pub(crate) const LAST_GOOD: &str = "last-good";
+
+/// Where the last good copy of `config_file` is kept in `state_dir`.
 pub(crate) fn path(state_dir: &Path, config_file: &Path) -> PathBuf {
+    kept_as(state_dir, config_file, LAST_GOOD)
+}
+
+/// Where something of this `kind` is kept for the node of `config_file` in `state_dir`. Each file has its own, so that
+/// several nodes' states may share a directory.
+pub(crate) fn kept_as(state_dir: &Path, config_file: &Path, kind: &str) -> PathBuf {
     let absolute = std::path::absolute(config_file).unwrap_or_else(|_| config_file.to_owned());
     let name = absolute.to_string_lossy().trim_start_matches('/').replace('/', "-");
-    state_dir.join(format!("last-good-{name}"))
+    state_dir.join(format!("{kind}-{name}"))
+}
+
+/// That path with something after it.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether `text` could be kept at `path` now, found out beside it.
+pub(crate) fn try_out(path: &Path, text: &str) -> Result<(), LastGoodError> {
+    let trial = with_suffix(path, ".trial");
+    let kept = keep(&trial, text);
+    let _ = std::fs::remove_file(&trial);
+    kept
 }
 
 /// Where the state may be when `config_file`, which says so, can't be read as a whole: what systemd says,

@@ -26,11 +26,13 @@ mod shared;
 mod source;
 mod trial;
 
+pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
 pub(crate) use handover::Transfer;
 pub(crate) use overriding::{Target, Wish, tend};
 use share::Behind;
 pub(crate) use share::share;
+pub(crate) use shared::KIND as SHARED;
 use shared::Shared;
 use source::Source;
 

@@ -2,7 +2,8 @@
 
 use super::file::{Backup, SealedKey};
 use super::seal::{self, Passphrase};
-use crate::last_good;
+use crate::last_good::{LAST_GOOD, kept_as};
+use crate::node::{ALLOCATIONS, SHARED};
 use fulcrum_config::last_good::recall;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -14,12 +15,8 @@ pub(super) mod tests;
 
 /// The configuration file, among the texts.
 pub(crate) const CONFIG: &str = "config";
-/// What a node keeps of the configuration that the nodes share, among the texts.
-pub(crate) const SHARED: &str = "shared";
-/// What services have from pools, among the texts.
-pub(crate) const ALLOCATIONS: &str = "allocations";
 /// All that is kept in the state directory and belongs into a backup, by the first part of its file's name.
-pub(crate) const STATE: [&str; 3] = ["last-good", ALLOCATIONS, SHARED];
+pub(crate) const STATE: [&str; 3] = [LAST_GOOD, ALLOCATIONS, SHARED];
 
 /// How often it is tried to read all files between two changes.
 const TRIES: usize = 20;
@@ -41,13 +38,6 @@ pub(crate) struct Occasion {
     pub(crate) why: String,
     pub(crate) roles: BTreeMap<String, String>,
     pub(crate) at: SystemTime,
-}
-
-/// Where what is kept under `kind` stands.
-pub(crate) fn state_file(state_dir: &Path, config_file: &Path, kind: &str) -> PathBuf {
-    let path = last_good::path(state_dir, config_file);
-    let name = path.file_name().map(|name| name.to_string_lossy().replacen("last-good", kind, 1));
-    path.with_file_name(name.unwrap_or_default())
 }
 
 /// Reads all of it, as it was between two changes.
@@ -117,7 +107,7 @@ fn read_texts(source: &Source) -> Result<Texts, String> {
         Err(wrong) => return Err(wrong.to_string()),
     }
     for kind in STATE {
-        match recall(&state_file(&source.state_dir, &source.config_file, kind)) {
+        match recall(&kept_as(&source.state_dir, &source.config_file, kind)) {
             Ok(Some(text)) => drop(texts.insert(kind.to_owned(), text)),
             Ok(None) => {}
             Err(error) => missing.push(format!("{kind}: {error}")),

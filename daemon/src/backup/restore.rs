@@ -4,9 +4,11 @@
 //! run with half of what it needs.
 
 use super::file::{Backup, SealedKey};
-use super::gather::{self, ALLOCATIONS, CONFIG, SHARED, STATE, state_file};
+use super::gather::{self, CONFIG, STATE};
 use super::seal::{self, Passphrase};
 use super::shelf::put_file;
+use crate::last_good::kept_as;
+use crate::node::{ALLOCATIONS, SHARED};
 use crate::node::{FIRST_SERIAL, host_name};
 use fulcrum_config::last_good::{keep, recall};
 use fulcrum_config::{Before, Config, NodeName};
@@ -221,7 +223,7 @@ pub(crate) fn plan(
     let state_dir = &restored.config.admin.state_dir;
     for kind in STATE {
         let Some(text) = backup.texts.get(kind) else { continue };
-        let path = state_file(state_dir, config_file, kind);
+        let path = kept_as(state_dir, config_file, kind);
         let text = if kind == SHARED && forget_serial { forgotten(text) } else { text.clone() };
         let how = standing(
             &path,

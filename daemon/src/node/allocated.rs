@@ -12,6 +12,9 @@ use std::sync::Arc;
 #[cfg(test)]
 mod tests;
 
+/// What they are kept as.
+pub(crate) const KIND: &str = "allocations";
+
 /// What was kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Recalled {
@@ -83,11 +86,8 @@ pub(crate) fn try_out(allocations: &Allocations, directory: &Path, file: &Path) 
     if is_kept(allocations, &path) || allocations.is_empty() {
         return Ok(());
     }
-    let trial = with_suffix(&path, ".trial");
     let text = serde_json::to_string(allocations).map_err(|error| error.to_string())?;
-    let kept = keep(&trial, &text).map_err(|error| unwritten(&path, &error));
-    let _ = std::fs::remove_file(&trial);
-    kept
+    last_good::try_out(&path, &text).map_err(|error| unwritten(&path, &error))
 }
 
 fn is_kept(allocations: &Allocations, path: &Path) -> bool {
@@ -113,18 +113,9 @@ fn cause(error: &LastGoodError) -> String {
 }
 
 fn path(directory: &Path, file: &Path) -> PathBuf {
-    let last_good = last_good::path(directory, file);
-    let name =
-        last_good.file_name().map(|name| name.to_string_lossy().replacen("last-good", "allocations", 1));
-    last_good.with_file_name(name.unwrap_or_default())
+    last_good::kept_as(directory, file, KIND)
 }
 
 fn before(directory: &Path, file: &Path) -> PathBuf {
-    with_suffix(&path(directory, file), ".before")
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+    last_good::with_suffix(&path(directory, file), ".before")
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 #[cfg(test)]
 mod tests;
 
+/// What it is kept as.
+pub(crate) const KIND: &str = "shared";
 /// The serial number of a node that has never changed anything.
 const FIRST: u64 = 1;
 
@@ -69,12 +71,8 @@ impl Shared {
     /// # Errors
     /// Why not, for people.
     pub(crate) fn try_out(&self, state_dir: &Path, file: &Path) -> Result<(), String> {
-        let mut trial = path(state_dir, file).into_os_string();
-        trial.push(".trial");
         let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
-        let kept = fulcrum_config::last_good::keep(Path::new(&trial), &text);
-        let _ = std::fs::remove_file(&trial);
-        kept.map_err(|error| error.to_string())
+        last_good::try_out(&path(state_dir, file), &text).map_err(|error| error.to_string())
     }
 
     /// Whether something was kept.
@@ -91,7 +89,5 @@ impl Shared {
 }
 
 fn path(state_dir: &Path, file: &Path) -> PathBuf {
-    let last_good = last_good::path(state_dir, file);
-    let name = last_good.file_name().map(|name| name.to_string_lossy().replacen("last-good", "shared", 1));
-    last_good.with_file_name(name.unwrap_or_default())
+    last_good::kept_as(state_dir, file, KIND)
 }

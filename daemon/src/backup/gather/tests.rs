@@ -1,5 +1,6 @@
 use super::*;
 use crate::backup::file::encode;
+use crate::last_good;
 use fulcrum_config::last_good::keep;
 
 pub(crate) const FILE: &str = "\
@@ -26,7 +27,7 @@ pub(crate) fn source(directory: &Path) -> Source {
     );
     std::fs::write(&source.config_file, format!("{FILE}{own}")).unwrap();
     for (kind, text) in [("last-good", "what ran"), (SHARED, r#"{"serial":5,"own":"x","received":null}"#)] {
-        keep(&state_file(&source.state_dir, &source.config_file, kind), text).unwrap();
+        keep(&kept_as(&source.state_dir, &source.config_file, kind), text).unwrap();
     }
     fulcrum_peer::key::create_or_pin(&source.key).unwrap();
     source
@@ -48,15 +49,15 @@ fn passphrase(directory: &Path) -> Passphrase {
 #[test]
 fn all_that_is_kept_is_found_under_its_name() {
     let (state, file) = (Path::new("/var/lib/fulcrum"), Path::new("/etc/fulcrum/one.yaml"));
-    assert_eq!(state_file(state, file, "last-good"), last_good::path(state, file));
+    assert_eq!(kept_as(state, file, "last-good"), last_good::path(state, file));
     assert_eq!(
-        state_file(state, file, ALLOCATIONS),
+        kept_as(state, file, ALLOCATIONS),
         Path::new("/var/lib/fulcrum/allocations-etc-fulcrum-one.yaml")
     );
     let directory = tempfile::tempdir().unwrap();
     let mut source = source(directory.path());
     for kind in STATE {
-        keep(&state_file(&source.state_dir, &source.config_file, kind), kind).unwrap();
+        keep(&kept_as(&source.state_dir, &source.config_file, kind), kind).unwrap();
     }
     let texts = gather(&source, occasion(), None).unwrap().texts;
     let names: Vec<&str> = texts.keys().map(String::as_str).collect();
@@ -90,7 +91,7 @@ fn the_key_is_in_it_encrypted_or_not_at_all() {
 fn what_is_damaged_stays_out_and_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let source = source(directory.path());
-    let path = state_file(&source.state_dir, &source.config_file, SHARED);
+    let path = kept_as(&source.state_dir, &source.config_file, SHARED);
     std::fs::write(&path, "fulcrum last-good v1 00000000 3\nabc").unwrap();
     let backup = gather(&source, occasion(), None).unwrap();
     assert!(!backup.texts.contains_key(SHARED) && backup.texts.contains_key("last-good"));

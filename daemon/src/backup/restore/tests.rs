@@ -41,7 +41,7 @@ impl Scene {
     }
 
     fn shared(&self) -> PathBuf {
-        state_file(&self.source.state_dir, &self.source.config_file, SHARED)
+        kept_as(&self.source.state_dir, &self.source.config_file, SHARED)
     }
 }
 
