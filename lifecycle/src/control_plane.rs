@@ -180,11 +180,14 @@ pub(crate) fn known_moves(peer: &fulcrum_peer::Observed) -> BTreeSet<u64> {
 
 /// The groups that this node leads, and that no other node is known to be ready for.
 pub(crate) fn without_standby(known: Known<'_>) -> BTreeSet<GroupName> {
-    let leads =
-        |name: &&GroupName| known.vip.groups.get(*name).is_some_and(|group| group.role == Role::Leader);
     let has_none = |name: &&GroupName| standbys(known, name).iter().all(|it| it.fault.is_some());
     let can_have = known.peer.state == fulcrum_peer::LinkState::On;
-    protected(known.config).filter(|_| can_have).filter(leads).filter(has_none).cloned().collect()
+    protected(known.config)
+        .filter(|_| can_have)
+        .filter(|name| known.vip.leads(name))
+        .filter(has_none)
+        .cloned()
+        .collect()
 }
 
 pub(crate) fn alarms(snapshots: &Snapshots, now: Instant) -> Vec<crate::Alarm> {

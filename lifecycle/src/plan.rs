@@ -109,14 +109,11 @@ pub(crate) fn serving(
     lb: &fulcrum_lb::Observed,
     before: &Arc<Services>,
 ) -> Arc<Services> {
-    let leads = |group: &GroupName| {
-        vip.groups.get(group).is_some_and(|group| group.role == fulcrum_vip_manager::Role::Leader)
-    };
     let tables = lb.plane.as_ref().map(|plane| &plane.tables);
     let mut services = Services::new();
     for (name, service) in config.services.iter().filter(|(_, service)| service.mode.forwarding().is_some()) {
         let known = before.get(name);
-        let served = desired.services.get(name).filter(|_| leads(&service.group));
+        let served = desired.services.get(name).filter(|_| vip.leads(&service.group));
         let verdict = served.map(|served| match known.and_then(|known| known.verdict.as_ref()) {
             Some(known) if is_served_by(served, known) => Arc::clone(known),
             Some(_) | None => Arc::new(verdict(served)),

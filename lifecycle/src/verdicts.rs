@@ -219,9 +219,7 @@ impl Verdicts {
         let mut waits = BTreeMap::new();
         for name in seen.config.groups.keys().filter(|name| has_peer(seen.config, name)) {
             let observed = seen.vip.groups.get(name);
-            if observed.is_some_and(|observed| observed.role == Role::Leader)
-                || is_in_sync(seen, name, services)
-            {
+            if seen.vip.leads(name) || is_in_sync(seen, name, services) {
                 continue;
             }
             let leader = observed.and_then(|observed| observed.leader.as_ref());

@@ -82,6 +82,14 @@ pub struct Observed {
     pub counters: Counters,
 }
 
+impl Observed {
+    /// Whether this node leads a group.
+    #[must_use]
+    pub fn leads(&self, group: &GroupName) -> bool {
+        self.groups.get(group).is_some_and(|observed| observed.role == Role::Leader)
+    }
+}
+
 /// How the votes stand for groups that are to have no leader rather than two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct QuorumObserved {

@@ -6,7 +6,6 @@ use super::Node;
 use crate::wire::Refusal;
 use fulcrum_config::{Class, Config, Group, GroupName, NodeName, Service};
 use fulcrum_lifecycle::{Turn, able, is_settled, successor, turn};
-use fulcrum_vip_manager::{Observed, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,14 +226,11 @@ impl Node {
     /// which of them are left alone.
     pub(crate) async fn leave_control_plane(&self, bound: Duration) {
         let (config, snapshots) = (self.handle.config(), self.handle.snapshots());
-        let leads = |vip: &Observed, name: &GroupName| {
-            vip.groups.get(name).is_some_and(|group| group.role == Role::Leader)
-        };
         let guarded = config.groups.values().filter(|group| group.class == Class::ControlPlane);
         let until = Instant::now().checked_add(bound).unwrap_or_else(Instant::now);
         let mut vip = self.handle.vip();
         for Group { name, .. } in
-            guarded.map(|group| &**group).filter(|group| leads(&snapshots.vip, &group.name))
+            guarded.map(|group| &**group).filter(|group| snapshots.vip.leads(&group.name))
         {
             match successor(&snapshots, name) {
                 Err(why) => {
@@ -242,7 +238,7 @@ impl Node {
                 }
                 Ok(_) => {
                     self.handle.stand_down(name, None);
-                    let _ = tokio::time::timeout_at(until, vip.wait_for(|vip| !leads(vip, name))).await;
+                    let _ = tokio::time::timeout_at(until, vip.wait_for(|vip| !vip.leads(name))).await;
                 }
             }
         }

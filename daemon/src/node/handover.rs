@@ -10,7 +10,7 @@ use crate::wire::{HandedOver, Refusal};
 use fulcrum_config::{Class, Config, Group, GroupName, NodeName, Preempt, Protocol};
 use fulcrum_lifecycle::hooks::{Before, Standing};
 use fulcrum_lifecycle::{Target, may_be_named, target};
-use fulcrum_vip_manager::{Observed, PeerSeen, Role};
+use fulcrum_vip_manager::{Observed, PeerSeen};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,7 @@ impl Node {
             )));
         }
         let change = async {
-            let next = other_leader(&*vip.wait_for(|vip| !leads(vip, name)).await.ok()?, name);
+            let next = other_leader(&*vip.wait_for(|vip| !vip.leads(name)).await.ok()?, name);
             if let Some(leader) = next {
                 return Some((leader, Duration::ZERO));
             }
@@ -225,11 +225,10 @@ impl Node {
     fn must_lead(&self, group: &GroupName) -> Result<(), Refusal> {
         let vip = self.handle.vip();
         let vip = vip.borrow();
-        let observed = vip.groups.get(group);
-        if observed.is_some_and(|observed| observed.role == Role::Leader) {
+        if vip.leads(group) {
             return Ok(());
         }
-        let leader = observed.and_then(|observed| observed.leader.as_ref());
+        let leader = vip.groups.get(group).and_then(|observed| observed.leader.as_ref());
         let leader = leader.map_or_else(
             || "no leader is known".to_owned(),
             |leader| match &leader.node {
@@ -249,13 +248,8 @@ struct Goes {
     unknown: Vec<String>,
 }
 
-fn leads(vip: &Observed, group: &GroupName) -> bool {
-    vip.groups.get(group).is_some_and(|observed| observed.role == Role::Leader)
-}
-
 fn other_leader(vip: &Observed, group: &GroupName) -> Option<PeerSeen> {
-    let observed = vip.groups.get(group)?;
-    if observed.role == Role::Leader { None } else { observed.leader.clone() }
+    if vip.leads(group) { None } else { vip.groups.get(group)?.leader.clone() }
 }
 
 /// What becomes of the proxied connections of a group that was handed over.

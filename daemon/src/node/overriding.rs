@@ -5,7 +5,6 @@ use super::{How, Node};
 use crate::wire::{Overridden, Refusal};
 use fulcrum_config::{Class, Config, GroupName, NodeName, UnixTime, difference};
 use fulcrum_lifecycle::{Alarm, Severity, able};
-use fulcrum_vip_manager::Role;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -143,16 +142,13 @@ impl Node {
             }
             return;
         }
-        let leads = |name: &GroupName| {
-            let vip = self.handle.vip();
-            vip.borrow().groups.get(name).is_some_and(|group| group.role == Role::Leader)
-        };
+        let mut vip = self.handle.vip();
         left.retain(|name| config.groups.contains_key(name));
         let (later, now): (Vec<_>, Vec<_>) = config
             .groups
             .values()
             .filter(|group| !left.contains(&group.name))
-            .partition(|group| group.class == Class::ControlPlane && leads(&group.name));
+            .partition(|group| group.class == Class::ControlPlane && vip.borrow().leads(&group.name));
         left.extend(now.into_iter().map(|group| group.name.clone()));
         self.handle.drain(left);
         for group in later {
@@ -160,11 +156,8 @@ impl Node {
                 Ok(held) => {
                     left.insert(group.name.clone());
                     self.handle.drain(left);
-                    let mut vip = self.handle.vip();
-                    let is_left = |vip: &fulcrum_vip_manager::Observed| {
-                        vip.groups.get(&group.name).is_none_or(|it| it.role != Role::Leader)
-                    };
-                    let _ = tokio::time::timeout(MOVED, vip.wait_for(is_left)).await;
+                    let is_left = vip.wait_for(|vip| !vip.leads(&group.name));
+                    let _ = tokio::time::timeout(MOVED, is_left).await;
                     held.settle();
                 }
                 Err(refusal) => tracing::debug!(group = %group.name, "not left yet: {}", refusal.error),
