@@ -32,14 +32,19 @@ pub(crate) fn target(kind: Kind, name: &str) -> Target {
     }
 }
 
+/// Asks the daemon for `wish`.
+pub(super) fn grant(client: &Client, wish: &Wish, forced: &[String]) -> Result<Overridden, Failure> {
+    let forced = forced.iter().map(|name| GroupName::new(name)).collect();
+    match client.ask::<Overridden>(Method::POST, &path_of_wish(wish, &forced))? {
+        Reply::Done(done) => Ok(done),
+        Reply::Refused(refusal) => Err(refused(&refusal)),
+    }
+}
+
 /// Asks for `wish`, and with `wait` shows what is left until nothing is.
 pub(crate) fn ask_for(wish: &Wish, options: &OverrideOptions, wait: bool) -> Result<ExitCode, Failure> {
     let client = Client::new(&options.connect);
-    let forced = options.forced.iter().map(|name| GroupName::new(name)).collect();
-    let done = match client.ask::<Overridden>(Method::POST, &path_of_wish(wish, &forced))? {
-        Reply::Done(done) => done,
-        Reply::Refused(refusal) => return Err(refused(&refusal)),
-    };
+    let done = grant(&client, wish, &options.forced)?;
     if options.json {
         let text = serde_json::to_string_pretty(&done)
             .map_err(|error| Failure::Refused(format!("the answer can't be shown: {error}")))?;

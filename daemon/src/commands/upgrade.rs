@@ -1,18 +1,15 @@
 //! `fulcrum upgrade-binary`: another version on this node, while others lead what it led.
 #![allow(clippy::disallowed_methods, reason = "waits between two looks, and says how long things took")]
 
-use crate::admin::path_of_wish;
 use crate::cli::UpgradeOptions;
-use crate::client::{Client, Reply};
-use crate::commands::{ask, refused};
+use crate::client::Client;
+use crate::commands::ask;
+use crate::commands::overrides::grant;
 use crate::error::Failure;
 use crate::node::{Target, Wish};
 use crate::show::counted;
-use crate::wire::Overridden;
 use files::Installed;
 use fulcrum_lifecycle::Status;
-use hyper::Method;
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -92,8 +89,7 @@ fn try_out(new: &Path, file: &Path) -> Result<String, Failure> {
 
 /// Another node must be there to lead what this one leads.
 fn could_leave(status: &Status) -> Result<(), Failure> {
-    let leads: Vec<&str> =
-        status.groups.iter().filter(|it| it.role == "leader").map(|it| it.name.as_str()).collect();
+    let leads = led(status);
     let peers = &status.peer_link.peers;
     // Without keys nothing is known of the others: whether one takes over shows.
     if leads.is_empty() || peers.is_empty() || peers.iter().any(|peer| peer.state == "up") {
@@ -112,14 +108,11 @@ fn is_drained(status: &Status) -> bool {
 }
 
 fn ask_for(client: &Client, wish: &Wish, forced: &[String]) -> Result<(), Failure> {
-    let forced: BTreeSet<_> = forced.iter().map(|name| fulcrum_config::GroupName::new(name)).collect();
-    match client.ask::<Overridden>(Method::POST, &path_of_wish(wish, &forced))? {
-        Reply::Done(done) => {
-            print!("{done}");
-            Ok(())
-        }
-        Reply::Refused(refusal) => Err(refused(&refusal)),
-    }
+    grant(client, wish, forced).map(|done| print!("{done}"))
+}
+
+fn led(status: &Status) -> Vec<&str> {
+    status.groups.iter().filter(|it| it.role == "leader").map(|it| it.name.as_str()).collect()
 }
 
 /// Waits until this node leads nothing, and until the connections that it proxies have ended or `deadline` is over.
@@ -128,8 +121,7 @@ fn leave(client: &Client, deadline: Duration) -> Result<(), String> {
     let mut told = String::new();
     loop {
         let status = ask::<Status>(client).map_err(|failure| failure.to_string())?;
-        let leads: Vec<&str> =
-            status.groups.iter().filter(|it| it.role == "leader").map(|it| it.name.as_str()).collect();
+        let leads = led(&status);
         let proxied = status.services.iter().filter(|it| it.mode == "proxy").map(|it| it.connections);
         let connections = proxied.fold(0, u64::saturating_add);
         let left = usize::try_from(connections).unwrap_or(usize::MAX);
