@@ -9,7 +9,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -63,16 +63,25 @@ fn take_now(socket: &Path) -> Result<Lock, Failure> {
         .open(&path)
         .map_err(io("the lock can't be opened; is the disk full or read-only, or are you not root?"))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = (&mut file).take(32).read_to_string(&mut pid);
-        let pid = pid.trim();
-        let pid = if pid.is_empty() { "unknown" } else { pid };
-        return Err(Failure::AlreadyRuns { pid: pid.to_owned(), path });
+        return Err(Failure::AlreadyRuns { pid: holder(&mut file), path });
     }
-    file.set_len(0).map_err(io("the lock can't be written"))?;
-    file.seek(SeekFrom::Start(0)).map_err(io("the lock can't be written"))?;
-    writeln!(file, "{}", std::process::id()).map_err(io("the lock can't be written"))?;
+    sign(&mut file).map_err(io("the lock can't be written"))?;
     Ok(Lock { _file: file })
+}
+
+/// The process that has signed a lock, for people.
+pub(crate) fn holder(file: &mut File) -> String {
+    let mut pid = String::new();
+    let _ = file.take(32).read_to_string(&mut pid);
+    let pid = pid.trim();
+    if pid.is_empty() { "unknown".to_owned() } else { pid.to_owned() }
+}
+
+/// Says in a lock that this process holds it.
+pub(crate) fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
 }
 
 /// The held lock of the network namespace.

@@ -1,9 +1,10 @@
 //! One roll of an inventory at a time: a lock that the kernel lets go of when the process ends, however it ends.
 
 use crate::error::Failure;
+use crate::lock;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -39,9 +40,7 @@ pub(crate) fn take(journal: &Path) -> Result<Lock, Failure> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            let _ = (&mut file).take(32).read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() };
+            let pid = lock::holder(&mut file);
             return Err(Failure::Refused(format!(
                 "another roll of this inventory is going on: process {pid} holds {}; nothing was done\n  wait for its end",
                 path.display()
@@ -50,8 +49,7 @@ pub(crate) fn take(journal: &Path) -> Result<Lock, Failure> {
         if !is_at(&file, &path).map_err(io)? {
             continue;
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
+        lock::sign(&mut file).map_err(io)?;
         return Ok(Lock { path, _file: file });
     }
     Err(Failure::Refused(format!("{}: others take and remove it again and again", path.display())))
