@@ -385,7 +385,7 @@ impl GroupDriver {
 
     /// This node answers from now on.
     pub(super) fn lead(&mut self, reason: &Reason, now: Instant) {
-        if *reason == Reason::LeaderResigned {
+        if matches!(reason, Reason::LeaderResigned | Reason::LeaderSilent | Reason::Preempted) {
             self.acquit_former();
         }
         self.leading = true;
@@ -397,7 +397,8 @@ impl GroupDriver {
         self.announcer.handle_announce(now);
     }
 
-    /// A leader that resigns claimed the addresses rightfully, though its resignation may be the first that was heard of it.
+    /// A leader that was heard claimed the addresses rightfully, though the advert that made this node lead, its resignation
+    /// or one of lower priority, may be the first that was heard of it.
     fn acquit_former(&mut self) {
         let addresses = self.group.vips.iter().map(|vip| vip.address);
         let claims = addresses.filter_map(|address| Some((self.link_of(address)?, self.conflict(address)?)));

@@ -60,9 +60,10 @@ fn what_a_rival_claimed_that_yields_is_answered_at_once() {
     assert!(driver.answers(VIP));
 }
 
-#[test]
-fn a_leader_whose_resignation_is_the_first_that_is_heard_of_it_is_no_stranger() {
-    let config = fulcrum_config::parse(PAIR, "fulcrum.yaml", "lb-1").unwrap().config;
+/// What a leader answers whose first advert that is heard makes this node lead.
+fn leads_at_the_first_advert(group: &str, priority: u8, reason: &Reason) {
+    let file = PAIR.replace("vrid: 51,", &format!("vrid: 51, {group}"));
+    let config = fulcrum_config::parse(&file, "fulcrum.yaml", "lb-1").unwrap().config;
     let now = moment();
     let mut driver = GroupDriver::new(&config, Arc::clone(&config.groups[&GroupName::new("web")]), now);
     let link = driver.link_of(VIP).unwrap();
@@ -71,15 +72,25 @@ fn a_leader_whose_resignation_is_the_first_that_is_heard_of_it_is_no_stranger() 
     assert_eq!(driver.prober.poll_probe(now), Some(VIP));
     driver.handle_claim(&link, VIP, OTHER, now);
     driver.finish_probing(true, now);
-    driver.router.handle_advert(&link, [10, 0, 0, 12].into(), &advert(0), now).unwrap();
+    driver.router.handle_advert(&link, [10, 0, 0, 12].into(), &advert(priority), now).unwrap();
     let due = driver.router.poll_timeout().unwrap();
     driver.router.handle_timer(due);
     assert_eq!(driver.router.role(), Role::Leader);
-    driver.lead(&Reason::LeaderResigned, due);
+    driver.lead(reason, due);
     assert!(driver.answers(VIP));
     // It answers once more before it hears that another leads.
     assert_eq!(driver.handle_claim(&link, VIP, OTHER, due), (false, Some(Claim::Late)));
     assert!(driver.answers(VIP));
+}
+
+#[test]
+fn a_leader_whose_resignation_is_the_first_that_is_heard_of_it_is_no_stranger() {
+    leads_at_the_first_advert("", 0, &Reason::LeaderResigned);
+}
+
+#[test]
+fn a_leader_that_is_preempted_at_its_first_advert_is_no_stranger() {
+    leads_at_the_first_advert("preempt: true,", 100, &Reason::Preempted);
 }
 
 #[test]
