@@ -200,6 +200,7 @@ impl Node {
         }
         let begun = Instant::now();
         let found = loop {
+            self.must_lead(group)?;
             let snapshots = self.handle.snapshots();
             let found = target(&snapshots, group, named);
             if found.is_ok() || begun.elapsed() >= patience {
