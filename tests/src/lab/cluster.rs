@@ -7,10 +7,12 @@ use crate::wait::{now, wait_for};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The VIP of the first group.
 const FIRST_VIP: u8 = 100;
+/// How long who leads has to stay the same.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// A client, nodes and web servers. The machines stand; nothing of ours runs until it is started.
 #[derive(Debug)]
@@ -204,10 +206,21 @@ pub fn settled(nodes: &[&Fulcrum]) -> Option<BTreeMap<String, String>> {
     leaders(nodes).ok()?.into_iter().map(one).collect()
 }
 
-/// The same, waited for.
+/// The same, waited for until it has stayed so for a while: nodes that have just started may lead before they have
+/// heard of each other.
 ///
 /// # Errors
 /// They do not come to it.
 pub fn wait_settled(nodes: &[&Fulcrum]) -> Result<BTreeMap<String, String>> {
-    wait_for("one leader of each group", Duration::from_secs(40), || settled(nodes))
+    let mut since: Option<(_, Instant)> = None;
+    wait_for("one leader of each group", Duration::from_secs(40), || {
+        let seen = settled(nodes)?;
+        match &since {
+            Some((before, time)) if *before == seen => (time.elapsed() >= SETTLED).then_some(seen),
+            _ => {
+                since = Some((seen, now()));
+                None
+            }
+        }
+    })
 }
