@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How long a peer that says nothing may still finish connections.
-const SILENT: Duration = Duration::from_millis(500);
+/// How long a peer that says nothing may still finish connections. Longer than a busy machine is silent: taken for gone too
+/// early, its connections are reset; too late, those of a dead node are reset a little later.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// The program, once there is a peer that could finish anything.
 pub(super) struct SecondChance {
