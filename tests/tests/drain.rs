@@ -30,7 +30,7 @@ fn scene(lab: &Lab) -> Result<Linked> {
 }
 
 fn started_by(lab: &Lab, start: impl Fn(&Machine, &str) -> Result<Fulcrum>) -> Result<Linked> {
-    Linked::new(lab, |plan| plan.service.push("balance: round-robin".to_owned()), start)
+    Linked::new(lab, |pair| pair.plan.service.push("balance: round-robin".to_owned()), start)
 }
 
 fn overrides(status: &Status) -> Vec<Value> {

@@ -6,7 +6,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
-use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Pair, wait_settled};
+use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Linked, Machine, Pair, wait_settled};
 use fulcrum_tests::probe::{Crowd, Options, Probe};
 use fulcrum_tests::wait::{run_for, wait_until};
 use fulcrum_tests::{LabError, Result};
@@ -18,41 +18,20 @@ const LONG: Duration = Duration::from_secs(15);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Two nodes with a peer link, of which the first leads.
-struct Scene {
-    pair: Pair,
-    first: Fulcrum,
-    second: Fulcrum,
+fn scene(lab: &Lab, prepare: impl FnOnce(&mut Pair)) -> Result<Linked> {
+    Linked::new(lab, prepare, Fulcrum::start)
 }
 
-impl Scene {
-    fn new(lab: &Lab, prepare: impl FnOnce(&mut Pair)) -> Result<Self> {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.with_keys()?;
-        prepare(&mut pair);
-        let (first, second) = pair.start_both()?;
-        let scene = Self { pair, first, second };
-        scene.wait_linked()?;
-        Ok(scene)
-    }
-
-    fn wait_linked(&self) -> Result<()> {
-        wait_until("the link", LONG, || {
-            self.first.status().is_ok_and(|status| status.agrees_with("lb2"))
-                && self.second.status().is_ok_and(|status| status.agrees_with("lb1"))
-        })
-    }
-
-    /// What the first node says when it refuses something.
-    fn refused(&self, arguments: &[&str]) -> Result<String> {
-        let transitions =
-            || Ok::<_, LabError>(self.first.status()?.group(GROUP).map(|it| it["transitions"].clone()));
-        let before = transitions()?;
-        let told = self.first.command(arguments);
-        assert!(told.is_err(), "it is to be refused: {told:?}");
-        assert_eq!(transitions()?, before, "nothing moved");
-        assert_eq!(self.first.status()?.role(GROUP), Some("leader"), "{told:?}");
-        Ok(told.err().map(|error| error.to_string()).unwrap_or_default())
-    }
+/// What the first node says when it refuses something.
+fn refused(scene: &Linked, arguments: &[&str]) -> Result<String> {
+    let first = &scene.nodes[0];
+    let transitions = || Ok::<_, LabError>(first.status()?.group(GROUP).map(|it| it["transitions"].clone()));
+    let before = transitions()?;
+    let told = first.command(arguments);
+    assert!(told.is_err(), "it is to be refused: {told:?}");
+    assert_eq!(transitions()?, before, "nothing moved");
+    assert_eq!(first.status()?.role(GROUP), Some("leader"), "{told:?}");
+    Ok(told.err().map(|error| error.to_string()).unwrap_or_default())
 }
 
 fn json(node: &Fulcrum, arguments: &[&str]) -> Result<Value> {
@@ -74,8 +53,8 @@ fn unfilter(pair: &Pair) -> Result<()> {
 #[test]
 fn a_node_that_is_not_ready_is_named_with_the_reason_and_nothing_moves() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, |_| {})?;
-        let (pair, first, second) = (&scene.pair, &scene.first, &scene.second);
+        let scene = scene(lab, |_| {})?;
+        let (pair, first, second) = (&scene.pair, &scene.nodes[0], &scene.nodes[1]);
         let to_web = ["handover", GROUP];
 
         // The link is cut, and adverts still come.
@@ -84,18 +63,18 @@ fn a_node_that_is_not_ready_is_named_with_the_reason_and_nothing_moves() {
         wait_until("a broken link", LONG, || {
             first.status().is_ok_and(|it| it.peer("lb2").is_some_and(|peer| peer["state"] != "up"))
         })?;
-        let told = scene.refused(&to_web)?;
+        let told = refused(&scene, &to_web)?;
         assert!(told.contains("lb2: the link to it is down"), "{told}");
         assert!(told.contains("'fulcrum handover web --force web'"), "{told}");
         unfilter(pair)?;
-        scene.wait_linked()?;
+        scene.wait_agreement()?;
 
         // It runs another configuration.
         let file = pair.plan.file(&pair.lb2);
         pair.lb2
             .write("fulcrum.yaml", &file.replace("port: 80\n", "port: 80\n    timeouts: {idle: 5m}\n"))?;
         second.command(&["reload", "--local"])?;
-        let told = scene.refused(&to_web)?;
+        let told = refused(&scene, &to_web)?;
         assert!(told.contains("lb2 runs another configuration than this node"), "{told}");
         wait_until("it to catch up, or to be brought back", LONG, || {
             pair.lb2.write("fulcrum.yaml", &file).is_ok()
@@ -110,7 +89,7 @@ fn a_node_that_is_not_ready_is_named_with_the_reason_and_nothing_moves() {
         })?;
         // It takes a moment until the other node is told.
         run_for(SECOND);
-        let told = scene.refused(&to_web)?;
+        let told = refused(&scene, &to_web)?;
         assert!(
             told.contains("lb2: service web: web1 fails the checks there, and passes them here"),
             "{told}"
@@ -137,20 +116,20 @@ fn a_node_that_is_not_ready_is_named_with_the_reason_and_nothing_moves() {
 #[test]
 fn a_node_whose_listener_does_not_stand_is_not_handed_anything_unless_it_is_forced() {
     Lab::run(|lab| {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.with_keys()?;
-        let first = pair.start(&pair.lb1)?;
-        first.wait_leader(GROUP)?;
-        let taken = pair.lb2.namespace().enter(|| TcpListener::bind("0.0.0.0:80"))??;
-        let second = pair.start(&pair.lb2)?;
-        let scene = Scene { pair, first, second };
-        scene.wait_linked()?;
-        let told = scene.refused(&["handover", GROUP])?;
+        let taken = std::cell::RefCell::new(None);
+        let start = |machine: &Machine, file: &str| {
+            if machine.name() == "lb2" {
+                taken.replace(Some(machine.namespace().enter(|| TcpListener::bind("0.0.0.0:80"))??));
+            }
+            Fulcrum::start(machine, file)
+        };
+        let scene = Linked::new(lab, |_| {}, start)?;
+        let told = refused(&scene, &["handover", GROUP])?;
         assert!(told.contains("lb2: it is not ready for it: "), "{told}");
         // Names that are wrong move nothing either.
-        let told = scene.refused(&["handover", GROUP, "--force", "other"])?;
+        let told = refused(&scene, &["handover", GROUP, "--force", "other"])?;
         assert!(told.contains("--force names other, not web"), "{told}");
-        let told = scene.refused(&["handover", GROUP, "--to", "lb9"])?;
+        let told = refused(&scene, &["handover", GROUP, "--to", "lb9"])?;
         assert!(told.contains("lb9 is no other node of group web; there are: lb2"), "{told}");
         drop(taken);
         Ok(())
@@ -160,28 +139,30 @@ fn a_node_whose_listener_does_not_stand_is_not_handed_anything_unless_it_is_forc
 #[test]
 fn all_groups_go_one_after_the_other_and_it_stops_at_the_first_that_is_refused() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, |pair| {
+        let scene = scene(lab, |pair| {
             let group = |name: &str, number: u8, class: &str| {
                 format!("{name}: {{vrid: {number}, vips: [10.77.0.{number}], class: {class}}}")
             };
             pair.plan.groups = vec![group("api", 110, "control-plane"), group("zoo", 111, "workload")];
         })?;
         for group in ["api", "zoo"] {
-            scene.first.wait_leader(group)?;
+            scene.nodes[0].wait_leader(group)?;
         }
         wait_until("both to be ready", LONG, || {
             let both = serde_json::json!(["lb1", "lb2"]);
-            scene.first.status().is_ok_and(|it| it.group("api").is_some_and(|it| it["ready_nodes"] == both))
+            scene.nodes[0]
+                .status()
+                .is_ok_and(|it| it.group("api").is_some_and(|it| it["ready_nodes"] == both))
         })?;
-        let told = json(&scene.first, &["--all"])?;
+        let told = json(&scene.nodes[0], &["--all"])?;
         let moved: Vec<_> = told["moved"].as_array().into_iter().flatten().map(|it| &it["group"]).collect();
         assert_eq!(moved, ["web", "zoo", "api"], "the control plane comes last");
-        let told = scene.first.command(&["handover", "--all"])?;
+        let told = scene.nodes[0].command(&["handover", "--all"])?;
         assert!(told.contains("leads no group"), "{told}");
 
         // The first that is refused ends it: the other node has nobody left.
-        scene.first.kill()?;
-        let told = scene.second.command(&["handover", "--all"]).expect_err("nobody is there").to_string();
+        scene.nodes[0].kill()?;
+        let told = scene.nodes[1].command(&["handover", "--all"]).expect_err("nobody is there").to_string();
         assert!(told.contains("stopped at group web: moved none; not tried zoo, api"), "{told}");
         Ok(())
     });
@@ -212,14 +193,14 @@ fn an_elected_group_goes_to_the_node_that_is_named() {
 #[test]
 fn no_request_fails_and_no_connection_breaks_in_handovers_to_and_fro() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, |_| {})?;
+        let scene = scene(lab, |_| {})?;
         let (client, service) = (&scene.pair.client, scene.pair.service());
         let probe = scene.pair.probe()?;
         let crowd = Crowd::open(client, service, 50, Duration::from_millis(100), LONG)?;
         let options = Options { interval: Duration::from_millis(5), timeout: LONG, ..Options::default() };
         let patient = Probe::start(client, service, options)?;
         for round in 0..8 {
-            let from = if round % 2 == 0 { &scene.first } else { &scene.second };
+            let from = if round % 2 == 0 { &scene.nodes[0] } else { &scene.nodes[1] };
             crowd.mark();
             let told = json(from, &[GROUP])?;
             assert_eq!(told["moved"][0]["from_outside"]["confirmed"], true, "{told}");
@@ -241,17 +222,17 @@ fn no_request_fails_and_no_connection_breaks_in_handovers_to_and_fro() {
 #[test]
 fn who_waits_is_told_how_many_connections_were_finished_and_how_many_cut() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, |pair| pair.plan.group.push("drain: 3s".to_owned()))?;
+        let scene = scene(lab, |pair| pair.plan.group.push("drain: 3s".to_owned()))?;
         let (client, service) = (&scene.pair.client, scene.pair.service());
         let idle = Crowd::open(client, service, 3, Duration::from_millis(100), LONG)?;
         run_for(SECOND);
-        let told = json(&scene.first, &[GROUP, "--wait"])?;
+        let told = json(&scene.nodes[0], &[GROUP, "--wait"])?;
         assert_eq!(told["finished"], serde_json::json!({"connections": 3, "cut": 3}), "{told}");
         drop(idle);
         let brief = Crowd::open(client, service, 2, Duration::from_millis(100), LONG)?;
         run_for(SECOND);
         let told = std::thread::scope(|scope| {
-            let told = scope.spawn(|| json(&scene.second, &[GROUP, "--wait"]));
+            let told = scope.spawn(|| json(&scene.nodes[1], &[GROUP, "--wait"]));
             run_for(SECOND);
             drop(brief);
             told.join()
@@ -265,26 +246,26 @@ fn who_waits_is_told_how_many_connections_were_finished_and_how_many_cut() {
 #[test]
 fn whoever_dies_in_a_handover_somebody_leads() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, |_| {})?;
+        let scene = scene(lab, |_| {})?;
         let probe = scene.pair.probe()?;
         std::thread::scope(|scope| -> Result<()> {
-            let told = scope.spawn(|| scene.first.command(&["handover", GROUP]));
+            let told = scope.spawn(|| scene.nodes[0].command(&["handover", GROUP]));
             run_for(Duration::from_millis(20));
-            scene.first.process().kill_with_children()?;
+            scene.nodes[0].process().kill_with_children()?;
             let _ = told.join();
-            scene.second.wait_leader(GROUP)
+            scene.nodes[1].wait_leader(GROUP)
         })?;
         let begun = fulcrum_tests::wait::now();
         wait_until("an answer", LONG, || probe.answered_since(begun).is_some())?;
         // And the other way round: the one that is to take it dies first.
         let first = scene.pair.start(&scene.pair.lb1)?;
         first.wait_hears_leader(GROUP)?;
-        wait_until("the link", LONG, || scene.second.status().is_ok_and(|it| it.agrees_with("lb1")))?;
+        wait_until("the link", LONG, || scene.nodes[1].status().is_ok_and(|it| it.agrees_with("lb1")))?;
         std::thread::scope(|scope| -> Result<()> {
-            let told = scope.spawn(|| scene.second.command(&["handover", GROUP]));
+            let told = scope.spawn(|| scene.nodes[1].command(&["handover", GROUP]));
             first.process().kill_with_children()?;
             let _ = told.join();
-            scene.second.wait_leader(GROUP)
+            scene.nodes[1].wait_leader(GROUP)
         })?;
         let begun = fulcrum_tests::wait::now();
         wait_until("an answer", LONG, || probe.answered_since(begun).is_some())

@@ -8,7 +8,9 @@
 )]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Cluster, Fulcrum, GROUP, Lab, Machine, Pair, fulcrum_binary, ipv4, wait_settled};
+use fulcrum_tests::lab::{
+    Cluster, Fulcrum, GROUP, Lab, Linked, Machine, Pair, fulcrum_binary, ipv4, wait_settled,
+};
 use fulcrum_tests::probe::{Crowd, Options, Probe, Session, request};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use serde_json::Value;
@@ -180,10 +182,8 @@ fn assert_served(what: &str, probe: Probe, handovers: usize) {
 #[test]
 fn both_nodes_of_a_pair_are_destroyed_and_made_anew_while_requests_go_on() {
     Lab::run(|lab| {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.clone().with_keys()?;
-        let (first, second) = pair.start_both()?;
-        wait_until("both to agree", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
+        let Linked { pair, nodes } = Linked::new(lab, |_| {}, Fulcrum::start)?;
+        let [first, second] = &nodes[..] else { unreachable!("two nodes") };
         let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
         let exec = scene.exec();
         let (output, plan) = scene.roll(&["--exec", &exec, "--dry-run"])?;
@@ -209,10 +209,10 @@ fn both_nodes_of_a_pair_are_destroyed_and_made_anew_while_requests_go_on() {
         run_for(SECOND);
         assert_served("pair", probe, 1);
         println!("in {:?}", begun.elapsed());
-        for node in [&first, &second] {
+        for node in [first, second] {
             assert!(uptime(node)? <= begun.elapsed().as_secs(), "{} was not made anew", node.machine.name());
         }
-        wait_settled(&[&first, &second])?;
+        wait_settled(&[first, second])?;
         Ok(())
     });
 }
@@ -220,10 +220,8 @@ fn both_nodes_of_a_pair_are_destroyed_and_made_anew_while_requests_go_on() {
 #[test]
 fn a_node_that_does_not_come_back_stops_the_roll_and_all_is_served() {
     Lab::run(|lab| {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.clone().with_keys()?;
-        let (first, second) = pair.start_both()?;
-        wait_until("both to agree", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
+        let Linked { pair, nodes } = Linked::new(lab, |_| {}, Fulcrum::start)?;
+        let [first, second] = &nodes[..] else { unreachable!("two nodes") };
         let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
         let exec = scene.exec();
         let probe = probe(&pair.client, pair.service(), 2)?;
@@ -259,10 +257,8 @@ fn a_node_that_does_not_come_back_stops_the_roll_and_all_is_served() {
 #[test]
 fn a_roll_that_is_killed_at_each_of_its_steps_goes_on_where_it_was() {
     Lab::run(|lab| {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.clone().with_keys()?;
-        let (first, second) = pair.start_both()?;
-        wait_until("both to agree", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
+        let Linked { pair, nodes } = Linked::new(lab, |_| {}, Fulcrum::start)?;
+        let [first, second] = &nodes[..] else { unreachable!("two nodes") };
         let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
         let exec = scene.exec();
         let probe = probe(&pair.client, pair.service(), 2)?;
@@ -290,7 +286,7 @@ fn a_roll_that_is_killed_at_each_of_its_steps_goes_on_where_it_was() {
                 assert!(killed.contains(&(node.to_owned(), step.to_owned())), "{node}, {step}: {killed:?}");
             }
         }
-        wait_settled(&[&first, &second])?;
+        wait_settled(&[first, second])?;
         assert_served("pair", probe, 1);
         Ok(())
     });
@@ -299,12 +295,13 @@ fn a_roll_that_is_killed_at_each_of_its_steps_goes_on_where_it_was() {
 /// Nothing that the kernel forwards ends with a node: of connections that are open all the while, each lives, on its backend.
 fn connections_live(mode: &str, prepare: impl Fn(&mut Pair) -> Result<String>) {
     Lab::run(|lab| {
-        let mut pair = Pair::new(lab)?;
-        pair.plan = pair.plan.clone().with_keys()?;
-        pair.plan.service = vec![format!("mode: {mode}")];
-        let further = prepare(&mut pair)?;
-        let (first, second) = pair.start_both()?;
-        wait_until("both to agree", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
+        let mut further = Ok(String::new());
+        let prepared = |pair: &mut Pair| {
+            pair.plan.service = vec![format!("mode: {mode}")];
+            further = prepare(pair);
+        };
+        let Linked { pair, nodes } = Linked::new(lab, prepared, Fulcrum::start)?;
+        let (further, nodes) = (further?, nodes.iter().collect::<Vec<_>>());
         let probe = probe(&pair.client, pair.service(), 2)?;
         let crowd = Crowd::open(&pair.client, pair.service(), CONNECTIONS, SECOND / 5, 15 * SECOND)?;
         let scene = Scene::with(lab, &[&pair.lb1, &pair.lb2], &further)?;
@@ -313,7 +310,7 @@ fn connections_live(mode: &str, prepare: impl Fn(&mut Pair) -> Result<String>) {
         let stall = crowd.wait_answered()?;
         println!("{mode}: {CONNECTIONS} connections live, the longest stall {stall:?}");
         assert_served(mode, probe, 0);
-        wait_settled(&[&first, &second])?;
+        wait_settled(&nodes)?;
         Ok(())
     });
 }

@@ -123,10 +123,13 @@ fn connections_live_through_handovers(fence: &'static str) {
             .inspect_err(|_| {
                 println!("SECOND {}", scene.pair.lb2.run("ss", &["-tnoa"]).unwrap_or_default());
                 println!("FIRST {}", scene.pair.lb1.run("ss", &["-tnoa"]).unwrap_or_default());
-                println!(
-                    "CLIENT {}",
-                    scene.pair.client.run("ss", &["-tnoa", "state", "established"]).unwrap_or_default()
-                );
+                println!("CLIENT {}", scene.pair.client.run("ss", &["-tnoai"]).unwrap_or_default());
+                for node in [&scene.first, &scene.second] {
+                    println!(
+                        "STATUS {}",
+                        node.status().map(|it| it.0["counters"].to_string()).unwrap_or_default()
+                    );
+                }
             })?;
         for vip in [ipv4(100), ipv6(100)] {
             wait_until("the addresses to go", LONG, || !scene.pair.lb2.has_address(vip).unwrap_or(true))?;

@@ -77,7 +77,7 @@ impl Scene {
         let place = std::cell::RefCell::new(None);
         let linked = Linked::new(
             lab,
-            |plan| plan.group.push("drain: 5m".to_owned()),
+            |pair| pair.plan.group.push("drain: 5m".to_owned()),
             |machine, file| {
                 if place.borrow().is_some() {
                     return Fulcrum::start(machine, file);

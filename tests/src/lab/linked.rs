@@ -24,12 +24,12 @@ impl Linked {
     /// It does not come to that.
     pub fn new(
         lab: &Lab,
-        prepare: impl FnOnce(&mut Plan),
+        prepare: impl FnOnce(&mut Pair),
         start: impl Fn(&Machine, &str) -> Result<Fulcrum>,
     ) -> Result<Self> {
         let mut pair = Pair::new(lab)?;
         pair.plan = pair.plan.with_keys()?;
-        prepare(&mut pair.plan);
+        prepare(&mut pair);
         let first = start(&pair.lb1, &pair.plan.file(&pair.lb1))?;
         first.wait_leader(GROUP)?;
         let second = start(&pair.lb2, &pair.plan.file(&pair.lb2))?;
