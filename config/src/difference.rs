@@ -165,7 +165,7 @@ impl Changes {
             self,
             old,
             new,
-            Admin { socket, viewer_group, tcp, metrics, state_dir, backups, log_format },
+            Admin { socket, viewer_group, tcp, metrics, state_dir, backups, held_after_crashes, log_format },
             elsewhere {}
         );
         self.what.clear();

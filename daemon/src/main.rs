@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod preflight;
 mod roll;
+mod runs;
 mod show;
 mod sys;
 mod systemd;

@@ -3,6 +3,7 @@
 use crate::backup::Backups;
 use crate::hooks::Hooks;
 use crate::last_good;
+use crate::runs::Runs;
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use crate::witness::Seen;
@@ -70,6 +71,8 @@ pub(crate) struct Node {
     witness: Arc<Seen>,
     hooks: Arc<Hooks>,
     backups: Arc<Backups>,
+    /// How this node's runs ended.
+    runs: Runs,
 }
 
 /// How what services have from pools is kept.
@@ -116,6 +119,7 @@ impl Node {
         boot: &Boot,
         started: Instant,
         unkept: Option<String>,
+        runs: Runs,
     ) -> Self {
         let loaded = Loaded {
             state: boot.state,
@@ -147,6 +151,7 @@ impl Node {
             witness: Arc::default(),
             hooks: Arc::default(),
             backups: Arc::default(),
+            runs,
         }
     }
 
@@ -267,7 +272,24 @@ impl Node {
             .chain(self.hooks.alarms())
             .chain(overriding::forgotten(&self.handle.config(), overriding::wall_clock()))
             .chain(self.backups.alarm())
+            .chain(self.runs.alarm(self.held_for(), overriding::wall_clock()))
             .collect()
+    }
+
+    /// The run ends as it was asked to.
+    pub(crate) fn end_run(&self) {
+        self.runs.end();
+    }
+
+    /// For how long this node is still held back after crashes.
+    fn held_for(&self) -> Duration {
+        let held = self.runs.held(overriding::wall_clock()).unwrap_or_default();
+        held.saturating_sub(self.started.elapsed())
+    }
+
+    /// Why it is held back.
+    fn held_back(&self) -> Option<String> {
+        (!self.held_for().is_zero()).then(|| self.runs.why(overriding::wall_clock()))
     }
 
     /// What was to come after `config` did not.

@@ -45,8 +45,10 @@ pub struct Asked {
     pub trial: Option<Trial>,
     /// Groups that an operator asked this node to leave, perhaps to a node that was named.
     pub standing_down: BTreeMap<GroupName, Option<NodeName>>,
-    /// Groups that it is to leave because it is drained.
+    /// Groups that it is to leave because it is drained, or held back.
     pub drained: BTreeSet<GroupName>,
+    /// Why it is held back.
+    pub held_back: Option<String>,
     /// Groups of class control-plane that this node moves to another, or wants to, each with the number of that move.
     pub moves: BTreeMap<GroupName, u64>,
     /// Resign everything.
@@ -164,6 +166,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         trial: None,
         standing_down: BTreeMap::new(),
         drained: BTreeSet::new(),
+        held_back: None,
         moves: BTreeMap::new(),
         stopping: false,
         ending: false,
@@ -249,11 +252,12 @@ impl Handle {
     }
 
     /// Leaves these groups, and no others, because this node is drained.
-    pub fn drain(&self, groups: &BTreeSet<GroupName>) {
+    pub fn drain(&self, groups: &BTreeSet<GroupName>, held_back: Option<String>) {
         self.asked.send_if_modified(|asked| {
-            let is_news = asked.drained != *groups;
+            let is_news = asked.drained != *groups || asked.held_back != held_back;
             if is_news {
                 asked.drained.clone_from(groups);
+                asked.held_back = held_back;
             }
             is_news
         });
@@ -553,6 +557,7 @@ impl Driver {
             lb: &self.engines.lb.observed.borrow(),
             behind: self.verdicts.behind(),
             standing_down: &asked.left(),
+            held_back: asked.held_back.as_deref(),
             stopping: asked.stopping,
             first_round_done: is_known,
         });

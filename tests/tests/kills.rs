@@ -1,6 +1,7 @@
 //! SIGKILL at random moments under load, again and again: no address stays, the other serves.
+#![allow(clippy::indexing_slicing, reason = "nothing but a test")]
 
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair, wait_served_by};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Pair, wait_served_by};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::time::Duration;
 
@@ -40,5 +41,39 @@ fn whoever_leads_is_killed_at_a_random_moment() {
             leader = std::mem::replace(&mut standby, returned);
         }
         Ok(())
+    });
+}
+
+#[test]
+fn who_crashes_again_and_again_leads_only_if_nobody_else_can() {
+    Lab::run(|lab| {
+        let prepare = |pair: &mut Pair| {
+            pair.plan.group.push("preempt: true".to_owned());
+            pair.plan.held_after_crashes = 2;
+        };
+        let mut scene = Linked::new(lab, prepare, Fulcrum::start)?;
+        for crash in 1..=2 {
+            scene.nodes[0].kill()?;
+            scene.nodes[1].wait_leader(GROUP)?;
+            scene.nodes[0].process().wait(Duration::from_secs(15))?;
+            scene.nodes[0] = scene.pair.start(&scene.pair.lb1)?;
+            scene.wait_agreement()?;
+            if crash == 1 {
+                scene.nodes[0].wait_leader(GROUP)?;
+            }
+        }
+        // It had taken it back long since.
+        run_for(Duration::from_secs(2));
+        assert_eq!(scene.nodes[1].status()?.role(GROUP), Some("leader"));
+        let page = scene.nodes[0].command(&["status"])?;
+        assert!(page.contains("this node is not stable: it crashed 2 times within 30 minutes"), "{page}");
+        let told = scene.refused(1, &["handover", GROUP]);
+        assert!(told.contains("lb1: it is not ready for it: it crashed 2 times within 30 minutes"), "{told}");
+
+        scene.nodes[1].kill()?;
+        scene.nodes[0].wait_leader(GROUP)?;
+        let begun = now();
+        let probe = scene.pair.probe()?;
+        wait_until("an answer", Duration::from_secs(15), || probe.answered_since(begun).is_some())
     });
 }

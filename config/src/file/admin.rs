@@ -20,6 +20,9 @@ section! {
         state_dir: optional AbsolutePath,
         /// Backups that are made by themselves, in `backups` of the state directory.
         backups: optional BackupsSection,
+        /// Crashes within half an hour after which this node leads only what no other can, for a while; 0: it is never held
+        /// back. Default: 3.
+        held_after_crashes: optional Number<0, 1_000>,
         /// How log lines look: `text` or `json`. Default: text.
         log: optional LogFormat,
     }

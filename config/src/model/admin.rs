@@ -18,6 +18,8 @@ pub struct Admin {
     pub state_dir: PathBuf,
     /// Backups that are made by themselves.
     pub backups: Backups,
+    /// Crashes within half an hour after which this node leads only what no other can, for a while; with 0 never.
+    pub held_after_crashes: u32,
     /// How log lines look.
     pub log_format: LogFormat,
 }
@@ -31,6 +33,7 @@ impl Default for Admin {
             metrics: None,
             state_dir: PathBuf::from("/var/lib/fulcrum"),
             backups: Backups::default(),
+            held_after_crashes: 3,
             log_format: LogFormat::Text,
         }
     }

@@ -28,6 +28,9 @@ pub(super) fn resolve(file: &File) -> Admin {
         admin.backups.keep = backups.keep.get().map_or(admin.backups.keep, |keep| keep.0);
         admin.backups.passphrase_file = backups.passphrase_file.get().map(|path| path.0.clone());
     }
+    if let Some(crashes) = section.held_after_crashes.get() {
+        admin.held_after_crashes = crashes.0;
+    }
     if let Some(log) = section.log.get() {
         admin.log_format = *log;
     }

@@ -59,10 +59,11 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
         runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
     let _alone = lock::take_namespace()?;
     let unkept = boot.keep_allocations(file);
+    let runs = boot.begin_run(file);
     let (engines, ends) = engines::start(&boot.config, boot.shared.serial)?;
     let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), boot.shared.serial, engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;
-    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started, unkept));
+    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started, unkept, runs));
     let follow = Arc::clone(&node);
     let witness = witness::keep(move || follow.handle().config(), ends, node.witness());
     runtime.spawn(witness);
@@ -169,7 +170,7 @@ async fn daemon(
         node.hooks().finish(node, HOOKS).await;
         resigned
     };
-    tokio::select! {
+    let ended = tokio::select! {
         resigned = stop => {
             let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             if resigned {
@@ -183,7 +184,10 @@ async fn daemon(
             tracing::warn!("a second signal: stopping at once; the guard resigns");
             Ok(ExitCode::from(1))
         }
-    }
+    };
+    // The disk may be slow: only once nobody waits for this node.
+    node.end_run();
+    ended
 }
 
 fn up(bound: Bound, node: &Arc<Node>, started: Instant) {

@@ -7,6 +7,7 @@ use crate::node::overriding::wall_clock;
 use crate::node::shared::Shared;
 use crate::node::source::Source;
 use crate::node::{host_name, read_after};
+use crate::runs::Runs;
 use fulcrum_config::{Before, Config, Diagnostics, Parsed, parse_after};
 use fulcrum_lifecycle::ConfigState;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,11 @@ impl Boot {
             }
         }
         allocated::store(&self.config.allocations, &self.state_dir, file).err()
+    }
+
+    /// Notes that a run begins. Called when no other process runs here.
+    pub(crate) fn begin_run(&self, file: &Path) -> Runs {
+        Runs::begin(&self.state_dir, file, self.config.admin.held_after_crashes, wall_clock())
     }
 }
 

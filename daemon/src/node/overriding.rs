@@ -131,14 +131,15 @@ impl Node {
         self.handle.apply(Arc::new(new), self.handle.serial());
     }
 
-    /// Leaves what this node leads if it is drained: groups of the control plane one after the other, each when
+    /// Leaves what this node leads if it is drained or held back: groups of the control plane one after the other, each when
     /// another node is ready for it.
     async fn leave_if_drained(self: &Arc<Self>, left: &mut BTreeSet<GroupName>) {
         let config = self.handle.config();
-        if !config.overrides.is_drained(&config.node) {
+        let held_back = self.held_back();
+        if !config.overrides.is_drained(&config.node) && held_back.is_none() {
             if !left.is_empty() {
                 left.clear();
-                self.handle.drain(left);
+                self.handle.drain(left, None);
             }
             return;
         }
@@ -150,12 +151,12 @@ impl Node {
             .filter(|group| !left.contains(&group.name))
             .partition(|group| group.class == Class::ControlPlane && vip.borrow().leads(&group.name));
         left.extend(now.into_iter().map(|group| group.name.clone()));
-        self.handle.drain(left);
+        self.handle.drain(left, held_back.clone());
         for group in later {
             match self.may_move(&group.name, false).await {
                 Ok(held) => {
                     left.insert(group.name.clone());
-                    self.handle.drain(left);
+                    self.handle.drain(left, held_back.clone());
                     let is_left = vip.wait_for(|vip| !vip.leads(&group.name));
                     let _ = tokio::time::timeout(MOVED, is_left).await;
                     held.settle();

@@ -19,6 +19,8 @@ pub(crate) struct Own<'a> {
     pub(crate) behind: &'a BTreeSet<GroupName>,
     /// Groups that it was asked to leave.
     pub(crate) standing_down: &'a BTreeMap<GroupName, Option<fulcrum_config::NodeName>>,
+    /// Why it leaves them, if nobody asked for it.
+    pub(crate) held_back: Option<&'a str>,
     /// It leaves all of them.
     pub(crate) stopping: bool,
     /// Each check had its first verdict.
@@ -52,7 +54,7 @@ fn of_group(own: Own<'_>, group: &Group) -> Option<String> {
     let name = &group.name;
     let Some(observed) = own.vip.groups.get(name) else { return Some("it has not started it".to_owned()) };
     if own.standing_down.contains_key(name) {
-        return Some("an operator asked it to leave it".to_owned());
+        return Some(own.held_back.unwrap_or("an operator asked it to leave it").to_owned());
     }
     let behind = || "it has not got the leader's verdicts, tables and connections yet".to_owned();
     unfit(observed).or_else(|| own.behind.contains(name).then(behind))

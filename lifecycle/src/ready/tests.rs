@@ -18,6 +18,7 @@ pub(crate) fn reasons_of(snapshots: &Snapshots) -> BTreeMap<GroupName, String> {
         lb: &snapshots.lb,
         behind: &BTreeSet::new(),
         standing_down: &snapshots.standing_down,
+        held_back: None,
         stopping: false,
         first_round_done: snapshots.first_round_done,
     })

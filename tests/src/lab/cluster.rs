@@ -137,7 +137,7 @@ impl Cluster {
     fn of_this_node(node: &Machine) -> String {
         let (key, socket, state) = (Plan::key_of(node), Fulcrum::socket_of(node), node.file("state"));
         format!(
-            "peer:\n  key: {}\nadmin:\n  socket: {}\n  state_dir: {}\n",
+            "peer:\n  key: {}\nadmin:\n  socket: {}\n  state_dir: {}\n  held_after_crashes: 0\n",
             key.display(),
             socket.display(),
             state.display()

@@ -143,6 +143,8 @@ pub struct Plan {
     pub top: Vec<String>,
     /// Further keys of `peer`, such as `port: 4748`.
     pub peer: Vec<String>,
+    /// Crashes after which a node is held back: none, as nodes are killed here all the time.
+    pub held_after_crashes: u32,
 }
 
 /// A node in a plan.
@@ -183,6 +185,7 @@ impl Default for Plan {
             services: Vec::new(),
             top: Vec::new(),
             peer: Vec::new(),
+            held_after_crashes: 0,
         }
     }
 }
@@ -266,9 +269,10 @@ impl Plan {
         self.peer.iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
         writeln!(
             text,
-            "admin:\n  socket: {}\n  state_dir: {}",
+            "admin:\n  socket: {}\n  state_dir: {}\n  held_after_crashes: {}",
             Fulcrum::socket_of(node).display(),
-            node.file("state").display()
+            node.file("state").display(),
+            self.held_after_crashes
         )
         .ok();
         text
