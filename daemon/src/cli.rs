@@ -1,5 +1,6 @@
 //! What can be asked of the command.
 
+pub(crate) mod replace;
 pub(crate) mod roll;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -323,6 +324,10 @@ Examples:
     /// Changes all nodes, one after another: each is emptied, changed by your command, and waited for.
     #[command(after_help = roll::HELP)]
     Roll(roll::RollOptions),
+
+    /// Replaces a node that was lost: it is made anew by your command, and waited for until it is ready and in sync.
+    #[command(after_help = replace::HELP)]
+    Replace(replace::ReplaceOptions),
 
     /// Makes this node's private key for the peer link if there is none, and prints its pin for `keys` in `nodes`.
     #[command(after_help = "\

@@ -38,6 +38,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Explain(options) => explain::command(&options),
         Command::Preflight(options) => preflight::preflight(&options),
         Command::Roll(options) => roll::roll(&options),
+        Command::Replace(options) => roll::replace(&options),
         Command::Capture(options) => capture::capture(&options),
         Command::Backup(options) => backup::backup(&options),
         Command::Backups(options) => backup::backups(&options),

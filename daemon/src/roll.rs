@@ -9,6 +9,7 @@ pub(crate) mod machine;
 pub(crate) mod plan;
 pub(crate) mod remote;
 pub(crate) mod report;
+pub(crate) mod step;
 
 #[cfg(test)]
 mod fixture;

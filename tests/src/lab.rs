@@ -3,6 +3,7 @@
 //! One flat network, 10.77.0.0/24 and fd77::/64. A machine has a number: machine 11 is 10.77.0.11, fd77::11
 //! and 02:00:00:00:00:11. Its only interface is `eth0`.
 
+mod anew;
 mod classes;
 mod cluster;
 mod echo;
@@ -22,6 +23,7 @@ mod process;
 mod sweep;
 mod switch;
 
+pub use anew::Anew;
 pub use classes::{Attack, Carrier, Classes, LIMIT, WORKLOADS, attacked, moves};
 pub use cluster::{Cluster, leaders, settled, wait_settled};
 pub use echo::Echo;

@@ -8,147 +8,18 @@
 )]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{
-    Cluster, Fulcrum, GROUP, Lab, Linked, Machine, Pair, fulcrum_binary, ipv4, wait_settled,
-};
+use fulcrum_tests::lab::{Anew, Cluster, Fulcrum, GROUP, Lab, Linked, Machine, Pair, ipv4, wait_settled};
 use fulcrum_tests::probe::{Crowd, Options, Probe, Session, request};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(240);
 const SECOND: Duration = Duration::from_secs(1);
 const CONNECTIONS: usize = 60;
-
-/// The inventory, and a program that destroys a node and makes it anew: its processes, its network namespace with its
-/// link to the switch, and its state. Its file and its key are what a real one is made with.
-struct Scene {
-    inventory: PathBuf,
-    recreate: PathBuf,
-    /// While this file is there, what is made anew does not start.
-    broken: PathBuf,
-}
-
-impl Scene {
-    fn new(lab: &Lab, nodes: &[&Machine]) -> Result<Self> {
-        Self::with(lab, nodes, "")
-    }
-
-    /// A node is made with these lines of a shell, too, run in its network namespace.
-    fn with(lab: &Lab, nodes: &[&Machine], further: &str) -> Result<Self> {
-        let directory = lab.directory();
-        let (inventory, recreate) = (directory.join("nodes.yaml"), directory.join("recreate"));
-        let (broken, binary) = (directory.join("broken"), fulcrum_binary()?);
-        let (mut list, mut cases) = ("nodes:\n".to_owned(), String::new());
-        for node in nodes {
-            let (name, space, socket) = (node.name(), node.namespace().name(), Fulcrum::socket_of(node));
-            let switch = format!("{}switch", space.strip_suffix(name).unwrap_or_default());
-            let (config, state) = (node.file("fulcrum.yaml"), node.file("state"));
-            // Writing to a String does not fail.
-            writeln!(
-                list,
-                "  - name: {name}\n    fulcrum: [nsenter, --net=/run/netns/{space}, env, FULCRUM_SOCKET={}, {}]\n    config: {}",
-                socket.display(),
-                binary.display(),
-                config.display()
-            )
-            .ok();
-            writeln!(
-                cases,
-                "{name}) ns={space}; switch={switch}; port={}; mac={}; four={}; six={}; config={}; state={}; log={} ;;",
-                node.port(),
-                node.mac(),
-                node.ipv4(),
-                node.ipv6(),
-                config.display(),
-                state.display(),
-                node.file("fulcrum.log").display()
-            )
-            .ok();
-        }
-        fs::write(&inventory, list)?;
-        let script = RECREATE
-            .replace("CASES", &cases)
-            .replace("FURTHER", further)
-            .replace("BROKEN", &broken.display().to_string())
-            .replace("BINARY", &binary.display().to_string());
-        fs::write(&recreate, script)?;
-        Ok(Self { inventory, recreate, broken })
-    }
-
-    fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(fulcrum_binary()?);
-        command.arg("roll").arg("--inventory").arg(&self.inventory).args(arguments).stdin(Stdio::null());
-        Ok(command)
-    }
-
-    fn exec(&self) -> String {
-        format!("sh {} {{node}}", self.recreate.display())
-    }
-
-    /// Runs it to its end, and shows what it said.
-    fn roll(&self, arguments: &[&str]) -> Result<(Output, String)> {
-        let output = self.command(arguments)?.output()?;
-        let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        println!("{said}");
-        Ok((output, said))
-    }
-
-    /// Starts it; what it says goes to a file.
-    fn start(&self, arguments: &[&str]) -> Result<Child> {
-        let log = fs::File::options().create(true).append(true).open(self.inventory.with_extension("log"))?;
-        Ok(self.command(arguments)?.stdout(log.try_clone()?).stderr(log).spawn()?)
-    }
-
-    /// Which node it is at, and which step.
-    fn at(&self) -> Option<(String, String)> {
-        let mut path = self.inventory.clone().into_os_string();
-        path.push(".roll");
-        let journal: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        let entry = journal["nodes"].as_array()?.iter().find(|entry| entry["step"] != "done")?;
-        Some((entry["node"].as_str()?.to_owned(), entry["step"].as_str()?.to_owned()))
-    }
-}
-
-const RECREATE: &str = r#"set -eu
-case "$1" in
-CASES
-*) echo "no such node: $1"; exit 1 ;;
-esac
-echo "destroys $1"
-if [ -e /run/netns/$ns ]; then
-    for pid in $(ip netns pids $ns); do kill -9 $pid 2>/dev/null || true; done
-    while [ -n "$(ip netns pids $ns)" ]; do sleep 0.05; done
-    rm -rf /sys/fs/bpf/fulcrum/$(stat -Lc %i /run/netns/$ns)
-    ip netns del $ns
-fi
-ip -n $switch link del $port 2>/dev/null || true
-rm -rf $state
-echo "makes $1"
-ip netns add $ns
-for what in all default; do
-    for setting in accept_dad accept_ra disable_ipv6; do
-        nsenter --net=/run/netns/$ns sh -c "echo 0 > /proc/sys/net/ipv6/conf/$what/$setting"
-    done
-done
-ip link add eth0 netns $ns type veth peer name $port netns $switch
-ip -n $switch link set $port master br0
-ip -n $switch link set $port up
-ip -n $ns link set lo up
-ip -n $ns link set eth0 address $mac up
-ip -n $ns addr add $four/24 dev eth0
-ip -n $ns addr add $six/64 dev eth0 nodad
-nsenter --net=/run/netns/$ns sh -ec "FURTHER"
-[ -e BROKEN ] && exit 0
-setsid nsenter --net=/run/netns/$ns BINARY run $config >>$log 2>&1 </dev/null &
-"#;
 
 /// When its daemon was started, roughly: grows with each time it is made anew.
 fn uptime(node: &Fulcrum) -> Result<u64> {
@@ -184,17 +55,17 @@ fn both_nodes_of_a_pair_are_destroyed_and_made_anew_while_requests_go_on() {
     Lab::run(|lab| {
         let Linked { pair, nodes } = Linked::new(lab, |_| {}, Fulcrum::start)?;
         let [first, second] = &nodes[..] else { unreachable!("two nodes") };
-        let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
-        let exec = scene.exec();
-        let (output, plan) = scene.roll(&["--exec", &exec, "--dry-run"])?;
+        let scene = Anew::new(lab, &[&pair.lb1, &pair.lb2])?;
+        let exec = scene.exec("{node}");
+        let (output, plan) = scene.finish(&["roll", "--exec", &exec, "--dry-run"])?;
         assert!(output.status.success() && plan.contains("1 of 2: lb2, which leads 0 of 1 group"), "{plan}");
-        assert!(scene.at().is_none(), "a dry run keeps nothing");
+        assert!(scene.at("roll").is_none(), "a dry run keeps nothing");
 
         let probe = probe(&pair.client, pair.service(), 2)?;
         let begun = now();
-        let mut running = scene.start(&["--exec", &exec])?;
-        wait_until("it to begin", LONG, || scene.at().is_some_and(|(node, _)| node == "lb2"))?;
-        let (refused, said) = scene.roll(&["--exec", &exec])?;
+        let mut running = scene.start(&["roll", "--exec", &exec])?;
+        wait_until("it to begin", LONG, || scene.at("roll").is_some_and(|(node, _)| node == "lb2"))?;
+        let (refused, said) = scene.finish(&["roll", "--exec", &exec])?;
         assert_eq!(refused.status.code(), Some(1));
         assert!(said.contains("another roll of this inventory is going on"), "{said}");
         let mut ended = None;
@@ -202,7 +73,7 @@ fn both_nodes_of_a_pair_are_destroyed_and_made_anew_while_requests_go_on() {
             ended = running.try_wait().ok().flatten();
             ended.is_some()
         })?;
-        let said = fs::read_to_string(scene.inventory.with_extension("log"))?;
+        let said = fs::read_to_string(scene.log())?;
         println!("{said}");
         assert_eq!(ended.and_then(|ended| ended.code()), Some(0));
         assert!(said.contains("all nodes are changed"), "{said}");
@@ -222,21 +93,21 @@ fn a_node_that_does_not_come_back_stops_the_roll_and_all_is_served() {
     Lab::run(|lab| {
         let Linked { pair, nodes } = Linked::new(lab, |_| {}, Fulcrum::start)?;
         let [first, second] = &nodes[..] else { unreachable!("two nodes") };
-        let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
-        let exec = scene.exec();
+        let scene = Anew::new(lab, &[&pair.lb1, &pair.lb2])?;
+        let exec = scene.exec("{node}");
         let probe = probe(&pair.client, pair.service(), 2)?;
         fs::write(&scene.broken, "")?;
-        let quick = ["--exec", &exec, "--no-preflight", "--ready-deadline", "3s"];
-        let (output, said) = scene.roll(&quick)?;
+        let quick = ["roll", "--exec", &exec, "--no-preflight", "--ready-deadline", "3s"];
+        let (output, said) = scene.finish(&quick)?;
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("stopped at lb2") && said.contains("lb2 does not answer"), "{said}");
         assert!(said.contains("to come: lb1"), "{said}");
         assert!(first.status()?.role(GROUP) == Some("leader"));
 
-        let (again, said) = scene.roll(&quick)?;
+        let (again, said) = scene.finish(&quick)?;
         assert_eq!(again.status.code(), Some(1));
         assert!(said.contains("a roll is not finished") && said.contains("--resume"), "{said}");
-        let (other, said) = scene.roll(&["--exec", "./other {node}", "--resume"])?;
+        let (other, said) = scene.finish(&["roll", "--exec", "./other {node}", "--resume"])?;
         assert_eq!(other.status.code(), Some(1));
         assert!(said.contains("leave --exec out"), "{said}");
 
@@ -244,11 +115,11 @@ fn a_node_that_does_not_come_back_stops_the_roll_and_all_is_served() {
         fs::remove_file(&scene.broken)?;
         let _mended = pair.start(&pair.lb2)?;
         second.wait_hears_leader(GROUP)?;
-        let (output, said) = scene.roll(&["--resume"])?;
+        let (output, said) = scene.finish(&["roll", "--resume"])?;
         assert!(output.status.success(), "{said}");
         assert!(!said.contains("destroys lb2") && said.contains("destroys lb1"), "{said}");
         assert_served("pair", probe, 1);
-        let (done, said) = scene.roll(&["--resume"])?;
+        let (done, said) = scene.finish(&["roll", "--resume"])?;
         assert!(!done.status.success() && said.contains("no roll is unfinished"), "{said}");
         Ok(())
     });
@@ -259,27 +130,10 @@ fn a_roll_that_is_killed_at_each_of_its_steps_goes_on_where_it_was() {
     Lab::run(|lab| {
         let Linked { pair, nodes } = Linked::new(lab, |_| {}, Fulcrum::start)?;
         let [first, second] = &nodes[..] else { unreachable!("two nodes") };
-        let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
-        let exec = scene.exec();
+        let scene = Anew::new(lab, &[&pair.lb1, &pair.lb2])?;
+        let exec = scene.exec("{node}");
         let probe = probe(&pair.client, pair.service(), 2)?;
-        let mut killed = BTreeSet::new();
-        let mut running = scene.start(&["--exec", &exec])?;
-        loop {
-            let mut ended = None;
-            let at = wait_for("a step", LONG, || {
-                ended = running.try_wait().ok().flatten();
-                let new = scene.at().filter(|at| !killed.contains(at));
-                (ended.is_some() || new.is_some()).then_some(new)
-            })?;
-            if let Some(ended) = ended {
-                assert!(ended.success(), "{:?}", fs::read_to_string(scene.inventory.with_extension("log")));
-                break;
-            }
-            running.kill()?;
-            running.wait()?;
-            killed.extend(at);
-            running = scene.start(&["--resume"])?;
-        }
+        let killed = scene.kill_at_each_step(&["roll", "--exec", &exec], &["roll", "--resume"])?;
         println!("killed at {killed:?}");
         for step in ["others", "preflight", "change", "return"] {
             for node in ["lb1", "lb2"] {
@@ -304,8 +158,8 @@ fn connections_live(mode: &str, prepare: impl Fn(&mut Pair) -> Result<String>) {
         let (further, nodes) = (further?, nodes.iter().collect::<Vec<_>>());
         let probe = probe(&pair.client, pair.service(), 2)?;
         let crowd = Crowd::open(&pair.client, pair.service(), CONNECTIONS, SECOND / 5, 15 * SECOND)?;
-        let scene = Scene::with(lab, &[&pair.lb1, &pair.lb2], &further)?;
-        let (output, said) = scene.roll(&["--exec", &scene.exec()])?;
+        let scene = Anew::with(lab, &[&pair.lb1, &pair.lb2], &further)?;
+        let (output, said) = scene.finish(&["roll", "--exec", &scene.exec("{node}")])?;
         assert!(output.status.success(), "{said}");
         let stall = crowd.wait_answered()?;
         println!("{mode}: {CONNECTIONS} connections live, the longest stall {stall:?}");
@@ -360,8 +214,9 @@ fn proxied_connections_that_do_not_finish_are_cut_at_the_deadline_and_counted() 
         wait_until("both to agree", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
         let mut sessions: Vec<Session> =
             (0..3).map(|_| Session::open(&pair.client, pair.service(), LONG)).collect::<Result<_>>()?;
-        let scene = Scene::new(lab, &[&pair.lb1, &pair.lb2])?;
-        let (output, said) = scene.roll(&["--exec", &scene.exec(), "--no-preflight", "--deadline", "3s"])?;
+        let scene = Anew::new(lab, &[&pair.lb1, &pair.lb2])?;
+        let (output, said) =
+            scene.finish(&["roll", "--exec", &scene.exec("{node}"), "--no-preflight", "--deadline", "3s"])?;
         assert!(output.status.success(), "{said}");
         assert!(said.contains("3 connections to finish"), "{said}");
         assert!(said.contains("3 connections had not finished at the deadline and are cut"), "{said}");
@@ -380,12 +235,13 @@ fn five_nodes_are_destroyed_and_made_anew_one_after_another_while_requests_go_on
         let all: Vec<&Fulcrum> = nodes.iter().collect();
         wait_settled(&all)?;
         let machines: Vec<&Machine> = cluster.nodes.iter().collect();
-        let scene = Scene::new(lab, &machines)?;
+        let scene = Anew::new(lab, &machines)?;
         let probes: Vec<Probe> = (0..cluster.groups)
             .map(|group| probe(&cluster.client, cluster.service(group), 5))
             .collect::<Result<_>>()?;
         let begun = now();
-        let (output, said) = scene.roll(&["--exec", &scene.exec(), "--json", "--no-preflight"])?;
+        let (output, said) =
+            scene.finish(&["roll", "--exec", &scene.exec("{node}"), "--json", "--no-preflight"])?;
         assert!(output.status.success(), "{said}");
         let events: Vec<Value> =
             said.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;

@@ -24,33 +24,26 @@ It stops at what goes wrong, with exit code 1, and --resume goes on there: how f
 command that was begun and did not end well is run again, so it must bear that. Ctrl-C stops it; a command that runs is
 let end, unless it is pressed twice.";
 
+/// What `roll` and `replace` have in common.
 #[derive(Debug, Args)]
-pub(crate) struct RollOptions {
+pub(crate) struct Common {
     /// The nodes, and how `fulcrum` is run for each.
     #[arg(long, value_name = "FILE")]
     pub(crate) inventory: PathBuf,
 
-    /// What changes a node, as words; `{node}` stands for its name. It ends with 0 once the node is on its way.
+    /// What makes a node anew, as words; `{node}` stands for its name. It ends with 0 once the node is on its way.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) exec: Option<String>,
-
-    /// How long proxied connections may go on before the node is changed all the same.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = fulcrum_config::duration)]
-    pub(crate) deadline: Duration,
 
     /// How long the command may take.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = fulcrum_config::duration)]
     pub(crate) exec_deadline: Duration,
 
-    /// How long a changed node may take until it is ready and in sync.
+    /// How long a node that was made anew may take until it is ready and in sync.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = fulcrum_config::duration)]
     pub(crate) ready_deadline: Duration,
 
-    /// Do not ask `fulcrum preflight` of each node first.
-    #[arg(long)]
-    pub(crate) no_preflight: bool,
-
-    /// Go on with a roll that stopped, or whose machine crashed; all else is as it was asked for then.
+    /// Go on with what stopped, or whose machine crashed; all else is as it was asked for then.
     #[arg(long)]
     pub(crate) resume: bool,
 
@@ -58,11 +51,25 @@ pub(crate) struct RollOptions {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
 
-    /// Where it is kept how far it is [default: beside the inventory, with .roll].
+    /// Where it is kept how far it is [default: beside the inventory, with .roll or .replace].
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 
     /// Print a JSON object in each line, for programs.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// How long proxied connections may go on before the node is changed all the same.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = fulcrum_config::duration)]
+    pub(crate) deadline: Duration,
+
+    /// Do not ask `fulcrum preflight` of each node first.
+    #[arg(long)]
+    pub(crate) no_preflight: bool,
 }

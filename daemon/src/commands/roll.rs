@@ -2,15 +2,19 @@
 #![allow(clippy::disallowed_methods, reason = "a driver: it runs commands, and waits between two looks")]
 
 mod doing;
+mod job;
 mod say;
 
+use crate::cli::replace::ReplaceOptions;
 use crate::cli::roll::RollOptions;
 use crate::error::Failure;
-use crate::roll::journal::{Entry, Journal, Options, Step, beside};
+use crate::roll::journal::{Entry, Journal, beside};
 use crate::roll::machine::{self, Next, looks};
 use crate::roll::report::{Look, Report};
-use crate::roll::{lock, plan, remote};
+use crate::roll::step::Step;
+use crate::roll::{lock, remote};
 use fulcrum_config::{Inventory, InventoryPlace};
+use job::Job;
 use say::Say;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,22 +29,33 @@ const LOOK: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(20);
 
 pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
+    start(&Job::Roll(options))
+}
+
+pub(crate) fn replace(options: &ReplaceOptions) -> Result<ExitCode, Failure> {
+    start(&Job::Replace(options))
+}
+
+fn start(job: &Job<'_>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Io { what: "no event loop".to_owned(), error })?;
     runtime.block_on(async {
+        let options = job.common();
         let inventory = inventory(&options.inventory)?;
-        let path = options.journal.clone().unwrap_or_else(|| beside(&options.inventory));
+        let path = options.journal.clone().unwrap_or_else(|| beside(&options.inventory, job.name()));
         let say = Say { json: options.json };
         if options.dry_run {
             let kept = Journal::load(&path)?;
-            return rehearse(&inventory, options, kept, &say).await;
+            return job.rehearse(&inventory, kept, say).await;
         }
-        let _lock = lock::take(&path)?;
+        // One for both: while nodes are changed, none is replaced.
+        let lock = options.journal.clone().unwrap_or_else(|| beside(&options.inventory, "roll"));
+        let _lock = lock::take(&lock)?;
         let kept = Journal::load(&path)?;
-        let (journal, last) = begin(&inventory, options, kept, &path).await?;
-        let roll = Roll::new(inventory, options, path, journal, say)?;
+        let (journal, last) = job.begin(&inventory, kept, &path).await?;
+        let roll = Roll::new(inventory, job, path, journal, say)?;
         roll.run(last).await
     })
 }
@@ -49,88 +64,6 @@ fn inventory(file: &Path) -> Result<Inventory, Failure> {
     let refused = |mistakes: fulcrum_config::Diagnostics| Failure::Refused(format!("\n{mistakes}"));
     let text = fulcrum_config::read(file).map_err(refused)?;
     Inventory::parse(&text, &file.display().to_string()).map_err(refused)
-}
-
-fn asked(options: &RollOptions) -> Result<Options, Failure> {
-    let Some(exec) = &options.exec else {
-        return Err(Failure::Refused("--exec is missing: the command that changes a node".to_owned()));
-    };
-    let exec =
-        fulcrum_config::words(exec).map_err(|why| Failure::Refused(format!("--exec {exec:?}: {why}")))?;
-    if !exec.iter().any(|word| word.contains("{node}")) {
-        return Err(Failure::Refused(format!(
-            "--exec {:?}: it does not say which node: write {{node}} where its name is to stand",
-            exec.join(" ")
-        )));
-    }
-    Ok(Options {
-        exec,
-        deadline: options.deadline,
-        exec_deadline: options.exec_deadline,
-        ready_deadline: options.ready_deadline,
-        preflight: !options.no_preflight,
-    })
-}
-
-/// The journal to go on with, and what a node took in the last roll that came to its end.
-async fn begin(
-    inventory: &Inventory,
-    options: &RollOptions,
-    kept: Option<Journal>,
-    path: &Path,
-) -> Result<(Journal, Option<Duration>), Failure> {
-    let unfinished = kept.as_ref().filter(|journal| journal.current().is_some());
-    match (options.resume, unfinished) {
-        (true, Some(journal)) => {
-            fits(inventory, options, journal)?;
-            Ok((journal.clone(), None))
-        }
-        (true, None) => Err(Failure::Refused(format!(
-            "{}: no roll is unfinished; begin without --resume",
-            path.display()
-        ))),
-        (false, Some(journal)) => Err(unfinished_roll(journal, path)),
-        (false, None) => {
-            let asked = asked(options)?;
-            let look = look(inventory).await;
-            let nodes = plan::plan(inventory, &look).map_err(|faults| unplanned(&faults))?;
-            Ok((Journal::new(asked, nodes), kept.as_ref().and_then(plan::mean)))
-        }
-    }
-}
-
-fn unplanned(faults: &[String]) -> Failure {
-    Failure::Refused(format!("nothing was done, for not every node answers:\n  {}", faults.join("\n  ")))
-}
-
-fn unfinished_roll(journal: &Journal, path: &Path) -> Failure {
-    let why = journal.stopped.as_ref().map(|why| format!("\n  it stopped: {why}")).unwrap_or_default();
-    Failure::Refused(format!(
-        "a roll is not finished: {}{why}\n  go on with --resume; or give it up: undrain that node if it is drained, and \
-         remove {}",
-        journal.stands(),
-        path.display()
-    ))
-}
-
-/// Whether what is asked for now is what was begun.
-fn fits(inventory: &Inventory, options: &RollOptions, journal: &Journal) -> Result<(), Failure> {
-    let gone: Vec<&str> = journal.nodes.iter().map(|entry| entry.node.as_str()).collect();
-    let gone: Vec<&str> = gone.into_iter().filter(|node| inventory.place(node).is_none()).collect();
-    if !gone.is_empty() {
-        return Err(Failure::Refused(format!(
-            "{}: the roll that is to go on has nodes that are not there: {}\n  add them again",
-            options.inventory.display(),
-            gone.join(", ")
-        )));
-    }
-    let exec = journal.options.exec.join(" ");
-    match &options.exec {
-        Some(asked) if asked.split_whitespace().ne(journal.options.exec.iter().map(String::as_str)) => {
-            Err(Failure::Refused(format!("--resume goes on with --exec {exec:?}; leave --exec out")))
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// What each node says.
@@ -161,41 +94,12 @@ async fn status(place: &InventoryPlace) -> Result<Report, String> {
     serde_json::from_slice(&ended.out).map_err(|error| format!("what it says is no status: {error}"))
 }
 
-async fn rehearse(
-    inventory: &Inventory,
-    options: &RollOptions,
-    kept: Option<Journal>,
-    say: &Say,
-) -> Result<ExitCode, Failure> {
-    let look = look(inventory).await;
-    let unfinished = kept.as_ref().filter(|journal| journal.current().is_some());
-    let journal = match unfinished {
-        Some(journal) => {
-            fits(inventory, options, journal)?;
-            journal.clone()
-        }
-        None => {
-            let nodes = plan::plan(inventory, &look).map_err(|faults| unplanned(&faults))?;
-            Journal::new(asked(options)?, nodes)
-        }
-    };
-    say.plan(&journal, &look, kept.as_ref().and_then(plan::mean), true);
-    if unfinished.is_some() {
-        say.note(None, &format!("a roll is not finished: {}; --resume goes on", journal.stands()));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let reasons = machine::in_the_way(&journal, &look);
-    if reasons.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(Failure::Refused(format!("it would not begin:\n  {}", reasons.join("\n  "))))
-}
-
 /// A roll that goes on.
 #[derive(Debug)]
 struct Roll {
     inventory: Inventory,
-    file: PathBuf,
+    /// What goes on with it.
+    resume: String,
     path: PathBuf,
     journal: Journal,
     say: Say,
@@ -210,7 +114,7 @@ struct Roll {
 impl Roll {
     fn new(
         inventory: Inventory,
-        options: &RollOptions,
+        job: &Job<'_>,
         path: PathBuf,
         journal: Journal,
         say: Say,
@@ -226,8 +130,8 @@ impl Roll {
                 }
             });
         }
-        let file = options.inventory.clone();
-        Ok(Self { inventory, file, path, journal, say, stops, counted: Instant::now(), said: None })
+        let resume = job.resume();
+        Ok(Self { inventory, resume, path, journal, say, stops, counted: Instant::now(), said: None })
     }
 
     async fn run(mut self, last: Option<Duration>) -> Result<ExitCode, Failure> {
@@ -243,9 +147,9 @@ impl Roll {
             if self.is_stopped() {
                 return self.stop("it was asked to stop").await;
             }
-            if shown != Some((node.clone(), step)) {
+            if shown != Some((self.journal.done(), step)) {
                 self.say.step(&node, self.journal.done(), self.journal.nodes.len(), step);
-                shown = Some((node.clone(), step));
+                shown = Some((self.journal.done(), step));
                 since = Instant::now();
                 self.said = None;
             }
@@ -326,7 +230,7 @@ impl Roll {
         self.journal.advance();
         self.save()?;
         if self.journal.done() > done {
-            self.say.changed(&self.journal, node.as_deref(), last);
+            self.say.changed(&self.journal, done, last);
         }
         Ok(())
     }
@@ -357,7 +261,7 @@ impl Roll {
         }
         self.journal.stopped = Some(why.clone());
         self.save()?;
-        self.say.stopped(&self.journal, &why, &self.file);
+        self.say.stopped(&self.journal, &why, &self.resume);
         Ok(ExitCode::FAILURE)
     }
 }

@@ -11,6 +11,8 @@ pub(crate) fn options() -> Options {
         exec_deadline: Duration::from_secs(1800),
         ready_deadline: Duration::from_secs(600),
         preflight: true,
+        backup: None,
+        force: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! How far a roll is, on disk: written beside and renamed, before and after each step, so that a crash of the
 //! operator's machine leaves the old one or the new one.
 
+use super::step::{Action, Step};
 use crate::error::Failure;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -10,7 +11,8 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-const VERSION: u32 = 1;
+/// 2 has further actions; what was written by 1 is read.
+const VERSION: u32 = 2;
 /// 64 nodes and their notes are far less.
 const LIMIT: u64 = 4 << 20;
 /// What is noted of one node at most.
@@ -40,12 +42,20 @@ pub(crate) struct Options {
     pub(crate) ready_deadline: Duration,
     /// Whether preflight is asked before each node is changed.
     pub(crate) preflight: bool,
+    /// What stands for `{backup}` in the command.
+    #[serde(default)]
+    pub(crate) backup: Option<PathBuf>,
+    /// A node is replaced even if it lives.
+    #[serde(default)]
+    pub(crate) force: bool,
 }
 
 /// A node, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) node: String,
+    #[serde(default)]
+    pub(crate) action: Action,
     /// How many groups it led when the roll was planned.
     pub(crate) led: usize,
     pub(crate) step: Step,
@@ -58,63 +68,6 @@ pub(crate) struct Entry {
     /// Time spent on it so far.
     pub(crate) spent: Duration,
     pub(crate) notes: Vec<String>,
-}
-
-/// What is done, or waited for, next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Step {
-    /// All others are ready, and each group would have a leader.
-    Others,
-    Preflight,
-    Backup,
-    Drain,
-    /// Leads nothing, its connections finished.
-    Empty,
-    /// The operator's command.
-    Change,
-    /// Answers, is ready and in sync.
-    Return,
-    Undrain,
-    /// All nodes are ready, and each group has one leader.
-    Settle,
-    Done,
-}
-
-impl Step {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Others,
-        Self::Preflight,
-        Self::Backup,
-        Self::Drain,
-        Self::Empty,
-        Self::Change,
-        Self::Return,
-        Self::Undrain,
-        Self::Settle,
-        Self::Done,
-    ];
-
-    pub(crate) fn following(self) -> Self {
-        let later = Self::ALL.into_iter().find(|step| *step > self);
-        later.unwrap_or(Self::Done)
-    }
-
-    /// For people: what is done in it.
-    pub(crate) fn about(self) -> &'static str {
-        match self {
-            Self::Others => "all other nodes are to be ready",
-            Self::Preflight => "preflight",
-            Self::Backup => "backup",
-            Self::Drain => "drain",
-            Self::Empty => "it is to lead nothing and to finish its connections",
-            Self::Change => "the command",
-            Self::Return => "it is to answer, ready and in sync",
-            Self::Undrain => "undrain",
-            Self::Settle => "all nodes are to be ready, with one leader of each group",
-            Self::Done => "done",
-        }
-    }
 }
 
 /// How a node was emptied.
@@ -139,6 +92,7 @@ impl Entry {
     pub(crate) fn new(node: &str, led: usize) -> Self {
         Self {
             node: node.to_owned(),
+            action: Action::default(),
             led,
             step: Step::Others,
             emptied: None,
@@ -147,6 +101,11 @@ impl Entry {
             spent: Duration::ZERO,
             notes: Vec::new(),
         }
+    }
+
+    /// To be done with it.
+    pub(crate) fn of(node: &str, action: Action) -> Self {
+        Self { action, ..Self::new(node, 0) }
     }
 
     pub(crate) fn note(&mut self, note: String) {
@@ -177,7 +136,7 @@ impl Journal {
     /// The present step is over.
     pub(crate) fn advance(&mut self) {
         if let Some(entry) = self.current_mut() {
-            entry.step = entry.step.following();
+            entry.step = entry.action.after(entry.step);
             entry.running = None;
         }
     }
@@ -198,7 +157,7 @@ impl Journal {
         };
         let done = names(self.nodes.iter().filter(|entry| entry.step == Step::Done).collect());
         let Some(current) = self.current() else { return format!("done: {done}") };
-        let left = self.nodes.iter().filter(|entry| entry.step != Step::Done && entry.node != current.node);
+        let left = self.nodes.iter().filter(|entry| entry.step != Step::Done).skip(1);
         let state = match (current.begun, current.emptied) {
             (true, Some(Emptied::Drained)) => " (its command was begun; it is drained)",
             (true, _) => " (its command was begun)",
@@ -225,7 +184,7 @@ impl Journal {
             Err(error) => return Err(broken(error.to_string())),
         }
         let journal: Self = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        if journal.version == VERSION {
+        if (1..=VERSION).contains(&journal.version) {
             Ok(Some(journal))
         } else {
             Err(broken(format!("it is of version {}, and this program knows {VERSION}", journal.version)))
@@ -253,9 +212,10 @@ impl Journal {
     }
 }
 
-/// Where it is unless said otherwise: beside the inventory.
-pub(crate) fn beside(inventory: &Path) -> PathBuf {
+/// Where it is unless said otherwise: beside the inventory, by the name of the command.
+pub(crate) fn beside(inventory: &Path, command: &str) -> PathBuf {
     let mut path = inventory.as_os_str().to_owned();
-    path.push(".roll");
+    path.push(".");
+    path.push(command);
     PathBuf::from(path)
 }

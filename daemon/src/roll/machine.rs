@@ -1,7 +1,8 @@
 //! What is next: a function of the journal, of what the nodes say, and of how long the present step has gone on.
 
-use super::journal::{Emptied, Entry, Journal, Step};
+use super::journal::{Emptied, Entry, Journal, Options};
 use super::report::{Look, Report};
+use super::step::{Action, Step};
 use crate::show::counted;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,7 +49,10 @@ pub(crate) enum Task {
 
 /// Whether what the nodes say is needed to know what is next.
 pub(crate) fn looks(step: Step) -> bool {
-    matches!(step, Step::Others | Step::Empty | Step::Change | Step::Return | Step::Undrain | Step::Settle)
+    matches!(
+        step,
+        Step::Others | Step::Gone | Step::Empty | Step::Change | Step::Return | Step::Undrain | Step::Settle
+    )
 }
 
 /// What is next, if the present step has gone on for `waited`.
@@ -56,15 +60,19 @@ pub(crate) fn next(journal: &Journal, look: &Look, waited: Duration) -> Next {
     let Some(entry) = journal.current() else { return Next::Done };
     match entry.step {
         Step::Others => others(entry, look, waited),
+        Step::Gone if journal.options.force => {
+            Next::Advance(Some("whether it lives is not looked at, as asked".to_owned()))
+        }
+        Step::Gone => gone(entry, look, waited),
         Step::Preflight if journal.options.preflight => Next::Do(Task::Preflight),
         Step::Preflight => Next::Advance(Some("preflight left out, as asked".to_owned())),
         Step::Backup => Next::Do(Task::Backup),
         Step::Drain => Next::Do(Task::Drain),
         Step::Empty => empty(entry, look, waited, journal.options.deadline),
-        Step::Change => change(entry, look, waited),
+        Step::Change => change(entry, &journal.options, look, waited),
         Step::Return => came_back(entry, look, waited, journal.options.ready_deadline),
-        Step::Undrain if entry.emptied == Some(Emptied::Drained) => undrained(entry, look, waited),
-        Step::Undrain => Next::Advance(None),
+        Step::Undrain if entry.emptied == Some(Emptied::HandedOver) => Next::Advance(None),
+        Step::Undrain => undrained(entry, look, waited),
         Step::Settle => settled(look, waited),
         Step::Done => Next::Advance(None),
     }
@@ -72,7 +80,7 @@ pub(crate) fn next(journal: &Journal, look: &Look, waited: Duration) -> Next {
 
 /// Why nothing may be done to the next node now.
 pub(crate) fn in_the_way(journal: &Journal, look: &Look) -> Vec<String> {
-    journal.current().map(|entry| unready_others(entry, look)).unwrap_or_default()
+    journal.current().map(|entry| hinders(entry, &journal.options, look)).unwrap_or_default()
 }
 
 /// On if nothing is in the way; else it is waited for, but not for ever.
@@ -183,12 +191,51 @@ fn is_led_elsewhere(name: &str, look: &Look) -> bool {
         })
 }
 
-fn change(entry: &Entry, look: &Look, waited: Duration) -> Next {
+/// Why the command may not begin.
+fn hinders(entry: &Entry, options: &Options, look: &Look) -> Vec<String> {
+    let mut why = unready_others(entry, look);
+    if entry.action == Action::Replace && !options.force {
+        why.extend(heard(&entry.node, look));
+    }
+    why
+}
+
+/// By what it is seen that a node lives.
+fn heard(node: &str, look: &Look) -> Vec<String> {
+    let mut signs = Vec::new();
+    if look.get(node).is_some_and(Result::is_ok) {
+        signs.push(format!("{node} answers"));
+    }
+    for (other, report) in look.iter().filter_map(|(other, said)| Some((other, said.as_ref().ok()?))) {
+        if other == node {
+            continue;
+        }
+        if report.peer_link.peers.iter().any(|peer| peer.name == node && peer.state == "up") {
+            signs.push(format!("{other} has a link with {node}"));
+        }
+        let leads = |group: &&super::report::Group| {
+            group.leader.as_ref().is_some_and(|leader| leader.node.as_deref() == Some(node))
+        };
+        let led = report.groups.iter().filter(leads);
+        signs.extend(led.map(|group| format!("{other} hears {node} lead group {}", group.name)));
+    }
+    signs
+}
+
+fn gone(entry: &Entry, look: &Look, waited: Duration) -> Next {
+    let mut signs = heard(&entry.node, look);
+    if !signs.is_empty() {
+        signs.push("a node that lives is not replaced: switch it off, or begin anew with --force".to_owned());
+    }
+    held_up(signs, waited, OTHERS)
+}
+
+fn change(entry: &Entry, options: &Options, look: &Look, waited: Duration) -> Next {
     if entry.begun {
         // It was begun, and did not end well: nothing is won by waiting for others first.
         return Next::Do(Task::Change);
     }
-    let why = unready_others(entry, look);
+    let why = hinders(entry, options, look);
     if why.is_empty() { Next::Do(Task::Change) } else { held_up(why, waited, OTHERS) }
 }
 
@@ -198,7 +245,9 @@ fn came_back(entry: &Entry, look: &Look, waited: Duration, deadline: Duration) -
         Ok(own) => own,
         Err(why) => return held_up(vec![why], waited, deadline),
     };
-    let drained = entry.emptied == Some(Emptied::Drained);
+    // One that was lost may have been drained before.
+    let drained = entry.emptied == Some(Emptied::Drained)
+        || entry.action == Action::Replace && own.drained_by().is_some();
     let why = own.unready(&nodes, drained);
     if !why.is_empty() {
         return held_up(

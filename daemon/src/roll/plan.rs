@@ -1,11 +1,12 @@
 //! In which order the nodes are changed, and how long that takes.
 
-use super::journal::{Emptied, Entry, Journal, Options, Step};
+use super::journal::{Emptied, Entry, Journal, Options};
 use super::machine::{LEADS, OTHERS, SETTLE, report};
 use super::report::Look;
+use super::step::{Action, Step};
 use crate::show::counted;
 use fulcrum_config::Inventory;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -27,6 +28,48 @@ pub(crate) fn plan(inventory: &Inventory, look: &Look) -> Result<Vec<Entry>, Vec
     }
     entries.sort_by_key(|entry| entry.led);
     if faults.is_empty() { Ok(entries) } else { Err(faults) }
+}
+
+/// One node that was lost. What its place in the inventory says must not answer.
+pub(crate) fn replacement(
+    inventory: &Inventory,
+    look: &Look,
+    node: &str,
+    force: bool,
+) -> Result<Entry, Vec<String>> {
+    let Some(place) = inventory.place(node) else {
+        let names: Vec<&str> = inventory.nodes.iter().map(|place| place.name.as_str()).collect();
+        return Err(vec![format!("{node} is not in the inventory, which has {}", names.join(", "))]);
+    };
+    let mut faults: Vec<String> = Vec::new();
+    if !force && look.get(place.name.as_str()).is_some_and(Result::is_ok) {
+        faults.push(format!(
+            "{node} lives: it answers; 'fulcrum roll' makes nodes anew that live, and --force replaces it all the same"
+        ));
+    }
+    let others = inventory.nodes.iter().map(|place| place.name.as_str()).filter(|other| *other != node);
+    faults.extend(others.filter_map(|other| report(look, other).err()));
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut entry = Entry::of(node, Action::Replace);
+    if let Some(note) = unguarded(look, node) {
+        entry.note(note);
+    }
+    Ok(entry)
+}
+
+/// The groups that only one node can lead while this one is away.
+fn unguarded(look: &Look, node: &str) -> Option<String> {
+    let mut able: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (other, said) in look.iter().filter(|(other, _)| *other != node) {
+        for group in said.iter().flat_map(|report| &report.groups) {
+            able.entry(&group.name).or_default().insert(other);
+        }
+    }
+    let alone: Vec<&str> = able.iter().filter(|(_, nodes)| nodes.len() < 2).map(|(name, _)| *name).collect();
+    let groups = if alone.len() == 1 { "group" } else { "groups" };
+    (!alone.is_empty()).then(|| format!("without a standby meanwhile: {groups} {}", alone.join(", ")))
 }
 
 /// Nodes that those of the inventory know of, and that it does not have.
@@ -91,19 +134,36 @@ pub(crate) fn short(duration: Duration) -> String {
     }
 }
 
-/// The operator's command for one node.
-pub(crate) fn command(exec: &[String], node: &str) -> Vec<String> {
-    exec.iter().map(|word| word.replace("{node}", node)).collect()
+/// The operator's command for one node. What is put in is not looked at again.
+pub(crate) fn command(options: &Options, entry: &Entry) -> Vec<String> {
+    let backup = options.backup.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let stands =
+        [("{node}", entry.node.as_str()), ("{action}", entry.action.word()), ("{backup}", backup.as_str())];
+    options.exec.iter().map(|word| fill(word, &stands)).collect()
+}
+
+fn fill(word: &str, stands: &[(&str, &str)]) -> String {
+    let (mut filled, mut rest) = (String::new(), word);
+    while let Some((before, from)) = rest.find('{').and_then(|at| rest.split_at_checked(at)) {
+        filled.push_str(before);
+        let put = stands.iter().find_map(|(name, text)| Some((*text, from.strip_prefix(name)?)));
+        let plain = from.strip_prefix('{').unwrap_or_default();
+        let (text, after) = put.unwrap_or(("{", plain));
+        filled.push_str(text);
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
 }
 
 /// The order alone, for people.
 pub(crate) fn order(journal: &Journal) -> String {
     let nodes = journal.nodes.iter().map(|entry| {
         let is_done = entry.step == Step::Done;
-        if is_done {
-            format!("{} (done)", entry.node)
-        } else {
-            format!("{} (leads {})", entry.node, entry.led)
+        match entry.action {
+            _ if is_done => format!("{} (done)", entry.node),
+            Action::Recreate => format!("{} (leads {})", entry.node, entry.led),
+            Action::Replace => format!("{} (lost)", entry.node),
         }
     });
     format!("one after another: {}\n", nodes.collect::<Vec<_>>().join(", "))
@@ -116,9 +176,12 @@ pub(crate) fn page(journal: &Journal, groups: usize) -> String {
     // Writing to a String does not fail.
     for (number, entry) in (1_usize..).zip(&journal.nodes) {
         let (node, led) = (&entry.node, entry.led);
-        let exec = command(&journal.options.exec, node).join(" ");
-        let _ =
-            writeln!(page, "{number} of {count}: {node}, which leads {led} of {}", counted(groups, "group"));
+        let exec = command(&journal.options, entry).join(" ");
+        let what = match entry.action {
+            Action::Recreate => format!("which leads {led} of {}", counted(groups, "group")),
+            Action::Replace => "which is lost".to_owned(),
+        };
+        let _ = writeln!(page, "{number} of {count}: {node}, {what}");
         for line in steps(entry, &journal.options, &exec) {
             let _ = writeln!(page, "     {line}");
         }
@@ -129,9 +192,11 @@ pub(crate) fn page(journal: &Journal, groups: usize) -> String {
 fn steps(entry: &Entry, options: &Options, exec: &str) -> Vec<String> {
     let seconds = |duration: Duration| short(duration);
     let mut lines = Vec::new();
-    for step in Step::ALL.into_iter().filter(|step| *step >= entry.step) {
+    for step in entry.action.left(entry.step) {
         lines.push(match step {
             Step::Others => format!("look: all other nodes are ready; waits {}", seconds(OTHERS)),
+            Step::Gone if options.force => continue,
+            Step::Gone => format!("look: nobody hears it; waits {}", seconds(OTHERS)),
             Step::Preflight if !options.preflight => continue,
             Step::Preflight => "fulcrum preflight there: nothing may fail".to_owned(),
             Step::Backup => "fulcrum backup there, if that version has it".to_owned(),

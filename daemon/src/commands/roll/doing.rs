@@ -2,10 +2,11 @@
 
 use super::Roll;
 use crate::error::Failure;
-use crate::roll::journal::{Emptied, Step};
+use crate::roll::journal::Emptied;
 use crate::roll::machine::Task;
 use crate::roll::plan::{COMMAND, command};
 use crate::roll::remote::{self, Ended};
+use crate::roll::step::Step;
 use serde_json::Value;
 use std::cell::Cell;
 use std::time::Duration;
@@ -140,7 +141,8 @@ impl Roll {
             entry.running = None;
         });
         self.save()?;
-        let words = command(&self.journal.options.exec, node);
+        let words = self.journal.current().map(|entry| command(&self.journal.options, entry));
+        let words = words.unwrap_or_default();
         let deadline = self.journal.options.exec_deadline;
         let (say, mut stops) = (self.say, self.stops.clone());
         let cut = async move {

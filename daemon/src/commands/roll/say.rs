@@ -1,13 +1,13 @@
 //! What a roll prints: lines for people, or a JSON object in each line for programs.
 
 use super::groups;
-use crate::roll::journal::{Journal, Step};
+use crate::roll::journal::Journal;
 use crate::roll::plan::{command, expected, left_out, order, page, short};
 use crate::roll::report::Look;
+use crate::roll::step::{Action, Step};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 thread_local! {
@@ -36,8 +36,8 @@ impl Say {
             .nodes
             .iter()
             .map(|entry| {
-                let exec = command(&journal.options.exec, &entry.node);
-                json!({ "node": entry.node, "leads": entry.led, "step": entry.step, "exec": exec })
+                let exec = command(&journal.options, entry);
+                json!({ "node": entry.node, "leads": entry.led, "action": entry.action, "step": entry.step, "exec": exec })
             })
             .collect();
         let mut text = if whole { page(journal, groups(look)) } else { order(journal) };
@@ -74,15 +74,19 @@ impl Say {
         self.tell(&format!("{node} | {line}"), &json!({ "event": "output", "node": node, "line": line }));
     }
 
-    pub(super) fn changed(self, journal: &Journal, node: Option<&str>, last: Option<Duration>) {
-        let entry = journal.nodes.iter().find(|entry| Some(entry.node.as_str()) == node);
-        let Some(entry) = entry else { return };
+    /// The one at this place in the journal is done.
+    pub(super) fn changed(self, journal: &Journal, place: usize, last: Option<Duration>) {
+        let Some(entry) = journal.nodes.get(place) else { return };
         let expected = expected(journal, last);
         let (node, took) = (&entry.node, entry.spent);
-        let event =
-            json!({ "event": "changed", "node": node, "took_ms": took.as_millis(), "expected": expected });
+        let event = json!({ "event": "changed", "node": node, "action": entry.action, "took_ms": took.as_millis(), "expected": expected });
         let expected = journal.current().map(|_| format!("; {expected}")).unwrap_or_default();
-        self.tell(&format!("      {node} is changed, in {}{expected}", short(took)), &event);
+        if entry.action == Action::Replace && !self.json {
+            // All that was to be done: the end says so.
+            return;
+        }
+        let done = entry.action.done();
+        self.tell(&format!("      {node} is {done}, in {}{expected}", short(took)), &event);
     }
 
     pub(super) fn done(self, journal: &Journal) {
@@ -93,13 +97,19 @@ impl Say {
             .map(|entry| json!({ "node": entry.node, "took_ms": entry.spent.as_millis(), "notes": entry.notes }))
             .collect();
         let event = json!({ "event": "done", "took_ms": took.as_millis(), "nodes": nodes });
-        self.tell(&format!("all nodes are changed, in {}", short(took)), &event);
+        let text = match journal.nodes.as_slice() {
+            [lost] if lost.action == Action::Replace => {
+                let notes: String = lost.notes.iter().map(|note| format!("\n  {note}")).collect();
+                format!("{} is replaced, in {}{notes}", lost.node, short(took))
+            }
+            _ => format!("all nodes are changed, in {}", short(took)),
+        };
+        self.tell(&text, &event);
     }
 
-    pub(super) fn stopped(self, journal: &Journal, why: &str, inventory: &Path) {
+    pub(super) fn stopped(self, journal: &Journal, why: &str, go_on: &str) {
         let node = journal.current().map(|entry| entry.node.as_str());
         let stands = journal.stands();
-        let go_on = format!("fulcrum roll --inventory {} --resume", inventory.display());
         let event =
             json!({ "event": "stopped", "node": node, "why": why, "stands": stands, "resume": go_on });
         if self.json {

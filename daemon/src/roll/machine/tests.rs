@@ -214,3 +214,72 @@ fn the_next_node_waits_for_one_leader_of_each_group() {
     group_of(&mut drained, "lb-2").standing_down = true;
     assert!(waits(&next(&journal, &drained, SECOND), "lb-2: it may not lead group web now"));
 }
+
+/// lb-2 was lost while lb-1 led; lb-1 knows that its link is down.
+fn lost() -> Look {
+    let mut look = pair("lb-1");
+    of(&mut look, "lb-1").peer_link.peers[0].state = "down".to_owned();
+    look.insert("lb-2".to_owned(), Err("no route".to_owned()));
+    look
+}
+
+fn replacing(step: Step) -> Journal {
+    let mut journal = journal(&[]);
+    journal.nodes.push(Entry { step, ..Entry::of("lb-2", Action::Replace) });
+    journal
+}
+
+#[test]
+fn a_node_that_was_lost_is_made_anew_and_neither_emptied_nor_looked_into() {
+    let mut journal = replacing(Step::Others);
+    let (mut looks, mut done) = (lost(), Vec::new());
+    for _ in 0..20 {
+        match next(&journal, &looks, SECOND) {
+            Next::Do(task) => {
+                done.push(task.clone());
+                looks = pair("lb-1");
+                if task == Task::Change {
+                    // It was drained before it was lost.
+                    drain(&mut looks, "lb-2");
+                }
+                if task == Task::Undrain {
+                    continue;
+                }
+            }
+            Next::Advance(note) => assert_eq!(note, None),
+            Next::Done => break,
+            next @ (Next::Wait(_) | Next::Stop(_)) => panic!("{next:?}"),
+        }
+        journal.advance();
+    }
+    assert_eq!(done, [Task::Change, Task::Undrain]);
+    assert_eq!(next(&journal, &looks, SECOND), Next::Done);
+}
+
+#[test]
+fn a_node_that_somebody_hears_is_not_replaced_unless_that_is_asked_for() {
+    type Sign = fn(&mut Look);
+    let signs: [(Sign, &str); 3] = [
+        (|look| drop(look.insert("lb-2".to_owned(), pair("lb-1")["lb-2"].clone())), "lb-2 answers"),
+        (|look| of(look, "lb-1").peer_link.peers[0].state = "up".to_owned(), "lb-1 has a link with lb-2"),
+        (
+            |look| of(look, "lb-1").groups = vec![crate::roll::fixture::group("web", "lb-1", "lb-2")],
+            "lb-1 hears lb-2 lead group web",
+        ),
+    ];
+    for (sign, why) in signs {
+        let mut look = lost();
+        sign(&mut look);
+        for step in [Step::Gone, Step::Change] {
+            let mut journal = replacing(step);
+            assert!(waits(&next(&journal, &look, SECOND), why), "{why}");
+            assert!(stops(&next(&journal, &look, OTHERS), why), "{why}");
+            journal.options.force = true;
+            let forced = next(&journal, &look, SECOND);
+            assert!(matches!(forced, Next::Advance(Some(_)) | Next::Do(Task::Change)), "{forced:?}");
+        }
+    }
+    let mut unready = lost();
+    of(&mut unready, "lb-1").ready = false;
+    assert!(waits(&next(&replacing(Step::Others), &unready, SECOND), "lb-1: it is not ready"));
+}

@@ -57,8 +57,11 @@ fn how_long_it_takes_is_said_by_the_deadlines_then_by_the_last_roll_then_by_this
 
 #[test]
 fn the_name_of_the_node_stays_one_word() {
-    let exec = ["ssh", "{node}.example", "a{node}{node}"].map(str::to_owned);
-    assert_eq!(command(&exec, "lb-1"), ["ssh", "lb-1.example", "alb-1lb-1"]);
+    let exec =
+        ["ssh", "{node}.example", "a{node}{node}", "{{action} {x}{", "{backup}"].map(str::to_owned).to_vec();
+    let backup = Some("/backups/of {node}".into());
+    let words = command(&Options { exec, backup, ..options() }, &Entry::new("lb-1", 0));
+    assert_eq!(words, ["ssh", "lb-1.example", "alb-1lb-1", "{recreate {x}{", "/backups/of {node}"]);
 }
 
 #[test]
@@ -70,4 +73,31 @@ fn the_plan_says_each_step_with_its_bounds() {
     assert!(page.contains("run, for 30 min at most: ./recreate lb-1"), "{page}");
     assert!(!page.contains("./recreate lb-2"), "{page}");
     assert!(page.contains("fulcrum drain lb-node lb-1"), "{page}");
+}
+
+#[test]
+fn what_is_lost_is_replaced_alone_and_must_not_answer() {
+    let inventory = inventory(&["lb-1", "lb-2"]);
+    let mut look = look(&["lb-1", "lb-2"], &[("web", "lb-1")]);
+    let plan = |look: &Look, force| replacement(&inventory, look, "lb-2", force);
+    assert!(plan(&look, false).unwrap_err()[0].contains("lb-2 lives"));
+    assert!(plan(&look, true).is_ok());
+    look.insert("lb-2".to_owned(), Err("no route".to_owned()));
+    let entry = plan(&look, false).unwrap();
+    assert_eq!((entry.node.as_str(), entry.action, entry.step), ("lb-2", Action::Replace, Step::Others));
+    assert_eq!(entry.notes, ["without a standby meanwhile: group web"]);
+    let page = page(&Journal::new(options(), vec![entry]), 1);
+    assert!(page.contains("lb-2, which is lost") && !page.contains("drain lb-node"), "{page}");
+    look.insert("lb-1".to_owned(), Err("no route".to_owned()));
+    assert_eq!(plan(&look, true).unwrap_err(), ["lb-1 does not answer: no route"]);
+    let unknown = replacement(&inventory, &look, "lb-9", false).unwrap_err();
+    assert_eq!(unknown, ["lb-9 is not in the inventory, which has lb-1, lb-2"]);
+}
+
+#[test]
+fn of_three_nodes_each_group_has_a_standby_while_one_is_lost() {
+    let nodes = ["lb-1", "lb-2", "lb-3"];
+    let mut look = look(&nodes, &[("web", "lb-1")]);
+    look.insert("lb-2".to_owned(), Err("no route".to_owned()));
+    assert!(replacement(&inventory(&nodes), &look, "lb-2", false).unwrap().notes.is_empty());
 }
