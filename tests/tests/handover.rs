@@ -184,6 +184,8 @@ fn an_elected_group_goes_to_the_node_that_is_named() {
             let last = standbys[1].as_str().unwrap_or_default().to_owned();
             let told = json(leader, &[name, "--to", &last])?;
             assert_eq!(told["moved"][0]["leader"], last.as_str(), "{told}");
+            run_for(SECOND);
+            assert_eq!(wait_settled(&all)?[name], last, "it stays where it was moved to");
         }
         Ok(())
     });

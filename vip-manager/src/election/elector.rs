@@ -124,6 +124,8 @@ pub struct Elector {
     /// Groups that this node has just taken over, and until when they keep the order by which it did: where others did
     /// too, the first of them is to stay, and not whoever was heard last.
     taken: BTreeMap<GroupName, Instant>,
+    /// Groups that were offered to this node: nobody else takes them over.
+    offered: BTreeSet<GroupName>,
     next_beat: Option<Instant>,
     is_due: bool,
     settled: Instant,
@@ -155,6 +157,7 @@ impl Elector {
             staying: BTreeMap::new(),
             stopping: false,
             taken: BTreeMap::new(),
+            offered: BTreeSet::new(),
             next_beat: None,
             is_due: true,
             settled: now,
@@ -170,6 +173,7 @@ impl Elector {
         self.news.retain(|name, _| plan.groups.contains_key(name));
         self.moving.retain(|name, _| plan.groups.contains_key(name));
         self.staying.retain(|name, _| plan.groups.contains_key(name));
+        self.offered.retain(|name| plan.groups.contains_key(name));
         self.plan = plan;
         self.plan_quorum(now);
         self.is_due = true;
@@ -188,11 +192,17 @@ impl Elector {
     ) -> Result<Vec<(GroupName, Said)>, Stale> {
         let news = self.members.handle_heartbeat(node, heartbeat, now)?;
         self.quorum.handle_heartbeat(node.number(), heartbeat.instance, heartbeat.sequence, now);
-        let heard = |said: Said| {
-            let name = self.numbers.get(&said.group)?;
-            Some((name.clone(), Said { state: self.heard(name, node, said.state), ..said }))
-        };
         let adverts = news.into_iter().filter(|said| said.state != State::Unfit);
+        let heard = |said: Said| {
+            let name = self.numbers.get(&said.group)?.clone();
+            let state = self.heard(&name, node, said.state);
+            if matches!(said.state, State::Offers(_)) && state == State::Resigns {
+                self.offered.insert(name.clone());
+            } else {
+                self.offered.remove(&name);
+            }
+            Some((name, Said { state, ..said }))
+        };
         Ok(adverts.filter_map(heard).collect())
     }
 
@@ -403,7 +413,11 @@ impl Elector {
         let before = self.taken.len();
         self.taken.retain(|name, until| now < *until && leads(standings, name));
         let ended = self.taken.len() != before;
-        for name in standings.keys().filter(|name| leads(standings, name) && !leads(&self.standings, name)) {
+        let new = |name: &&GroupName| leads(standings, name) && !leads(&self.standings, name);
+        for name in standings.keys().filter(new) {
+            if self.offered.remove(name) {
+                continue;
+            }
             let interval = self.plan.groups.get(name).map(|planned| planned.interval.duration());
             let until = now.checked_add(interval.unwrap_or_default().saturating_mul(DOUBT));
             self.taken.extend(until.map(|until| (name.clone(), until)));
