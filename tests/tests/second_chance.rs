@@ -3,7 +3,9 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "nothing but a test")]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, ipv4, ipv6, wait_served_by};
+use fulcrum_tests::lab::{
+    Cluster, Fulcrum, GROUP, Lab, Machine, Pair, ipv4, ipv6, wait_served_by, wait_settled,
+};
 use fulcrum_tests::probe::{Probe, Session};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::net::{IpAddr, SocketAddr};
@@ -193,6 +195,42 @@ fn connections_of_a_node_that_dies_while_it_finishes_them_end_in_rst() {
         scene.first.process().kill_with_children()?;
         scene.sessions.iter_mut().for_each(ask_until_reset);
         wait_served_by(&scene.probe, &scene.pair.lb2)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn each_of_three_nodes_finishes_its_connections_when_they_lead_one_after_the_other() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 3, 1)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        let mut sessions = Vec::new();
+        let mut led = Vec::new();
+        // Round and on: who led first leads again while the others finish theirs.
+        for turn in 0..5 {
+            let leader = wait_settled(&all)?["web-1"].clone();
+            for _ in 0..3 {
+                sessions.push(Session::open(&cluster.client, cluster.service(0), LONG)?);
+            }
+            let end = now() + Duration::from_secs(2);
+            while now() < end {
+                for (place, session) in sessions.iter_mut().enumerate() {
+                    let asked = session.ask();
+                    assert!(
+                        asked.is_ok(),
+                        "turn {turn}, session {place}, led by {leader} after {led:?}: {asked:?}"
+                    );
+                }
+                run_for(Duration::from_millis(20));
+            }
+            led.push(leader.clone());
+            let node = all.iter().find(|node| node.machine.name() == leader).expect("a node");
+            let next = all.iter().map(|node| node.machine.name()).filter(|name| *name != leader);
+            // Whoever has not led for longest.
+            let next = next.min_by_key(|name| led.iter().rposition(|it| it == name)).expect("another");
+            node.command(&["handover", "web-1", "--to", next])?;
+        }
         Ok(())
     });
 }

@@ -25,6 +25,8 @@ pub(super) struct SecondChance {
     attached: BTreeMap<InterfaceName, u32>,
     /// Of each group.
     holders: BTreeMap<GroupName, Holder>,
+    /// Of groups that this node has led: who finished connections when it did, and may still.
+    before: BTreeMap<GroupName, Holder>,
     /// Where each peer sends its adverts from, as it said last.
     sources: BTreeMap<NodeName, BTreeSet<IpAddr>>,
     told: BTreeSet<String>,
@@ -46,6 +48,7 @@ impl SecondChance {
             kernel: None,
             attached: BTreeMap::new(),
             holders: BTreeMap::new(),
+            before: BTreeMap::new(),
             sources: BTreeMap::new(),
             told: BTreeSet::new(),
         }
@@ -93,7 +96,8 @@ impl SecondChance {
     }
 
     /// Takes what the peers say of connections that they hold, and tells the kernel who else may have one: of a group
-    /// that this node leads, the node that led before; of one that it has just handed over, the new leader.
+    /// that this node leads, the node that led before; of one that it has just handed over, the new leader; of one that it
+    /// finishes after that, the node that led before it, which may finish others still.
     pub(super) fn update(
         &mut self,
         config: &Config,
@@ -112,9 +116,17 @@ impl SecondChance {
         for (name, group) in groups {
             let before = self.holders.remove(name);
             let holder = holder(name, group.followed.as_ref(), words, before, now);
-            let other = match (&holder, &group.followed) {
-                (Some(holder), _) if group.leading => Some((&holder.node, false)),
-                (_, Some(leader)) if !group.leading && group.drain.is_new(now) => Some((leader, true)),
+            let earlier = self.before.remove(name);
+            let earlier = match group.leading {
+                true => holder.clone(),
+                false => earlier.and_then(|it| still(name, it, group.followed.as_ref(), words, now)),
+            };
+            let other = match (&holder, &group.followed, &earlier) {
+                (Some(holder), _, _) if group.leading => Some((&holder.node, false)),
+                (_, Some(leader), _) if !group.leading && group.drain.is_new(now) => Some((leader, true)),
+                (_, _, Some(earlier)) if !group.leading && group.drain.until().is_some() => {
+                    Some((&earlier.node, false))
+                }
                 _ => None,
             };
             if let Some((node, last)) = other {
@@ -125,6 +137,7 @@ impl SecondChance {
                     }
                 }
             }
+            self.before.extend(earlier.map(|earlier| (name.clone(), earlier)));
             self.holders.extend(holder.map(|holder| (name.clone(), holder)));
         }
         if let Err(error) = kernel.set_finishers(&finishers) {
@@ -169,6 +182,24 @@ fn holder(
         None => before.filter(|holder| {
             !words.contains_key(&holder.node) && now.saturating_duration_since(holder.heard) < SILENT
         }),
+    }
+}
+
+/// The node that led before this one did, while it finishes connections. Once it leads again it comes after this node: who
+/// passes on goes back in time, so that no packet goes round.
+fn still(
+    group: &GroupName,
+    earlier: Holder,
+    followed: Option<&NodeName>,
+    words: &BTreeMap<NodeName, Word>,
+    now: Instant,
+) -> Option<Holder> {
+    if followed == Some(&earlier.node) {
+        return None;
+    }
+    match words.get(&earlier.node) {
+        Some(word) => word.holds.contains(group).then_some(Holder { heard: now, ..earlier }),
+        None => Some(earlier).filter(|it| now.saturating_duration_since(it.heard) < SILENT),
     }
 }
 

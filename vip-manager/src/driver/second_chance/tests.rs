@@ -48,6 +48,21 @@ fn a_peer_that_says_nothing_is_believed_for_a_moment_and_one_that_says_no_is_bel
 }
 
 #[test]
+fn who_led_before_the_node_that_finishes_is_passed_on_to_until_it_finishes_nothing_or_leads_again() {
+    let start = start();
+    let earlier = || Holder { node: NodeName::new("lb1"), heard: start };
+    let (lb1, lb3) = (NodeName::new("lb1"), NodeName::new("lb3"));
+    let holds = |says: bool| words([("lb1", says), ("lb3", true)]);
+    let late = start + SILENT * 4;
+    let kept = |followed, words: &_, now| still(&group(), earlier(), Some(followed), words, now);
+    assert_eq!(kept(&lb3, &holds(true), late), Some(Holder { heard: late, ..earlier() }));
+    assert_eq!(kept(&lb3, &holds(false), start), None);
+    assert_eq!(kept(&lb1, &holds(true), start), None, "it leads again: packets would go to and fro");
+    assert_eq!(kept(&lb3, &BTreeMap::new(), start + SILENT / 2), Some(earlier()));
+    assert_eq!(kept(&lb3, &BTreeMap::new(), late), None);
+}
+
+#[test]
 fn a_next_hop_is_on_the_vip_s_own_interface() {
     let text = "node: lb1
 nodes:
