@@ -8,7 +8,7 @@
 
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, settled, wait_settled};
-use fulcrum_tests::probe::{Probe, request};
+use fulcrum_tests::probe::{Crowd, Options, Probe, request};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -239,6 +239,53 @@ fn a_frozen_node_is_replaced_and_takes_nothing_when_it_wakes() {
         let after = wait_settled(&all)?;
         assert_eq!(during, after);
         assert_answered(&cluster)?;
+        Ok(())
+    });
+}
+
+/// What is led moves once from each that is drained, its connections are finished where they are, and nobody notices.
+#[test]
+fn each_of_five_nodes_is_drained_and_taken_back_and_no_request_or_connection_fails() {
+    Lab::run(|lab| {
+        let cluster = Cluster::new(lab, 5, 4)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        wait_even(&all, 1)?;
+        let patience = Duration::from_secs(20);
+        let options =
+            Options { interval: Duration::from_millis(20), timeout: patience, ..Options::default() };
+        let probes = (0..cluster.groups)
+            .map(|group| Probe::start(&cluster.client, cluster.service(group), options.clone()));
+        let probes = probes.collect::<Result<Vec<_>>>()?;
+        let crowds = (0..cluster.groups).map(|group| {
+            Crowd::open(&cluster.client, cluster.service(group), 5, Duration::from_millis(100), patience)
+        });
+        let crowds = crowds.collect::<Result<Vec<_>>>()?;
+        for node in &all {
+            let name = node.machine.name();
+            let before = wait_settled(&all)?;
+            node.command(&["drain", "lb-node", name])?;
+            wait_until("another to lead what it led", Duration::from_secs(30), || {
+                settled(&all).is_some_and(|leaders| leaders.values().all(|leader| leader != name))
+            })?;
+            let after = wait_settled(&all)?;
+            println!("{name} drained: {before:?} -> {after:?}");
+            for (group, leader) in &before {
+                assert!(
+                    leader == name || after.get(group) == Some(leader),
+                    "{group} of {leader} moved: {after:?}"
+                );
+            }
+            for crowd in &crowds {
+                crowd.wait_answered()?;
+            }
+            node.command(&["undrain", "lb-node", name])?;
+            run_for(Duration::from_secs(1));
+        }
+        for (probe, crowd) in probes.into_iter().zip(&crowds) {
+            let timeline = probe.finish();
+            assert_eq!((timeline.failed(), crowd.lost()), (0, 0), "{:?}", timeline.outcomes());
+        }
         Ok(())
     });
 }
