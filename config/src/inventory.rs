@@ -18,7 +18,7 @@ const NODES: usize = 64;
 /// Nodes that are to be changed, one after another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventory {
-    /// In the order of the file; at least two.
+    /// In the order of the file; at least two that are always there.
     pub nodes: Vec<Place>,
 }
 
@@ -31,6 +31,8 @@ pub struct Place {
     pub fulcrum: Vec<String>,
     /// Its configuration file, if it is not at the usual place.
     pub config: Option<PathBuf>,
+    /// Whether it is there only while others are changed.
+    pub surge: bool,
 }
 
 impl Inventory {
@@ -58,6 +60,8 @@ section! {
         fulcrum: required Or<String, List<String>>,
         /// Its configuration file there. Default: /etc/fulcrum/fulcrum.yaml.
         config: optional AbsolutePath,
+        /// Whether it is there only while `fulcrum roll --surge` changes the others. Default: false.
+        surge: optional bool,
     }
 }
 
@@ -89,12 +93,14 @@ impl Inventory {
             nodes = InventorySection::decode(&mut reader, root)
                 .and_then(|section| section.nodes.get().map(|list| places(&mut reader, list)))
                 .unwrap_or_default();
-            if !reader.refused() && !(2..=NODES).contains(&nodes.len()) {
-                let message = format!("there are {} nodes", nodes.len());
+            let lasting = nodes.iter().filter(|place| !place.surge).count();
+            if !reader.refused() && (lasting < 2 || nodes.len() > NODES) {
+                let count = if lasting < 2 { lasting } else { nodes.len() };
+                let message = format!("there are {count} nodes");
                 reader.error(
                     root,
                     message,
-                    format!("list 2 to {NODES}: one is served by others while it is changed"),
+                    format!("list 2 to {NODES} (without `surge`, at least 2): one is served by others while it is changed"),
                 );
             }
         }
@@ -125,7 +131,8 @@ fn places(reader: &mut Reader<'_>, list: &List<PlaceSection>) -> Vec<Place> {
             continue;
         };
         let config = section.value.config.get().map(|path| path.0.clone());
-        places.push(Place { name: NodeName::new(&name.value.0), fulcrum: words, config });
+        let surge = section.value.surge.get().copied().unwrap_or_default();
+        places.push(Place { name: NodeName::new(&name.value.0), fulcrum: words, config, surge });
     }
     places
 }

@@ -232,3 +232,22 @@ fn what_can_not_be_begun_is_refused_with_what_to_do() {
         &["nodes.yaml:2:30", "`extra` is not a key of this section"],
     );
 }
+
+#[test]
+fn a_link_with_a_node_that_is_to_stand_in_at_another_time_is_not_asked_for() {
+    let scene = Scene::new();
+    let surge = "  - {name: lb-3, fulcrum: \"false\", surge: true}\n";
+    scene.write("nodes.yaml", &(scene.read("nodes.yaml") + surge));
+    let line = |check: &str, about: &str| json!({"state": "failed", "check": check, "about": about, "found": "no", "remedy": "do"});
+    let failed = |lines: Value| scene.write("lb-1.preflight", &json!({ "lines": lines }).to_string());
+    failed(json!([line("peer", "lb-3"), line("peer", "lb-2")]));
+    assert_stopped(scene.start(&["--exec", "false {node}"]), &["preflight: peer, lb-2: no; do: do"]);
+    failed(json!([line("peer", "lb-3")]));
+    assert_stopped(scene.start(&["--resume"]), &["stopped at lb-1: the command"]);
+    std::fs::remove_file(scene.path("nodes.yaml.roll")).expect("it is there");
+    assert_stopped(
+        scene.start(&["--exec", "false {node} {action}", "--surge", "1"]),
+        &["nothing was done", "lb-1 does not know lb-3: add it to `nodes`"],
+    );
+    assert_stopped(scene.start(&["--exec", "false {node}", "--surge", "1"]), &["write {action}"]);
+}

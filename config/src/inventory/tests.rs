@@ -21,6 +21,16 @@ fn a_command_is_words_with_spaces_between_or_a_list() {
 }
 
 #[test]
+fn two_nodes_are_there_always_and_more_may_stand_in_for_a_while() {
+    let surge = |node: &str| TWO.replace(&format!("name: {node}"), &format!("name: {node}, surge: true"));
+    let third = format!("{TWO}  - {{name: lb-3, fulcrum: run, surge: true}}\n");
+    let inventory = Inventory::parse(&third, "nodes.yaml").unwrap();
+    assert_eq!(inventory.nodes.iter().map(|place| place.surge).collect::<Vec<_>>(), [false, false, true]);
+    let one = refused(&surge("lb-2"));
+    assert!(one.contains("there are 1 nodes") && one.contains("without `surge`"), "{one}");
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_line() {
     let doubled = refused(&TWO.replace("lb-2", "lb-1"));
     assert!(

@@ -9,6 +9,7 @@ Examples:
   fulcrum roll --inventory nodes.yaml --exec './recreate-vm {node}' --dry-run
   fulcrum roll --inventory nodes.yaml --exec './recreate-vm {node}'
   fulcrum roll --inventory nodes.yaml --resume
+  fulcrum roll --inventory nodes.yaml --exec './vm {action} {node}' --surge 1
 
 nodes.yaml says how `fulcrum` is run for each node, as words or as a list of words; no shell reads them:
   nodes:
@@ -19,6 +20,10 @@ nodes.yaml says how `fulcrum` is run for each node, as words or as a list of wor
 
 Those that lead fewest groups come first. Of each: all others are to be ready; preflight; backup; drain; its connections
 finish; your command; it is to answer, ready and in sync; undrain; each group is to have one leader. Never two at once.
+
+With --surge 1 a further node is made first by your command ({action} is create), and leads its part; then the others are changed
+({action} is recreate); then it is emptied and removed ({action} is remove). In nodes.yaml it has `surge: true`; in `nodes` of
+the configuration it stands all the time. For groups without `vrid`.
 
 It stops at what goes wrong, with exit code 1, and --resume goes on there: how far it is stands in nodes.yaml.roll. A
 command that was begun and did not end well is run again, so it must bear that. Ctrl-C stops it; a command that runs is
@@ -68,6 +73,11 @@ pub(crate) struct RollOptions {
     /// How long proxied connections may go on before the node is changed all the same.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = fulcrum_config::duration)]
     pub(crate) deadline: Duration,
+
+    /// Make so many further nodes first (`surge: true` in the inventory), and remove them at the end: as many nodes are ready all
+    /// the while as were before. `{action}` in the command says what is to be done: create, recreate or remove.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) surge: u8,
 
     /// Do not ask `fulcrum preflight` of each node first.
     #[arg(long)]

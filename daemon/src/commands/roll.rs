@@ -66,11 +66,12 @@ fn inventory(file: &Path) -> Result<Inventory, Failure> {
     Inventory::parse(&text, &file.display().to_string()).map_err(refused)
 }
 
-/// What each node says.
-async fn look(inventory: &Inventory) -> Look {
+/// What each node says that is to be there.
+async fn look(inventory: &Inventory, journal: Option<&Journal>) -> Look {
     let asked: Vec<_> = inventory
         .nodes
         .iter()
+        .filter(|place| !place.surge || journal.is_some_and(|journal| journal.stands_in(place.name.as_str())))
         .cloned()
         .map(|place| tokio::spawn(async move { (place.name.to_string(), status(&place).await) }))
         .collect();
@@ -137,8 +138,8 @@ impl Roll {
     async fn run(mut self, last: Option<Duration>) -> Result<ExitCode, Failure> {
         self.journal.stopped = None;
         self.save()?;
-        let look = look(&self.inventory).await;
-        self.say.plan(&self.journal, &look, last, false);
+        let look = look(&self.inventory, Some(&self.journal)).await;
+        self.say.plan(&self.inventory, &self.journal, &look, last, false);
         self.wait_for_what_runs().await?;
         let mut since = Instant::now();
         let mut shown = None;
@@ -213,7 +214,7 @@ impl Roll {
     async fn look(&mut self) -> Look {
         let mut stops = self.stops.clone();
         tokio::select! {
-            look = look(&self.inventory) => look,
+            look = look(&self.inventory, Some(&self.journal)) => look,
             _ = stops.wait_for(|count| *count > 0) => Look::new(),
         }
     }

@@ -108,6 +108,14 @@ impl Entry {
         Self { action, ..Self::new(node, 0) }
     }
 
+    /// For people: it, and what is done with it if that is not the usual.
+    pub(crate) fn called(&self) -> String {
+        match self.action {
+            Action::Recreate | Action::Replace => self.node.clone(),
+            Action::Create | Action::Remove => format!("{} ({})", self.node, self.action.word()),
+        }
+    }
+
     pub(crate) fn note(&mut self, note: String) {
         if self.notes.len() < NOTES && self.notes.last() != Some(&note) {
             self.notes.push(note);
@@ -127,6 +135,14 @@ impl Journal {
 
     pub(crate) fn current_mut(&mut self) -> Option<&mut Entry> {
         self.nodes.iter_mut().find(|entry| entry.step != Step::Done)
+    }
+
+    /// Whether a node is there that is only there for a while: is being made, is made, or is not gone yet.
+    pub(crate) fn stands_in(&self, node: &str) -> bool {
+        let of = |action| self.nodes.iter().find(|entry| entry.node == node && entry.action == action);
+        let is_done = |action| of(action).is_some_and(|entry| entry.step == Step::Done);
+        let is_current = self.current().is_some_and(|entry| entry.node == node);
+        is_current || is_done(Action::Create) && !is_done(Action::Remove)
     }
 
     pub(crate) fn done(&self) -> usize {
@@ -152,7 +168,7 @@ impl Journal {
     /// Where it stands, in a sentence.
     pub(crate) fn stands(&self) -> String {
         let names = |nodes: Vec<&Entry>| {
-            let names: Vec<&str> = nodes.iter().map(|entry| entry.node.as_str()).collect();
+            let names: Vec<String> = nodes.iter().map(|entry| entry.called()).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
         let done = names(self.nodes.iter().filter(|entry| entry.step == Step::Done).collect());
@@ -165,7 +181,7 @@ impl Journal {
             (false, _) => " (not changed yet)",
         };
         let at = current.step.about();
-        format!("done: {done}; at {}: {at}{state}; to come: {}", current.node, names(left.collect()))
+        format!("done: {done}; at {}: {at}{state}; to come: {}", current.called(), names(left.collect()))
     }
 
     /// Reads it; none if there is none.

@@ -1,4 +1,5 @@
 //! One roll of an inventory at a time: a lock that the kernel lets go of when the process ends, however it ends.
+#![allow(clippy::disallowed_methods, reason = "a driver: it waits for a lock that is about to be let go of")]
 
 use crate::error::Failure;
 use crate::lock;
@@ -7,12 +8,15 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
 
-/// The file may be removed by whoever held it while it is opened here.
-const TRIES: usize = 16;
+/// The file may be removed by whoever held it while it is opened here. A process that was killed while it began another
+/// holds it through that one for a moment.
+const TRIES: usize = 64;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The held lock; its file goes with it.
 #[derive(Debug)]
@@ -41,6 +45,10 @@ pub(crate) fn take(journal: &Path) -> Result<Lock, Failure> {
         let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let pid = lock::holder(&mut file);
+            if pid.parse::<u32>().is_ok_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             return Err(Failure::Refused(format!(
                 "another roll of this inventory is going on: process {pid} holds {}; nothing was done\n  wait for its end",
                 path.display()
@@ -52,7 +60,10 @@ pub(crate) fn take(journal: &Path) -> Result<Lock, Failure> {
         lock::sign(&mut file).map_err(io)?;
         return Ok(Lock { path, _file: file });
     }
-    Err(Failure::Refused(format!("{}: others take and remove it again and again", path.display())))
+    Err(Failure::Refused(format!(
+        "{}: others take and remove it again and again, or what a roll began that was killed holds it still\n  try again",
+        path.display()
+    )))
 }
 
 /// Whether `file` still has its name: a lock on one that was removed keeps nobody out.

@@ -63,7 +63,7 @@ pub(crate) fn next(journal: &Journal, look: &Look, waited: Duration) -> Next {
         Step::Gone if journal.options.force => {
             Next::Advance(Some("whether it lives is not looked at, as asked".to_owned()))
         }
-        Step::Gone => gone(entry, look, waited),
+        Step::Gone => gone(entry, &journal.options, look, waited),
         Step::Preflight if journal.options.preflight => Next::Do(Task::Preflight),
         Step::Preflight => Next::Advance(Some("preflight left out, as asked".to_owned())),
         Step::Backup => Next::Do(Task::Backup),
@@ -72,8 +72,9 @@ pub(crate) fn next(journal: &Journal, look: &Look, waited: Duration) -> Next {
         Step::Change => change(entry, &journal.options, look, waited),
         Step::Return => came_back(entry, look, waited, journal.options.ready_deadline),
         Step::Undrain if entry.emptied == Some(Emptied::HandedOver) => Next::Advance(None),
+        Step::Undrain if entry.action == Action::Remove => forgotten(entry, look, waited),
         Step::Undrain => undrained(entry, look, waited),
-        Step::Settle => settled(look, waited),
+        Step::Settle => settled(entry, look, waited),
         Step::Done => Next::Advance(None),
     }
 }
@@ -222,8 +223,11 @@ fn heard(node: &str, look: &Look) -> Vec<String> {
     signs
 }
 
-fn gone(entry: &Entry, look: &Look, waited: Duration) -> Next {
+fn gone(entry: &Entry, options: &Options, look: &Look, waited: Duration) -> Next {
     let mut signs = heard(&entry.node, look);
+    if entry.action == Action::Remove {
+        return held_up(signs, waited, options.ready_deadline);
+    }
     if !signs.is_empty() {
         signs.push("a node that lives is not replaced: switch it off, or begin anew with --force".to_owned());
     }
@@ -245,9 +249,9 @@ fn came_back(entry: &Entry, look: &Look, waited: Duration, deadline: Duration) -
         Ok(own) => own,
         Err(why) => return held_up(vec![why], waited, deadline),
     };
-    // One that was lost may have been drained before.
+    // One that was lost, or stood in once before, may have been drained then.
     let drained = entry.emptied == Some(Emptied::Drained)
-        || entry.action == Action::Replace && own.drained_by().is_some();
+        || entry.action != Action::Recreate && own.drained_by().is_some();
     let why = own.unready(&nodes, drained);
     if !why.is_empty() {
         return held_up(
@@ -275,8 +279,23 @@ fn undrained(entry: &Entry, look: &Look, waited: Duration) -> Next {
     }
 }
 
-fn settled(look: &Look, waited: Duration) -> Next {
-    let nodes: Vec<&str> = look.keys().map(String::as_str).collect();
+/// What is gone is drained no more, should it come back one day.
+fn forgotten(entry: &Entry, look: &Look, waited: Duration) -> Next {
+    let mut others =
+        look.iter().filter(|(other, _)| **other != entry.node).filter_map(|(_, said)| said.as_ref().ok());
+    if !others.any(|report| report.drained(&entry.node).is_some()) {
+        return Next::Advance(None);
+    }
+    if waited < LEADS {
+        Next::Do(Task::Undrain)
+    } else {
+        Next::Stop(format!("{} is drained still (waited {} s)", entry.node, waited.as_secs()))
+    }
+}
+
+fn settled(entry: &Entry, look: &Look, waited: Duration) -> Next {
+    let is_gone = |node: &str| entry.action == Action::Remove && node == entry.node;
+    let nodes: Vec<&str> = look.keys().map(String::as_str).filter(|node| !is_gone(node)).collect();
     let mut reasons = Vec::new();
     let mut reports = Vec::new();
     for node in &nodes {

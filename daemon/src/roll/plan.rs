@@ -2,10 +2,10 @@
 
 use super::journal::{Emptied, Entry, Journal, Options};
 use super::machine::{LEADS, OTHERS, SETTLE, report};
-use super::report::Look;
+use super::report::{Look, Report};
 use super::step::{Action, Step};
 use crate::show::counted;
-use fulcrum_config::Inventory;
+use fulcrum_config::{Inventory, InventoryPlace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) const COMMAND: Duration = Duration::from_secs(60);
 pub(crate) fn plan(inventory: &Inventory, look: &Look) -> Result<Vec<Entry>, Vec<String>> {
     let mut entries = Vec::new();
     let mut faults = Vec::new();
-    for place in &inventory.nodes {
+    for place in lasting(inventory) {
         match report(look, place.name.as_str()) {
             Ok(report) => entries.push(Entry::new(place.name.as_str(), report.leads().len())),
             Err(why) => faults.push(why),
@@ -28,6 +28,57 @@ pub(crate) fn plan(inventory: &Inventory, look: &Look) -> Result<Vec<Entry>, Vec
     }
     entries.sort_by_key(|entry| entry.led);
     if faults.is_empty() { Ok(entries) } else { Err(faults) }
+}
+
+/// Those that are always there.
+fn lasting(inventory: &Inventory) -> impl Iterator<Item = &InventoryPlace> {
+    inventory.nodes.iter().filter(|place| !place.surge)
+}
+
+/// The same between so many nodes that are made first, and removed at the end.
+pub(crate) fn surge(inventory: &Inventory, look: &Look, count: usize) -> Result<Vec<Entry>, Vec<String>> {
+    let changed = plan(inventory, look)?;
+    let listed = inventory.nodes.iter().filter(|place| place.surge);
+    let stand_in: Vec<&str> = listed.map(|place| place.name.as_str()).take(count).collect();
+    let mut faults = Vec::new();
+    if stand_in.len() < count {
+        faults.push(format!(
+            "--surge {count}: the inventory has {} with `surge: true`",
+            counted(stand_in.len(), "node")
+        ));
+    }
+    let reports: Vec<&Report> = look.values().flatten().collect();
+    let groups = reports.iter().flat_map(|report| &report.groups).filter(|group| group.vrid.is_some());
+    let groups: BTreeSet<&str> = groups.map(|group| group.name.as_str()).collect();
+    for group in groups {
+        faults.push(format!(
+            "group {group} has a VRID: it moves between the nodes of its pair, and none can stand in; leave `vrid` out of it, or \
+             roll without --surge"
+        ));
+    }
+    for node in &stand_in {
+        let peer = |report: &&Report| report.peer_link.peers.iter().find(|peer| peer.name == *node).cloned();
+        for report in &reports {
+            match peer(report) {
+                None => faults.push(format!(
+                    "{} does not know {node}: add it to `nodes`, with its addresses and `keys`, and say 'fulcrum reload'; a \
+                     node that does not run may stand there",
+                    report.node
+                )),
+                Some(peer) if peer.state == "up" => faults.push(format!(
+                    "{node} runs already: {} has a link with it; stop it, or take `surge` out of its place in the inventory",
+                    report.node
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let made = stand_in.iter().map(|node| Entry::of(node, Action::Create));
+    let removed = stand_in.iter().rev().map(|node| Entry::of(node, Action::Remove));
+    Ok(made.chain(changed).chain(removed).collect())
 }
 
 /// One node that was lost. What its place in the inventory says must not answer.
@@ -41,13 +92,18 @@ pub(crate) fn replacement(
         let names: Vec<&str> = inventory.nodes.iter().map(|place| place.name.as_str()).collect();
         return Err(vec![format!("{node} is not in the inventory, which has {}", names.join(", "))]);
     };
+    if place.surge {
+        return Err(vec![format!(
+            "{node} is one that stands in for a while (`surge: true`): nothing is lost with it"
+        )]);
+    }
     let mut faults: Vec<String> = Vec::new();
     if !force && look.get(place.name.as_str()).is_some_and(Result::is_ok) {
         faults.push(format!(
             "{node} lives: it answers; 'fulcrum roll' makes nodes anew that live, and --force replaces it all the same"
         ));
     }
-    let others = inventory.nodes.iter().map(|place| place.name.as_str()).filter(|other| *other != node);
+    let others = lasting(inventory).map(|place| place.name.as_str()).filter(|other| *other != node);
     faults.extend(others.filter_map(|other| report(look, other).err()));
     if !faults.is_empty() {
         return Err(faults);
@@ -73,9 +129,9 @@ fn unguarded(look: &Look, node: &str) -> Option<String> {
 }
 
 /// Nodes that those of the inventory know of, and that it does not have.
-pub(crate) fn left_out(look: &Look) -> BTreeSet<&str> {
+pub(crate) fn left_out<'a>(inventory: &Inventory, look: &'a Look) -> BTreeSet<&'a str> {
     let peers = look.values().flatten().flat_map(|report| &report.peer_link.peers);
-    peers.map(|peer| peer.name.as_str()).filter(|peer| !look.contains_key(*peer)).collect()
+    peers.map(|peer| peer.name.as_str()).filter(|peer| inventory.place(peer).is_none()).collect()
 }
 
 /// How long what is left takes: for people.
@@ -89,7 +145,9 @@ pub(crate) fn expected(journal: &Journal, last: Option<Duration>) -> String {
     let spent = journal.current().map_or(Duration::ZERO, |entry| entry.spent);
     let whole = |each: Duration| short(each.saturating_mul(nodes).saturating_sub(spent));
     let at_most = short(bound(&journal.options).saturating_mul(nodes));
-    let left = counted(left, "node");
+    let is_usual =
+        journal.nodes.iter().all(|entry| matches!(entry.action, Action::Recreate | Action::Replace));
+    let left = counted(left, if is_usual { "node" } else { "change" });
     match (mean, last) {
         (Some(mean), _) => {
             format!("{left} left, about {}: those before took {} each", whole(mean), short(mean))
@@ -164,6 +222,7 @@ pub(crate) fn order(journal: &Journal) -> String {
             _ if is_done => format!("{} (done)", entry.node),
             Action::Recreate => format!("{} (leads {})", entry.node, entry.led),
             Action::Replace => format!("{} (lost)", entry.node),
+            Action::Create | Action::Remove => entry.called(),
         }
     });
     format!("one after another: {}\n", nodes.collect::<Vec<_>>().join(", "))
@@ -180,6 +239,8 @@ pub(crate) fn page(journal: &Journal, groups: usize) -> String {
         let what = match entry.action {
             Action::Recreate => format!("which leads {led} of {}", counted(groups, "group")),
             Action::Replace => "which is lost".to_owned(),
+            Action::Create => "which stands in for a while".to_owned(),
+            Action::Remove => "which goes again".to_owned(),
         };
         let _ = writeln!(page, "{number} of {count}: {node}, {what}");
         for line in steps(entry, &journal.options, &exec) {
@@ -195,6 +256,10 @@ fn steps(entry: &Entry, options: &Options, exec: &str) -> Vec<String> {
     for step in entry.action.left(entry.step) {
         lines.push(match step {
             Step::Others => format!("look: all other nodes are ready; waits {}", seconds(OTHERS)),
+            Step::Gone if entry.action == Action::Remove => format!(
+                "look: it is gone, and nobody hears it; waits {}",
+                seconds(options.ready_deadline)
+            ),
             Step::Gone if options.force => continue,
             Step::Gone => format!("look: nobody hears it; waits {}", seconds(OTHERS)),
             Step::Preflight if !options.preflight => continue,

@@ -35,6 +35,7 @@ pub(crate) struct Override {
 #[serde(default)]
 pub(crate) struct Group {
     pub(crate) name: String,
+    pub(crate) vrid: Option<u8>,
     pub(crate) role: String,
     pub(crate) leader: Option<Leader>,
     pub(crate) priority: Option<u8>,
@@ -140,7 +141,12 @@ impl Report {
 
     /// Who drained it, if somebody did.
     pub(crate) fn drained_by(&self) -> Option<&str> {
-        let drained = format!("lb-node {}", self.node);
+        self.drained(&self.node)
+    }
+
+    /// Who drained another node, as far as this one knows.
+    pub(crate) fn drained(&self, node: &str) -> Option<&str> {
+        let drained = format!("lb-node {node}");
         self.overrides.iter().find(|asked| asked.of == drained).map(|asked| asked.by.as_str())
     }
 

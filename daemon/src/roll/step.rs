@@ -11,6 +11,10 @@ pub(crate) enum Action {
     Recreate,
     /// It was lost, and is made anew.
     Replace,
+    /// It stands in while others are changed, and is made now.
+    Create,
+    /// It stood in, is emptied, and goes.
+    Remove,
 }
 
 /// What is done, or waited for, next.
@@ -43,6 +47,8 @@ impl Action {
         match self {
             Self::Recreate => &[Others, Preflight, Backup, Drain, Empty, Change, Return, Undrain, Settle],
             Self::Replace => &[Others, Gone, Change, Return, Undrain, Settle],
+            Self::Create => &[Others, Change, Return, Undrain, Settle],
+            Self::Remove => &[Others, Drain, Empty, Change, Gone, Undrain, Settle],
         }
     }
 
@@ -63,6 +69,8 @@ impl Action {
         match self {
             Self::Recreate => "changed",
             Self::Replace => "replaced",
+            Self::Create => "there",
+            Self::Remove => "removed",
         }
     }
 
@@ -70,6 +78,8 @@ impl Action {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Recreate | Self::Replace => "recreate",
+            Self::Create => "create",
+            Self::Remove => "remove",
         }
     }
 }

@@ -151,7 +151,7 @@ impl Anew {
         self.inventory.with_extension("log")
     }
 
-    /// Which node `fulcrum roll` is at, or the like, and which step.
+    /// Which node `fulcrum roll` is at, or the like, and which step; of one that stands in with what is done with it.
     #[must_use]
     pub fn at(&self, command: &str) -> Option<(String, String)> {
         let path = self.inventory.with_extension(format!("yaml.{command}"));
@@ -162,7 +162,11 @@ impl Anew {
             .iter()
             .find(|entry| entry.get("step").is_some_and(|step| step != "done"))?;
         let word = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-        Some((word("node")?, word("step")?))
+        let node = match word("action")?.as_str() {
+            "recreate" | "replace" => word("node")?,
+            other => format!("{}, {other}", word("node")?),
+        };
+        Some((node, word("step")?))
     }
 
     /// Kills it at each of its steps, and goes on by `resume`, to its end. Gives the steps.

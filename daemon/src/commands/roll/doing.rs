@@ -6,7 +6,7 @@ use crate::roll::journal::Emptied;
 use crate::roll::machine::Task;
 use crate::roll::plan::{COMMAND, command};
 use crate::roll::remote::{self, Ended};
-use crate::roll::step::Step;
+use crate::roll::step::{Action, Step};
 use serde_json::Value;
 use std::cell::Cell;
 use std::time::Duration;
@@ -71,9 +71,18 @@ impl Roll {
         let ended = self.fulcrum(node, &words, COMMAND).await?;
         match ended.code {
             Some(0) => Ok(Then::Advance(None)),
-            Some(1) => Err(failed_lines(&ended.out).unwrap_or_else(|| ended.told())),
+            Some(1) => match failed_lines(&ended.out, |node| self.is_absent(node)) {
+                None => Err(ended.told()),
+                Some(lines) if lines.is_empty() => Ok(Then::Advance(None)),
+                Some(lines) => Err(lines.join("\n  ")),
+            },
             Some(_) | None => Err(ended.told()),
         }
+    }
+
+    /// Whether it stands in for others at another time, and is not to be there now.
+    fn is_absent(&self, node: &str) -> bool {
+        self.inventory.place(node).is_some_and(|place| place.surge) && !self.journal.stands_in(node)
     }
 
     /// Where it is, is said: on a disk that goes with the machine it is of no use.
@@ -129,8 +138,16 @@ impl Roll {
         Ok(Then::Look)
     }
 
+    /// One that is gone is undrained by another.
     async fn undrain(&self, node: &str) -> Result<(), String> {
-        let ended = self.fulcrum(node, &["undrain", "lb-node", node], COMMAND).await?;
+        let is_gone = self
+            .journal
+            .current()
+            .is_some_and(|entry| entry.action == Action::Remove && entry.step > Step::Change);
+        let mut others = self.inventory.nodes.iter().filter(|place| !place.surge);
+        let by = others.next().map_or(node, |place| place.name.as_str());
+        let ended =
+            self.fulcrum(if is_gone { by } else { node }, &["undrain", "lb-node", node], COMMAND).await?;
         if ended.code == Some(0) { Ok(()) } else { Err(ended.told()) }
     }
 
@@ -174,6 +191,10 @@ impl Roll {
         if entry.begun || step < Step::Drain {
             return None;
         }
+        if matches!(entry.action, Action::Create | Action::Replace) {
+            self.journal.rewind();
+            return None;
+        }
         // Also where a drain did not end well: it may have begun.
         let emptied = entry.emptied;
         let undrained = match emptied {
@@ -192,25 +213,18 @@ impl Roll {
     }
 }
 
-/// What failed, of the JSON of a preflight.
-fn failed_lines(page: &[u8]) -> Option<String> {
+/// What failed, of the JSON of a preflight, but for links with nodes that are not to be there; none if it is no such JSON, or
+/// says nothing of a failure.
+fn failed_lines(page: &[u8], is_absent: impl Fn(&str) -> bool) -> Option<Vec<String>> {
     let page: Value = serde_json::from_slice(page).ok()?;
-    let failed = page
-        .get("lines")?
-        .as_array()?
-        .iter()
-        .filter(|line| line.get("state").is_some_and(|it| it == "failed"));
+    let lines = page.get("lines")?.as_array()?.iter();
+    let failed: Vec<&Value> =
+        lines.filter(|line| line.get("state").is_some_and(|it| it == "failed")).collect();
     let word = |line: &Value, key| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let lines: Vec<String> = failed
-        .map(|line| {
-            format!(
-                "{}, {}: {}; do: {}",
-                word(line, "check"),
-                word(line, "about"),
-                word(line, "found"),
-                word(line, "remedy")
-            )
-        })
-        .collect();
-    (!lines.is_empty()).then(|| lines.join("\n  "))
+    let counts = |line: &&&Value| word(line, "check") != "peer" || !is_absent(&word(line, "about"));
+    let lines = failed.iter().filter(counts).map(|line| {
+        let (check, about) = (word(line, "check"), word(line, "about"));
+        format!("{check}, {about}: {}; do: {}", word(line, "found"), word(line, "remedy"))
+    });
+    (!failed.is_empty()).then(|| lines.collect())
 }

@@ -7,6 +7,7 @@ use crate::cli::roll::{Common, RollOptions};
 use crate::error::Failure;
 use crate::roll::journal::{Entry, Journal, Options};
 use crate::roll::report::Look;
+use crate::roll::step::Action;
 use crate::roll::{machine, plan};
 use fulcrum_config::Inventory;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,13 @@ impl Job<'_> {
         }
     }
 
+    fn surge(&self) -> u8 {
+        match self {
+            Self::Roll(options) => options.surge,
+            Self::Replace(_) => 0,
+        }
+    }
+
     fn asked(&self) -> Result<Options, Failure> {
         let common = self.common();
         let Some(exec) = &common.exec else {
@@ -65,6 +73,11 @@ impl Job<'_> {
         let refused = |why: &str| Failure::Refused(format!("--exec {:?}: {why}", exec.join(" ")));
         if !says("{node}") {
             return Err(refused("it does not say which node: write {node} where its name is to stand"));
+        }
+        if self.surge() > 0 && !says("{action}") {
+            return Err(refused(
+                "with --surge it makes and removes nodes, too: write {action} where create, recreate or remove is to stand",
+            ));
         }
         let (deadline, preflight, force, backup) = match self {
             Self::Roll(options) => (options.deadline, !options.no_preflight, false, None),
@@ -93,6 +106,9 @@ impl Job<'_> {
 
     fn plan(&self, inventory: &Inventory, look: &Look) -> Result<Vec<Entry>, Failure> {
         let entries = match self {
+            Self::Roll(options) if options.surge > 0 => {
+                plan::surge(inventory, look, usize::from(options.surge))
+            }
             Self::Roll(_) => plan::plan(inventory, look),
             Self::Replace(options) => {
                 plan::replacement(inventory, look, &options.node, options.force).map(|entry| vec![entry])
@@ -122,7 +138,7 @@ impl Job<'_> {
             (false, Some(journal)) => Err(self.unfinished(journal, path)),
             (false, None) => {
                 let asked = self.asked()?;
-                let look = look(inventory).await;
+                let look = look(inventory, None).await;
                 let nodes = self.plan(inventory, &look)?;
                 Ok((Journal::new(asked, nodes), kept.as_ref().and_then(plan::mean)))
             }
@@ -131,8 +147,20 @@ impl Job<'_> {
 
     fn unfinished(&self, journal: &Journal, path: &Path) -> Failure {
         let why = journal.stopped.as_ref().map(|why| format!("\n  it stopped: {why}")).unwrap_or_default();
+        let stand_in: Vec<&str> = journal
+            .nodes
+            .iter()
+            .map(|entry| entry.node.as_str())
+            .filter(|node| journal.stands_in(node))
+            .collect();
+        let is_surge = journal.nodes.iter().any(|entry| entry.action == Action::Create);
+        let stand_in = if is_surge && !stand_in.is_empty() {
+            format!(", drain and remove what stands in ({})", stand_in.join(", "))
+        } else {
+            String::new()
+        };
         Failure::Refused(format!(
-            "a {} is not finished: {}{why}\n  go on with --resume; or give it up: undrain that node if it is drained, and \
+            "a {} is not finished: {}{why}\n  go on with --resume; or give it up: undrain that node if it is drained{stand_in}, and \
              remove {}",
             self.noun(),
             journal.stands(),
@@ -175,8 +203,8 @@ impl Job<'_> {
         kept: Option<Journal>,
         say: Say,
     ) -> Result<ExitCode, Failure> {
-        let look = look(inventory).await;
         let unfinished = kept.as_ref().filter(|journal| journal.current().is_some());
+        let look = look(inventory, unfinished).await;
         let journal = match unfinished {
             Some(journal) => {
                 self.fits(inventory, journal)?;
@@ -187,7 +215,7 @@ impl Job<'_> {
                 Journal::new(self.asked()?, nodes)
             }
         };
-        say.plan(&journal, &look, kept.as_ref().and_then(plan::mean), true);
+        say.plan(inventory, &journal, &look, kept.as_ref().and_then(plan::mean), true);
         if unfinished.is_some() {
             let unfinished =
                 format!("a {} is not finished: {}; --resume goes on", self.noun(), journal.stands());

@@ -5,6 +5,7 @@ use crate::roll::journal::Journal;
 use crate::roll::plan::{command, expected, left_out, order, page, short};
 use crate::roll::report::Look;
 use crate::roll::step::{Action, Step};
+use fulcrum_config::Inventory;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -29,9 +30,16 @@ impl Say {
     }
 
     /// The order, and with `whole` what is done to each.
-    pub(super) fn plan(self, journal: &Journal, look: &Look, last: Option<Duration>, whole: bool) {
+    pub(super) fn plan(
+        self,
+        inventory: &Inventory,
+        journal: &Journal,
+        look: &Look,
+        last: Option<Duration>,
+        whole: bool,
+    ) {
         let expected = expected(journal, last);
-        let left_out = left_out(look);
+        let left_out = left_out(inventory, look);
         let nodes: Vec<Value> = journal
             .nodes
             .iter()

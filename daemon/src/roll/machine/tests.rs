@@ -283,3 +283,49 @@ fn a_node_that_somebody_hears_is_not_replaced_unless_that_is_asked_for() {
     of(&mut unready, "lb-1").ready = false;
     assert!(waits(&next(&replacing(Step::Others), &unready, SECOND), "lb-1: it is not ready"));
 }
+
+/// lb-3, which stands in, is at `step`.
+fn standing_in(action: Action, step: Step) -> Journal {
+    let mut journal = journal(&[]);
+    journal.nodes.push(Entry { step, ..Entry::of("lb-3", action) });
+    journal
+}
+
+#[test]
+fn who_stands_in_is_made_and_waited_for_and_at_the_end_emptied_removed_and_forgotten() {
+    let three = || look(&["lb-1", "lb-2", "lb-3"], &[("web", "lb-3")]);
+    let mut before = three();
+    before.insert("lb-3".to_owned(), Err("no route".to_owned()));
+    assert_eq!(next(&standing_in(Action::Create, Step::Change), &before, SECOND), Next::Do(Task::Change));
+    let mut unready = before.clone();
+    of(&mut unready, "lb-2").ready = false;
+    assert!(waits(
+        &next(&standing_in(Action::Create, Step::Change), &unready, SECOND),
+        "lb-2: it is not ready"
+    ));
+    assert!(waits(
+        &next(&standing_in(Action::Create, Step::Return), &before, SECOND),
+        "lb-3 does not answer"
+    ));
+    assert_eq!(next(&standing_in(Action::Create, Step::Return), &three(), SECOND), Next::Advance(None));
+
+    assert_eq!(next(&standing_in(Action::Remove, Step::Drain), &three(), SECOND), Next::Do(Task::Drain));
+    assert!(waits(&next(&standing_in(Action::Remove, Step::Empty), &three(), SECOND), "it leads web still"));
+    let removed = standing_in(Action::Remove, Step::Gone);
+    assert!(waits(&next(&removed, &three(), SECOND), "lb-3 answers"));
+    assert!(stops(&next(&removed, &three(), removed.options.ready_deadline), "lb-3 answers"));
+    let mut after = look(&["lb-1", "lb-2", "lb-3"], &[("web", "lb-1")]);
+    after.insert("lb-3".to_owned(), Err("no route".to_owned()));
+    assert!(waits(&next(&removed, &after, SECOND), "lb-1 has a link with lb-3"));
+    for node in ["lb-1", "lb-2"] {
+        of(&mut after, node).peer_link.peers[1].state = "down".to_owned();
+    }
+    assert_eq!(next(&removed, &after, SECOND), Next::Advance(None));
+    let forgetting = standing_in(Action::Remove, Step::Undrain);
+    let asked = Override { of: "lb-node lb-3".to_owned(), by: "uid 0".to_owned() };
+    of(&mut after, "lb-2").overrides.push(asked);
+    assert_eq!(next(&forgetting, &after, SECOND), Next::Do(Task::Undrain));
+    of(&mut after, "lb-2").overrides.clear();
+    assert_eq!(next(&forgetting, &after, SECOND), Next::Advance(None));
+    assert_eq!(next(&standing_in(Action::Remove, Step::Settle), &after, SECOND), Next::Advance(None));
+}

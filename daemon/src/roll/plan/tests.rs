@@ -32,9 +32,8 @@ fn without_an_answer_of_each_node_there_is_no_plan() {
 
 #[test]
 fn nodes_that_are_not_in_the_inventory_are_named() {
-    let mut look = look(&["lb-1", "lb-2", "lb-3"], &[]);
-    look.remove("lb-3");
-    assert_eq!(left_out(&look).into_iter().collect::<Vec<_>>(), ["lb-3"]);
+    let look = look(&["lb-1", "lb-2", "lb-3"], &[]);
+    assert_eq!(left_out(&inventory(&["lb-1", "lb-2"]), &look).into_iter().collect::<Vec<_>>(), ["lb-3"]);
 }
 
 #[test]
@@ -100,4 +99,53 @@ fn of_three_nodes_each_group_has_a_standby_while_one_is_lost() {
     let mut look = look(&nodes, &[("web", "lb-1")]);
     look.insert("lb-2".to_owned(), Err("no route".to_owned()));
     assert!(replacement(&inventory(&nodes), &look, "lb-2", false).unwrap().notes.is_empty());
+}
+
+/// lb-3 may stand in; lb-1 and lb-2 know it, and it does not run.
+fn with_surge() -> (Inventory, Look) {
+    let place = |node: &str, more: &str| format!("  - {{name: {node}, fulcrum: [run, {node}]{more}}}\n");
+    let text = ["lb-1", "lb-2"].map(|node| place(node, "")).concat() + &place("lb-3", ", surge: true");
+    let mut look = look(&["lb-1", "lb-2", "lb-3"], &[("web", "lb-2")]);
+    look.remove("lb-3");
+    for report in look.values_mut().flatten() {
+        report.peer_link.peers[1].state = "down".to_owned();
+    }
+    (Inventory::parse(&format!("nodes:\n{text}"), "nodes.yaml").unwrap(), look)
+}
+
+#[test]
+fn who_stands_in_is_made_first_and_removed_last() {
+    let (inventory, look) = with_surge();
+    let of = |entries: Vec<Entry>| -> Vec<String> { entries.iter().map(Entry::called).collect() };
+    let with = surge(&inventory, &look, 1).unwrap();
+    assert_eq!(of(with.clone()), ["lb-3 (create)", "lb-1", "lb-2", "lb-3 (remove)"]);
+    assert_eq!(of(plan(&inventory, &look).unwrap()), ["lb-1", "lb-2"]);
+    let mut journal = Journal::new(options(), with);
+    let mut there = Vec::new();
+    while journal.current().is_some() {
+        there.push(journal.stands_in("lb-3"));
+        journal.advance();
+    }
+    assert!(there.iter().all(|is_there| *is_there), "{there:?}");
+    assert!(!journal.stands_in("lb-3") && !journal.stands_in("lb-1"));
+}
+
+#[test]
+fn who_can_not_stand_in_is_named_with_what_to_do() {
+    type Fault = fn(&mut Report);
+    let faults: [(Fault, &str); 3] = [
+        (|report| report.groups[0].vrid = Some(7), "group web has a VRID"),
+        (|report| drop(report.peer_link.peers.remove(1)), "lb-1 does not know lb-3"),
+        (|report| report.peer_link.peers[1].state = "up".to_owned(), "lb-3 runs already"),
+    ];
+    for (fault, why) in faults {
+        let (inventory, mut look) = with_surge();
+        fault(look.get_mut("lb-1").unwrap().as_mut().unwrap());
+        let faults = surge(&inventory, &look, 1).unwrap_err().join("; ");
+        assert!(faults.contains(why), "{faults}");
+    }
+    let (inventory, look) = with_surge();
+    let few = surge(&inventory, &look, 2).unwrap_err();
+    assert_eq!(few, ["--surge 2: the inventory has 1 node with `surge: true`"]);
+    assert!(replacement(&inventory, &look, "lb-3", false).unwrap_err()[0].contains("surge"));
 }
