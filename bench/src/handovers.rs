@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-const MODES: [(&str, Option<Mode>); 4] =
+pub(crate) const MODES: [(&str, Option<Mode>); 4] =
     [("proxy", None), ("nat", Some(Mode::Nat)), ("dsr", Some(Mode::Dsr)), ("fullnat", Some(Mode::Fullnat))];
 /// How often each active connection asks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -152,7 +152,7 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn allow_files(count: u64) -> Result<()> {
+pub(crate) fn allow_files(count: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let count = maximum.map_or(count, |maximum| maximum.min(count));
     if current.is_some_and(|current| current < count) {

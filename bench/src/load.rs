@@ -16,6 +16,8 @@ use tokio::net::{TcpStream, UdpSocket};
 pub(crate) enum Kind {
     /// Connect, send 64 bytes, read 64 bytes, close.
     Connect,
+    /// Connect, ask by HTTP, read the answer until the server closes.
+    Http,
     /// 64 bytes there and back on connections that stay.
     Request,
     /// Read as fast as it comes.
@@ -92,6 +94,7 @@ async fn client(load: Load, end: Instant, tally: Shared) {
     while now() < end {
         let result = match load.kind {
             Kind::Connect => connect_once(load.target, &tally).await,
+            Kind::Http => http_once(load.target, &tally).await,
             Kind::Request => requests(load.target, end, &tally).await,
             Kind::Bulk => bulk(load.target, end, &tally).await,
             Kind::Udp => datagrams(load.target, end, &tally).await,
@@ -113,6 +116,22 @@ async fn connect_once(target: SocketAddr, tally: &Shared) -> io::Result<()> {
     })
     .await?;
     done(tally, start, MESSAGE.len());
+    Ok(())
+}
+
+async fn http_once(target: SocketAddr, tally: &Shared) -> io::Result<()> {
+    let start = now();
+    let mut answer = Vec::new();
+    within(async {
+        let mut stream = TcpStream::connect(target).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
+        stream.read_to_end(&mut answer).await
+    })
+    .await?;
+    if !answer.starts_with(b"HTTP/1.1 200 ") {
+        return Err(io::Error::other("no answer, or another one"));
+    }
+    done(tally, start, answer.len());
     Ok(())
 }
 

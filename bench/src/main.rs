@@ -21,6 +21,7 @@ mod serve;
 mod services;
 mod subject;
 mod topology;
+mod upgrades;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -127,6 +128,15 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         modes: Vec<String>,
     },
+    /// The leader's binary is replaced under new connections and beside long ones.
+    Upgrades {
+        /// Long connections.
+        #[arg(long, default_value_t = 1_000)]
+        flows: usize,
+        /// Only these, separated by commas: proxy, nat, dsr, fullnat.
+        #[arg(long, value_delimiter = ',')]
+        modes: Vec<String>,
+    },
     /// Many services on one node: cold start, and one of them changed.
     Services {
         /// How many services.
@@ -172,6 +182,7 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             "cluster",
             "flood",
             "handovers",
+            "upgrades",
             "services",
         ]
         .into_iter()
@@ -218,6 +229,10 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let table = handovers::run(count, flows, &modes).map_err(io::Error::other)?;
             let how = format!("fulcrum-bench handovers --count {count} --flows {flows}");
             results::publish(results, "handovers", &how, &table)
+        }
+        Command::Upgrades { flows, modes } => {
+            let table = upgrades::run(flows, &modes).map_err(io::Error::other)?;
+            results::publish(results, "upgrades", &format!("fulcrum-bench upgrades --flows {flows}"), &table)
         }
         Command::Flood { rounds, seconds, modes } => {
             let table = flood::run(rounds, seconds, &modes).map_err(io::Error::other)?;

@@ -22,13 +22,14 @@ mod pause;
 mod process;
 mod sweep;
 mod switch;
+mod upgradable;
 
 pub use anew::Anew;
 pub use classes::{Attack, Carrier, Classes, LIMIT, WORKLOADS, attacked, moves};
 pub use cluster::{Cluster, leaders, settled, wait_settled};
 pub use echo::Echo;
 pub use etcd::Etcd;
-pub use forwarding::{Family, Mode, add_to_loopback, forwarding_pair};
+pub use forwarding::{Family, Mode, add_to_loopback, forward, forwarding_pair};
 pub use frr::Frr;
 pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};
@@ -40,6 +41,7 @@ pub use pair::{GROUP, Pair, Plan, PlannedNode, make_key, wait_served_by};
 pub use partner::{Kind, Partner};
 pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};
+pub use upgradable::{Upgradable, install, script};
 
 use crate::error::{Context, Result};
 use std::any::Any;

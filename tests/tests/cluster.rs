@@ -254,8 +254,8 @@ fn each_of_five_nodes_is_drained_and_taken_back_and_no_request_or_connection_fai
         let patience = Duration::from_secs(20);
         let options =
             Options { interval: Duration::from_millis(20), timeout: patience, ..Options::default() };
-        let probes = (0..cluster.groups)
-            .map(|group| Probe::start(&cluster.client, cluster.service(group), options.clone()));
+        let probes =
+            (0..cluster.groups).map(|group| Probe::start(&cluster.client, cluster.service(group), options));
         let probes = probes.collect::<Result<Vec<_>>>()?;
         let crowds = (0..cluster.groups).map(|group| {
             Crowd::open(&cluster.client, cluster.service(group), 5, Duration::from_millis(100), patience)

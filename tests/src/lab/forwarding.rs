@@ -80,17 +80,26 @@ fn addresses(pair: &Pair, family: Family) -> Addresses {
 /// The lab can't be built.
 pub fn forwarding_pair(lab: &Lab, mode: Mode, family: Family) -> Result<Pair> {
     let mut pair = Pair::new(lab)?;
-    let addresses = addresses(&pair, family);
+    forward(&mut pair, mode, family)?;
+    Ok(pair)
+}
+
+/// Makes a pair's service one of that mode, and its network what that needs.
+///
+/// # Errors
+/// The network can't be made so.
+pub fn forward(pair: &mut Pair, mode: Mode, family: Family) -> Result<()> {
+    let addresses = addresses(pair, family);
     pair.plan.vips = vec![addresses.vip];
     pair.plan.ipv6_backends = family == Family::Ipv6;
     match mode {
-        Mode::Nat => prepare_nat(&mut pair, &addresses)?,
-        Mode::Dsr => prepare_dsr(&mut pair, &addresses)?,
+        Mode::Nat => prepare_nat(pair, &addresses)?,
+        Mode::Dsr => prepare_dsr(pair, &addresses)?,
         // Nothing about the network or the backends is special. Ports that are not the first choice are known by being told.
-        Mode::Fullnat => pair.plan = pair.plan.with_keys()?,
+        Mode::Fullnat => pair.plan = pair.plan.clone().with_keys()?,
     }
     pair.plan.service = vec![format!("mode: {}", mode.name())];
-    Ok(pair)
+    Ok(())
 }
 
 /// The client is behind a network of its own, and replies come through whoever leads.
