@@ -298,15 +298,26 @@ Examples:
 
 On the node itself, as root, one node after the other:
   1. the new binary must run here and take the configuration file, else nothing is changed
-  2. the node is drained: another leads each of its groups, and the connections that it proxies end by themselves, or at the
+  2. hooks with `before-upgrade` are run, which may hold it up or abort it; `after-upgrade` is told at the end, whatever came of it
+  3. the node is drained: another leads each of its groups, and the connections that it proxies end by themselves, or at the
      deadline. Flows that the kernel forwards go on, at the other node
-  3. the binary is replaced, and the daemon restarted
-  4. it must answer with the new version, be ready and have its links up again; else the binary before is put back and
+  4. the binary is replaced, and the daemon restarted
+  5. it must answer with the new version, be ready and have its links up again; else the binary before is put back and
      restarted, and the exit code is 1
-  5. the drain ends
+  6. the drain ends
 
 If this command is killed the node stays drained, and the others serve: run it again, or 'fulcrum undrain lb-node NAME'.")]
     UpgradeBinary(UpgradeOptions),
+
+    /// Runs this node's hooks before an upgrade that you make yourself, or has them told that it is over.
+    #[command(after_help = "\
+Examples:
+  fulcrum hook before-upgrade --cause 'new VM image'
+  fulcrum hook after-upgrade --cause 'new VM image'
+
+'before-upgrade' waits for the hooks, and fails if one holds it up or aborts it; 'after-upgrade' does not wait. 'fulcrum upgrade-binary'
+and 'fulcrum roll' do both by themselves, and 'fulcrum drain' those around a drain.")]
+    Hook(HookOptions),
 
     /// Shows what operators have asked for over the file: who, since when, until when, and what is left.
     #[command(after_help = "\
@@ -420,6 +431,40 @@ pub(crate) struct OverrideOptions {
     /// Print the answer as JSON, for programs.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Around an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UpgradeEvent {
+    /// Nothing has changed yet.
+    BeforeUpgrade,
+    /// The node is ready again, or it was given up.
+    AfterUpgrade,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HookOptions {
+    /// What.
+    pub(crate) event: UpgradeEvent,
+
+    /// What does it, as hooks are told.
+    #[arg(long, value_name = "TEXT", default_value = "operator")]
+    pub(crate) cause: String,
+
+    /// The version that is to run, or runs.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<String>,
+
+    /// Go on whatever the hooks say.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// It was given up: what ran before runs.
+    #[arg(long)]
+    pub(crate) abandoned: bool,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod check;
 mod diagnose;
 mod explain;
 mod handover;
+mod hook;
 mod init;
 mod overrides;
 mod preflight;
@@ -60,6 +61,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
             overrides::ask_for(&Wish::Weight(name, weight), &options, false)
         }
         Command::UpgradeBinary(options) => upgrade::upgrade(&options),
+        Command::Hook(options) => hook::hook(&options),
         Command::Overrides { connect, json } => overrides::list(&connect, json),
         Command::PeerKey { file } => peer_key(&file),
         Command::Init(options) => init::init(options),

@@ -5,6 +5,8 @@ mod before;
 mod process;
 mod trust;
 
+pub(crate) use before::BOUND;
+
 use crate::node::Node;
 use fulcrum_config::{BackendName, ServiceName};
 use fulcrum_health::Verdict;

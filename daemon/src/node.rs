@@ -21,6 +21,8 @@ mod control_plane;
 mod handover;
 mod limits;
 mod overriding;
+mod planned;
+mod prepare;
 mod rehearse;
 mod share;
 mod shared;
@@ -31,6 +33,8 @@ pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
 pub(crate) use handover::Transfer;
 pub(crate) use overriding::{Target, Wish, tend};
+pub(crate) use planned::Upgrading;
+pub(crate) use prepare::prepare;
 use share::Behind;
 pub(crate) use share::share;
 pub(crate) use shared::KIND as SHARED;
@@ -70,6 +74,7 @@ pub(crate) struct Node {
     moving: Arc<tokio::sync::Mutex<()>>,
     witness: Arc<Seen>,
     hooks: Arc<Hooks>,
+    drains: planned::Drains,
     backups: Arc<Backups>,
     /// How this node's runs ended.
     runs: Runs,
@@ -150,6 +155,7 @@ impl Node {
             moving: Arc::default(),
             witness: Arc::default(),
             hooks: Arc::default(),
+            drains: planned::Drains::default(),
             backups: Arc::default(),
             runs,
         }

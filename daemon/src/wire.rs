@@ -145,3 +145,10 @@ impl Refusal {
         Self { error: error.into(), diagnostics: Vec::new() }
     }
 }
+
+/// The answer to what hooks are to be told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ToldHooks {
+    /// How many were.
+    pub(crate) hooks: usize,
+}

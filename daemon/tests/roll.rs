@@ -122,7 +122,10 @@ fn asked_to_stop_while_the_command_runs_it_stops_after_it_and_the_node_stays_dra
     scene.write("go", "");
     assert_stopped(roll, &["it was asked to stop", "at lb-1", "it is drained", "--resume"]);
     assert_eq!(scene.at()["step"], "return");
-    assert_eq!(scene.read("asked"), "lb-1 drain lb-node lb-1 --deadline 300s\n");
+    assert_eq!(
+        scene.read("asked"),
+        "lb-1 hook before-upgrade --cause roll\nlb-1 drain lb-node lb-1 --deadline 300s\n"
+    );
     // It goes on there, and does not run the command again; lb-2 leads and can't be emptied here.
     scene.write("begun", "");
     let roll = scene.start(&["--resume"]);
@@ -174,7 +177,11 @@ fn asked_to_stop_before_the_command_it_puts_the_node_back() {
     scene.wait("the drain", |scene| scene.at()["step"] == "empty");
     interrupt(&roll);
     assert_stopped(roll, &["it was asked to stop", "not changed yet"]);
-    assert_eq!(scene.read("asked"), "lb-1 drain lb-node lb-1 --deadline 3600s\nlb-1 undrain lb-node lb-1\n");
+    assert_eq!(
+        scene.read("asked"),
+        "lb-1 hook before-upgrade --cause roll\nlb-1 drain lb-node lb-1 --deadline 3600s\nlb-1 undrain lb-node lb-1\n\
+         lb-1 hook after-upgrade --cause roll --abandoned\n"
+    );
     assert_eq!(scene.at()["step"], "others");
 }
 
@@ -193,7 +200,10 @@ fn what_fails_stops_it_with_the_reason_and_nothing_further_is_done() {
         scene.start(&["--resume"]),
         &["stopped at lb-1: the command: it ended with 1", "it is drained"],
     );
-    assert_eq!(scene.read("asked"), "lb-1 drain lb-node lb-1 --deadline 300s\n");
+    assert_eq!(
+        scene.read("asked"),
+        "lb-1 hook before-upgrade --cause roll\nlb-1 drain lb-node lb-1 --deadline 300s\n"
+    );
 
     scene.write("slow", "sleep 600");
     let slow = format!("sh {} {{node}}", scene.path("slow").display());

@@ -9,6 +9,7 @@ use crate::ready::{self, Own};
 use crate::status::{Alarm, Status};
 use crate::verdicts::{Essence, Seen, Verdicts, View, WAITS};
 use fulcrum_config::{BackendName, Config, GroupName, NodeName, ServiceName};
+use fulcrum_peer::{Prepared, Preparing};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +52,10 @@ pub struct Asked {
     pub held_back: Option<String>,
     /// Groups of class control-plane that this node moves to another, or wants to, each with the number of that move.
     pub moves: BTreeMap<GroupName, u64>,
+    /// Groups that it wants to hand over once another node is prepared for them.
+    pub prepares: BTreeMap<GroupName, Preparing>,
+    /// How it went to prepare for what others want to hand over to this one.
+    pub prepared: BTreeMap<u64, Prepared>,
     /// Resign everything.
     pub stopping: bool,
     /// End the engines.
@@ -168,6 +173,8 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         drained: BTreeSet::new(),
         held_back: None,
         moves: BTreeMap::new(),
+        prepares: BTreeMap::new(),
+        prepared: BTreeMap::new(),
         stopping: false,
         ending: false,
     });
@@ -269,6 +276,26 @@ impl Handle {
             match number {
                 Some(number) => asked.moves.insert(group.clone(), number),
                 None => asked.moves.remove(group),
+            };
+        });
+    }
+
+    /// Tells the peers that this node wants to hand `group` over once another is prepared, or not any more.
+    pub fn set_preparing(&self, group: &GroupName, preparing: Option<Preparing>) {
+        self.asked.send_modify(|asked| {
+            match preparing {
+                Some(preparing) => asked.prepares.insert(group.clone(), preparing),
+                None => asked.prepares.remove(group),
+            };
+        });
+    }
+
+    /// Tells them how it went to prepare this node by their number, or forgets it.
+    pub fn set_prepared(&self, number: u64, prepared: Option<Prepared>) {
+        self.asked.send_modify(|asked| {
+            match prepared {
+                Some(prepared) => asked.prepared.insert(number, prepared),
+                None => asked.prepared.remove(&number),
             };
         });
     }
@@ -531,11 +558,15 @@ impl Driver {
             let is_news = word.ready != ready
                 || word.moves != asked.moves
                 || word.knows != knows
+                || word.prepares != asked.prepares
+                || word.prepared.as_ref() != Some(&asked.prepared)
                 || word.unready.as_ref() != unready
                 || word.fails != self.own.fails;
             if is_news {
                 (word.ready, word.knows) = (ready, knows);
                 word.moves.clone_from(&asked.moves);
+                word.prepares.clone_from(&asked.prepares);
+                word.prepared = Some(asked.prepared.clone());
                 word.unready = unready.cloned();
                 word.fails.clone_from(&self.own.fails);
             }
@@ -643,6 +674,8 @@ impl Driver {
             planned.word.fails.clone_from(&said.word.fails);
             planned.word.moves.clone_from(&said.word.moves);
             planned.word.knows.clone_from(&said.word.knows);
+            planned.word.prepares.clone_from(&said.word.prepares);
+            planned.word.prepared.clone_from(&said.word.prepared);
         }
         planned.serving = plan::serving(
             &asked.config,

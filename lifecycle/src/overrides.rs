@@ -9,7 +9,8 @@ use fulcrum_vip_manager::Role;
 mod tests;
 
 /// Each of them.
-pub(crate) fn status(snapshots: &Snapshots) -> Vec<Override> {
+#[must_use]
+pub fn status(snapshots: &Snapshots) -> Vec<Override> {
     snapshots.config.overrides.rows().into_iter().map(|row| one(&row, snapshots)).collect()
 }
 

@@ -4,7 +4,7 @@ use crate::serving::Services;
 use fulcrum_config::{
     Allocations, BackendName, Config, GroupName, KeyPin, NodeName, Overrides, ServiceName, SharedDigest,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -107,6 +107,32 @@ pub struct Word {
     pub moves: BTreeMap<GroupName, u64>,
     /// The numbers of other nodes' moves that it had heard of when it said this.
     pub knows: BTreeSet<u64>,
+    /// Groups that it wants to hand over, once the node that is to lead them is prepared.
+    pub prepares: BTreeMap<GroupName, Preparing>,
+    /// How it went to prepare what other nodes want to hand over to this one, by their numbers. None if the version of the
+    /// sender does not prepare.
+    pub prepared: Option<BTreeMap<u64, Prepared>>,
+}
+
+/// A group that is to be handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preparing {
+    /// Chosen at random.
+    pub number: u64,
+    /// The node that is to lead it.
+    pub to: NodeName,
+    /// It is handed over whatever comes of it.
+    pub forced: bool,
+}
+
+/// How a node was prepared to lead a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// How many hooks were run.
+    pub hooks: usize,
+    /// Why it is not to lead it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// How what the nodes' data planes tell each other of flows travels; what it says is theirs to understand.

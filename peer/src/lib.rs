@@ -34,7 +34,7 @@ mod tls;
 
 pub use border::{
     Answer, Changes, Counters, Desired, Echoed, FlowLink, HeartbeatLink, LinkState, Observed, Offer, Options,
-    PeerConfig, PeerCounters, PeerObserved, PeerState, TellEchoes, Text, Word,
+    PeerConfig, PeerCounters, PeerObserved, PeerState, Prepared, Preparing, TellEchoes, Text, Word,
 };
 pub use driver::start;
 pub use error::{KeyError, StartError};

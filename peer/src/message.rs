@@ -4,7 +4,7 @@
 //! number of a heartbeat (eight bytes, big endian), and the number of the sender's last change of what it leads (likewise). Kinds that are not known, fields that are not known and bytes after the last known
 //! one are passed over, so that a newer node can talk to an older one.
 
-use crate::border::{Answer, Offer, PeerConfig, Text, Word};
+use crate::border::{Answer, Offer, PeerConfig, Prepared, Preparing, Text, Word};
 use fulcrum_config::{Allocations, BackendName, GroupName, Overrides, ServiceName, SharedDigest};
 use serde::{Deserialize, Serialize};
 use serving::Portion;
@@ -187,6 +187,10 @@ struct WordBody {
     moves: BTreeMap<GroupName, u64>,
     #[serde(default)]
     knows: BTreeSet<u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    prepares: BTreeMap<GroupName, Preparing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prepared: Option<BTreeMap<u64, Prepared>>,
 }
 
 impl Message {
@@ -208,7 +212,8 @@ impl Message {
             Self::Redial => (REDIAL, Ok(b"{}".to_vec())),
             Self::Word(said) => {
                 let Word { leads, asks, answers, holds, sources, accuses, .. } = (*said.word).clone();
-                let Word { ready, unready, fails, moves, knows, .. } = (*said.word).clone();
+                let Word { ready, unready, fails, moves, knows, prepares, prepared, .. } =
+                    (*said.word).clone();
                 let Said { instance, sequence, change, .. } = *said;
                 (
                     WORD,
@@ -227,6 +232,8 @@ impl Message {
                         fails,
                         moves,
                         knows,
+                        prepares,
+                        prepared,
                     }),
                 )
             }
@@ -285,8 +292,8 @@ impl Message {
             WORD => {
                 let body: WordBody = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
                 let WordBody { instance, sequence, change, leads, asks, answers, holds, sources, .. } = body;
-                let WordBody { accuses, ready, unready, fails, moves, knows, .. } = body;
-                let unready = unready.map(plain);
+                let WordBody { accuses, ready, unready, fails, moves, knows, prepares, prepared, .. } = body;
+                let (unready, prepared) = (unready.map(plain), prepared.map(plainly));
                 let word = Word {
                     leads,
                     asks,
@@ -299,6 +306,8 @@ impl Message {
                     fails,
                     moves,
                     knows,
+                    prepares,
+                    prepared,
                 };
                 let word = Arc::new(word);
                 Ok(Self::Word(Said { instance, sequence, change, word }))
@@ -344,6 +353,12 @@ fn cut(error: &str) -> String {
 /// The same of reasons.
 fn plain(reasons: BTreeMap<String, BTreeSet<GroupName>>) -> BTreeMap<String, BTreeSet<GroupName>> {
     reasons.into_iter().map(|(why, groups)| (cut(&why), groups)).collect()
+}
+
+/// The same of what came of hooks.
+fn plainly(prepared: BTreeMap<u64, Prepared>) -> BTreeMap<u64, Prepared> {
+    let plain = |it: Prepared| Prepared { refused: it.refused.map(|why| cut(&why)), ..it };
+    prepared.into_iter().map(|(number, it)| (number, plain(it))).collect()
 }
 
 fn config_body(config: PeerConfig) -> ConfigBody {

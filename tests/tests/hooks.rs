@@ -1,5 +1,9 @@
 //! Programs that are run when something has happened, whatever they do.
 
+mod hooks {
+    mod planned;
+}
+
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair, Status, wait_served_by};
 use fulcrum_tests::wait::{now, wait_for, wait_until};

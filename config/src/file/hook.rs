@@ -7,7 +7,7 @@ use crate::table::{List, section};
 section! {
     /// A program that is run when something has happened, with what happened as JSON at its standard input and in its environment.
     HookSection {
-        /// What it is run after: before-standby, after-leading, after-standby, config-applied, backend-down, fault.
+        /// What it is run after: before-leading, after-leading, before-standby, after-standby, before-drain, after-drain, before-upgrade, after-upgrade, config-applied, backend-down, fault.
         on: optional List<HookEvent>,
         /// Only for these groups, and the backends of services in them. Default: all.
         groups: optional List<String>,
@@ -17,7 +17,7 @@ section! {
         notify: optional List<String>,
         /// It is killed, with all that it started, if it runs for longer. Default: 10s.
         deadline: optional Time<100, 600_000>,
-        /// What comes of its failure: ignore. It is in status, metrics and the log, and there is an alarm until it succeeds. Default: ignore.
+        /// What comes of its failure: ignore; before something that is planned also hold (it waits, and the hook is run again) or abort. It is in status, metrics and the log, and there is an alarm until it succeeds. Default: ignore.
         on_failure: optional Policy,
     }
 }

@@ -63,12 +63,22 @@ pub enum Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookEvent {
+    /// An operator has another node hand a group over to this one: it does not lead it yet.
+    BeforeLeading,
     /// An operator has this node hand a group over that it leads: it still does.
     BeforeStandby,
     /// This node leads a group.
     AfterLeading,
     /// It does not lead it, or not any more.
     AfterStandby,
+    /// An operator drains something: nothing has changed yet.
+    BeforeDrain,
+    /// What was drained is empty, or its deadline is over.
+    AfterDrain,
+    /// An operator upgrades this node: nothing has changed yet.
+    BeforeUpgrade,
+    /// That is over.
+    AfterUpgrade,
     /// A configuration is in force.
     ConfigApplied,
     /// A backend fails its check.
@@ -82,9 +92,14 @@ impl HookEvent {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BeforeLeading => "before-leading",
             Self::BeforeStandby => "before-standby",
             Self::AfterLeading => "after-leading",
             Self::AfterStandby => "after-standby",
+            Self::BeforeDrain => "before-drain",
+            Self::AfterDrain => "after-drain",
+            Self::BeforeUpgrade => "before-upgrade",
+            Self::AfterUpgrade => "after-upgrade",
             Self::ConfigApplied => "config-applied",
             Self::BackendDown => "backend-down",
             Self::Fault => "fault",
@@ -95,9 +110,11 @@ impl HookEvent {
     #[must_use]
     pub fn is_before(self) -> bool {
         match self {
-            Self::BeforeStandby => true,
+            Self::BeforeLeading | Self::BeforeStandby | Self::BeforeDrain | Self::BeforeUpgrade => true,
             Self::AfterLeading
             | Self::AfterStandby
+            | Self::AfterDrain
+            | Self::AfterUpgrade
             | Self::ConfigApplied
             | Self::BackendDown
             | Self::Fault => false,
@@ -108,8 +125,17 @@ impl HookEvent {
     #[must_use]
     pub fn is_of_a_group(self) -> bool {
         match self {
-            Self::BeforeStandby | Self::AfterLeading | Self::AfterStandby | Self::BackendDown => true,
-            Self::ConfigApplied | Self::Fault => false,
+            Self::BeforeLeading
+            | Self::BeforeStandby
+            | Self::AfterLeading
+            | Self::AfterStandby
+            | Self::BackendDown => true,
+            Self::BeforeDrain
+            | Self::AfterDrain
+            | Self::BeforeUpgrade
+            | Self::AfterUpgrade
+            | Self::ConfigApplied
+            | Self::Fault => false,
         }
     }
 }

@@ -91,7 +91,8 @@ fn on_failure(reader: &mut Reader<'_>, section: &HookSection, events: &BTreeSet<
 }
 
 fn events(reader: &mut Reader<'_>, section: &HookSection, style: HookStyle) -> BTreeSet<HookEvent> {
-    const HELP: &str = "write `on:` with some of before-standby, after-leading, after-standby, config-applied, backend-down, fault";
+    const HELP: &str = "write `on:` with some of before-leading, after-leading, before-standby, after-standby, before-drain, \
+        after-drain, before-upgrade, after-upgrade, config-applied, backend-down, fault";
     match (style, &section.on) {
         (HookStyle::Keepalived, None) => BTreeSet::from([HookEvent::AfterLeading, HookEvent::AfterStandby]),
         (HookStyle::Keepalived, Some(on)) => {

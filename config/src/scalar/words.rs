@@ -159,12 +159,6 @@ impl Scalar for HookEvent {
             return Ok(*event);
         }
         let words: Vec<&str> = HOOK_EVENTS.iter().map(|event| event.as_str()).collect();
-        if LATER_HOOK_EVENTS.contains(&text) {
-            return Err(Problem {
-                message: format!("hooks can't be run at `{text}`: this version does no such thing"),
-                help: format!("write {}", one_of(&words)),
-            });
-        }
         Err(unknown_word(text, "something that hooks are run after", &words))
     }
 
@@ -180,16 +174,18 @@ impl Scalar for HookEvent {
 }
 
 const HOOK_EVENTS: &[HookEvent] = &[
-    HookEvent::BeforeStandby,
+    HookEvent::BeforeLeading,
     HookEvent::AfterLeading,
+    HookEvent::BeforeStandby,
     HookEvent::AfterStandby,
+    HookEvent::BeforeDrain,
+    HookEvent::AfterDrain,
+    HookEvent::BeforeUpgrade,
+    HookEvent::AfterUpgrade,
     HookEvent::ConfigApplied,
     HookEvent::BackendDown,
     HookEvent::Fault,
 ];
-/// Of operations that are not there yet.
-const LATER_HOOK_EVENTS: &[&str] =
-    &["before-leading", "before-drain", "after-drain", "before-upgrade", "after-upgrade"];
 
 const MODES: &[&str] = &["auto", "proxy", "nat", "dsr", "fullnat"];
 

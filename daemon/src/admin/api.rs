@@ -14,9 +14,13 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(crate) mod hooks;
 pub(crate) mod overrides;
 #[cfg(test)]
 mod tests;
+
+/// What an older version answers to what it does not know.
+pub(crate) const NO_SUCH_PATH: &str = "there is no such path";
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -31,6 +35,7 @@ enum Route {
     Rehearse(How),
     Handover(Transfer),
     Override(Wish, BTreeSet<GroupName>),
+    Tell(hooks::Told),
 }
 
 impl Route {
@@ -38,7 +43,9 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) => Method::POST,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) | Self::Tell(_) => {
+                Method::POST
+            }
         }
     }
 
@@ -47,7 +54,9 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) => Role::Operator,
+            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) | Self::Tell(_) => {
+                Role::Operator
+            }
         }
     }
 
@@ -65,6 +74,9 @@ impl Route {
                 }
                 if let Some(asked) = overrides::find(path) {
                     return Some(Self::Override(asked.0, asked.1));
+                }
+                if let Some(told) = hooks::find(path) {
+                    return Some(Self::Tell(told));
                 }
                 transfer(path.strip_prefix("/v1/handover/")?).map(Self::Handover)
             }
@@ -119,7 +131,7 @@ fn name(word: &str) -> Option<String> {
 pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, path: &str) -> Answer {
     let visible = |route: &Route| caller.role > Role::Monitor || route.least() == Role::Monitor;
     let Some(route) = Route::find(path).filter(visible) else {
-        return refuse(StatusCode::NOT_FOUND, "there is no such path");
+        return refuse(StatusCode::NOT_FOUND, NO_SUCH_PATH);
     };
     if *method != route.method() && !(*method == Method::HEAD && route.method() == Method::GET) {
         let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "not by this method");
@@ -150,6 +162,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
         },
         Route::Handover(transfer) => handover(node, caller, transfer).await,
         Route::Override(wish, forced) => override_file(node, caller, path, wish, forced).await,
+        Route::Tell(told) => tell(node, caller, path, told).await,
     }
 }
 
@@ -261,6 +274,26 @@ async fn override_file(
         for change in result.iter().flat_map(|done| &done.changes) {
             tracing::info!(target: "config", "{change}");
         }
+        result
+    });
+    match work.await {
+        Ok(Ok(done)) => json(StatusCode::OK, &done),
+        Ok(Err(refusal)) => json(StatusCode::CONFLICT, &refusal),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Runs hooks, to their end even if the caller hangs up, or has them told.
+async fn tell(node: &Arc<Node>, caller: &Caller, path: &str, told: hooks::Told) -> Answer {
+    let (node, caller, path) = (Arc::clone(node), caller.clone(), path.to_owned());
+    let work = tokio::spawn(async move {
+        let result = match told {
+            hooks::Told::Before(upgrading) => node.before_upgrade(&upgrading, &caller.who).await,
+            hooks::Told::After(upgrading, outcome) => {
+                Ok(node.after_upgrade(&upgrading, &caller.who, outcome))
+            }
+        };
+        audit(&caller, &path, result.as_ref().map_or_else(|refusal| refusal.error.as_str(), |_| "done"));
         result
     });
     match work.await {

@@ -157,7 +157,12 @@ impl Roll {
             let look = if looks(step) { self.look().await } else { Look::new() };
             match machine::next(&self.journal, &look, since.elapsed()) {
                 Next::Done => break,
-                Next::Advance(note) => self.advance(note, last)?,
+                Next::Advance(note) => {
+                    if step == Step::Settle {
+                        self.after_upgrade(&node, true).await;
+                    }
+                    self.advance(note, last)?;
+                }
                 Next::Wait(what) => {
                     self.say.wait(&node, step, &what);
                     self.pause().await;

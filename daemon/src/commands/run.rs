@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::hooks;
 use crate::lock;
 use crate::logging;
-use crate::node::{Boot, Node, boot, share, tend};
+use crate::node::{Boot, Node, boot, prepare, share, tend};
 use crate::systemd;
 use crate::watch::watch;
 use crate::witness;
@@ -165,6 +165,7 @@ async fn daemon(
     systemd::stopping();
     let begun = Instant::now();
     let stop = async {
+        node.tell_of_drains();
         node.leave_control_plane(STOP).await;
         let resigned = node.handle().stop(STOP).await;
         node.hooks().finish(node, HOOKS).await;
@@ -203,6 +204,7 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
     tokio::spawn(say_ready(Arc::clone(node), started));
     tokio::spawn(share(Arc::clone(node)));
     tokio::spawn(tend(Arc::clone(node)));
+    tokio::spawn(prepare(Arc::clone(node)));
     tokio::spawn(backup::auto::keep(Arc::clone(node)));
     let unproven = Arc::clone(node);
     tokio::spawn(async move { unproven.keep_proven().await });

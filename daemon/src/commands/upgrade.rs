@@ -1,15 +1,17 @@
 //! `fulcrum upgrade-binary`: another version on this node, while others lead what it led.
 #![allow(clippy::disallowed_methods, reason = "waits between two looks, and says how long things took")]
 
+use crate::admin::Told;
 use crate::cli::UpgradeOptions;
 use crate::client::Client;
-use crate::commands::ask;
 use crate::commands::overrides::grant;
+use crate::commands::{ask, hook};
 use crate::error::Failure;
-use crate::node::{Target, Wish};
+use crate::node::{Target, Upgrading, Wish};
 use crate::show::counted;
 use files::Installed;
 use fulcrum_lifecycle::Status;
+use fulcrum_lifecycle::hooks::UpgradeEnd;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 mod files;
 mod words;
 
+/// As hooks are told what does it.
+const CAUSE: &str = "upgrade-binary";
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the node may go on leading that is to lead nothing.
@@ -36,33 +40,60 @@ pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<ExitCode, Failure> {
     let version = try_out(&options.new, Path::new(&before.config.file))?;
     could_leave(&before)?;
     say(format!("{}: {} is to become {version} ({})", before.node, before.version, installed.path.display()));
+    let upgrading =
+        Upgrading { cause: CAUSE.to_owned(), to: Some(version.clone()), forced: !options.forced.is_empty() };
+    match hook::tell(&client, &Told::Before(upgrading.clone()))? {
+        Some(0) => {}
+        Some(hooks) => say(format!("{} run", counted(hooks, "hook"))),
+        None => say(format!("hooks before-upgrade were not run: {} does not know them", before.version)),
+    }
     let drained = is_drained(&before);
+    let result = change(&client, options, &before, &installed, drained, &version);
+    let outcome = if result.is_ok() { UpgradeEnd::Done } else { UpgradeEnd::Abandoned };
+    let result = result.and_then(|()| if drained { Ok(()) } else { undrain(&client, &before, options) });
+    if let Err(failure) = hook::tell(&client, &Told::After(upgrading, outcome)) {
+        say(format!("hooks after-upgrade were not told: {failure}"));
+    }
+    result?;
+    installed.forget();
+    say(format!("{} runs {version} and is ready, after {:.1} s", before.node, begun.elapsed().as_secs_f64()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn undrain(client: &Client, before: &Status, options: &UpgradeOptions) -> Result<(), Failure> {
+    ask_for(client, &Wish::Undrain(Target::Node(before.node.clone())), &options.forced)
+}
+
+/// Drains the node and replaces the binary, or puts all back as it was.
+fn change(
+    client: &Client,
+    options: &UpgradeOptions,
+    before: &Status,
+    installed: &Installed,
+    drained: bool,
+    version: &str,
+) -> Result<(), Failure> {
     if drained {
         say(format!("{} is drained already, and stays so afterwards", before.node));
     } else {
         ask_for(
-            &client,
+            client,
             &Wish::Drain(Target::Node(before.node.clone()), Some(options.deadline)),
             &options.forced,
         )?;
     }
-    if let Err(why) = leave(&client, options.deadline) {
-        return Err(taken_back(&client, &before, drained, &options.forced, &why));
+    if let Err(why) = leave(client, options.deadline) {
+        return Err(taken_back(client, before, drained, &options.forced, &why));
     }
     if let Err(why) = installed.replace(&options.new) {
-        return Err(taken_back(&client, &before, drained, &options.forced, &why));
+        return Err(taken_back(client, before, drained, &options.forced, &why));
     }
     say(format!("installed; restarting by '{}'", options.restart));
-    let result = restart(&client, options, &before, Some(&version));
+    let result = restart(client, options, before, Some(version));
     if let Err(why) = result {
-        return Err(abandon(&client, options, &installed, &before, drained, &why));
+        return Err(abandon(client, options, installed, before, drained, &why));
     }
-    if !drained {
-        ask_for(&client, &Wish::Undrain(Target::Node(before.node.clone())), &options.forced)?;
-    }
-    installed.forget();
-    say(format!("{} runs {version} and is ready, after {:.1} s", before.node, begun.elapsed().as_secs_f64()));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn say(line: impl Display) {

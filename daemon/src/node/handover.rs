@@ -7,8 +7,8 @@
 
 use super::{Node, milliseconds};
 use crate::wire::{HandedOver, Refusal};
-use fulcrum_config::{Class, Config, Group, GroupName, NodeName, Preempt, Protocol};
-use fulcrum_lifecycle::hooks::{Before, Standing};
+use fulcrum_config::{Class, Config, Group, GroupName, HookEvent, NodeName, Preempt, Protocol};
+use fulcrum_lifecycle::hooks::{Before, Planned, Standing};
 use fulcrum_lifecycle::{Target, may_be_named, target};
 use fulcrum_vip_manager::{Observed, PeerSeen};
 use std::sync::Arc;
@@ -56,12 +56,14 @@ impl Node {
         self.must_lead(&group)?;
         let named = transfer.to.as_deref().map(NodeName::new);
         let mut goes = self.find_target(&group, named.as_ref(), is_forced, READY).await?;
+        let prepared = self.prepare_other(&config, &group, goes.node.as_ref(), is_forced).await?;
         let hooks = self.run_hooks(&config, &group, goes.node.as_ref(), is_forced).await?;
-        let moved = self.move_group(configured, named.as_ref(), is_forced, hooks > 0, &mut goes).await;
+        let is_late = hooks > 0 || prepared.hooks > 0;
+        let moved = self.move_group(configured, named.as_ref(), is_forced, is_late, &mut goes).await;
         if moved.is_err() && hooks > 0 {
-            self.hooks.stays(&group);
+            self.hooks.stays(HookEvent::BeforeStandby, &group);
         }
-        moved.map(|moved| self.report(configured, goes.unknown, &moved))
+        moved.map(|moved| self.report(configured, goes.unknown, prepared.note.clone(), &moved))
     }
 
     /// Looks again if time has passed, waits for the turn of a group of the control plane, and moves it.
@@ -99,9 +101,10 @@ impl Node {
     ) -> Result<usize, Refusal> {
         let standing = self.handle.vip().borrow().groups.get(group).map(Standing::from);
         let Some(standing) = standing else { return Ok(0) };
-        let before = Before { config, group, standing, to: to.cloned() };
+        let planned = Planned::Standby { group: group.clone(), standing, to: to.cloned() };
+        let before = Before { config, planned };
         self.hooks.before(&before, is_forced).await.map_err(|why| {
-            self.hooks.stays(group);
+            self.hooks.stays(HookEvent::BeforeStandby, group);
             Refusal::new(format!(
                 "group {group} stays here: {why}\n  correct what it names, or change `on_failure` of that hook; 'fulcrum status' \
                  shows its runs"
@@ -142,12 +145,12 @@ impl Node {
         Ok(Moved { leader, took, unled })
     }
 
-    fn report(&self, group: &Group, unknown: Vec<String>, moved: &Moved) -> HandedOver {
+    fn report(&self, group: &Group, unknown: Vec<String>, note: Option<String>, moved: &Moved) -> HandedOver {
         let (leader, snapshots) = (&moved.leader, self.handle.snapshots());
         let own = group.priorities.get(&snapshots.config.node);
         let returns = own.is_some_and(|own| own.get() > leader.priority);
         let (finishes, carried) = self.connections(&group.name);
-        let mut notes = Vec::new();
+        let mut notes = Vec::from_iter(note);
         notes.extend(finishing(group, finishes, &snapshots.vip));
         if let Preempt::After(delay) = group.preempt
             && returns

@@ -1,9 +1,10 @@
 //! What operators ask for over the file: granted on all nodes or on none as a reload is, and tended to on each.
 #![allow(clippy::disallowed_methods, reason = "a driver: it reads the wall clock and waits")]
 
-use super::{How, Node};
+use super::{How, Node, planned};
 use crate::wire::{Overridden, Refusal};
 use fulcrum_config::{Class, Config, GroupName, NodeName, UnixTime, difference};
+use fulcrum_lifecycle::hooks::Drain;
 use fulcrum_lifecycle::{Alarm, Severity, able};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,10 +50,38 @@ impl Node {
         by: &str,
         forced: BTreeSet<GroupName>,
     ) -> Result<Overridden, Refusal> {
-        let _changing = self.changing.lock().await;
-        let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
-        self.withdraw();
+        let drain = self.about_to_drain(wish, by, &forced).await?;
+        // What is empty by now was not taken back.
+        self.tell_of_drains();
+        let result = {
+            let _changing = self.changing.lock().await;
+            let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
+            self.withdraw();
+            result
+        };
+        match (drain, &result) {
+            (Some((drain, deadline)), Ok(_)) => self.watch_drain(drain, deadline),
+            (Some((drain, _)), Err(_)) => self.drain_was_refused(&drain),
+            (None, _) => {}
+        }
         result
+    }
+
+    /// Runs the hooks before a drain, of what can be drained.
+    async fn about_to_drain(
+        &self,
+        wish: &Wish,
+        by: &str,
+        forced: &BTreeSet<GroupName>,
+    ) -> Result<Option<(Drain, Option<Duration>)>, Refusal> {
+        let config = self.handle.config();
+        let (_, of) = grant(wish, &config, Asker { by, now: wall_clock() })?;
+        let Some((drain, deadline)) = planned::drain(wish, of, by) else { return Ok(None) };
+        if drain.kind == "lb-node" {
+            self.keeps_a_ready_node(&config, &NodeName::new(&drain.name), forced)?;
+        }
+        self.before_drain(&drain, !forced.is_empty()).await?;
+        Ok(Some((drain, deadline)))
     }
 
     async fn try_override(&self, wish: &Wish, by: &str, how: How) -> Result<Overridden, Refusal> {
@@ -174,6 +203,7 @@ pub(crate) async fn tend(node: Arc<Node>) {
         if !node.handle.is_stopping() {
             node.keep_deadlines().await;
             node.leave_if_drained(&mut left).await;
+            node.tell_of_drains();
         }
         tokio::time::sleep(LOOK).await;
     }

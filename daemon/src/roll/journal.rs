@@ -61,6 +61,9 @@ pub(crate) struct Entry {
     pub(crate) step: Step,
     /// How it was emptied, if it was.
     pub(crate) emptied: Option<Emptied>,
+    /// Its hooks were told that it is about to be upgraded.
+    #[serde(default)]
+    pub(crate) told: bool,
     /// The operator's command was begun, and may have done something.
     pub(crate) begun: bool,
     /// The process group of the command, while it runs.
@@ -96,6 +99,7 @@ impl Entry {
             led,
             step: Step::Others,
             emptied: None,
+            told: false,
             begun: false,
             running: None,
             spent: Duration::ZERO,
@@ -162,6 +166,7 @@ impl Journal {
         if let Some(entry) = self.current_mut().filter(|entry| !entry.begun) {
             entry.step = Step::Others;
             entry.emptied = None;
+            entry.told = false;
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// What each of the short commands may take.
-pub(crate) const COMMAND: Duration = Duration::from_secs(60);
+/// What each of the short commands may take: hooks before a drain have 60 s.
+pub(crate) const COMMAND: Duration = Duration::from_secs(90);
 
 /// The nodes, those first that lead fewest groups; as the inventory has them where they lead equally many.
 pub(crate) fn plan(inventory: &Inventory, look: &Look) -> Result<Vec<Entry>, Vec<String>> {
@@ -174,8 +174,8 @@ pub(crate) fn mean(journal: &Journal) -> Option<Duration> {
 
 /// What one node may take at most.
 fn bound(options: &Options) -> Duration {
-    // Preflight, backup, drain and undrain; the others are looked at twice.
-    let commands = COMMAND.saturating_mul(4).saturating_add(OTHERS.saturating_mul(2));
+    // Preflight, backup, drain and undrain, two for hooks; the others are looked at twice.
+    let commands = COMMAND.saturating_mul(6).saturating_add(OTHERS.saturating_mul(2));
     let waits = LEADS.max(options.deadline).saturating_add(options.ready_deadline).saturating_add(SETTLE);
     commands.saturating_add(waits).saturating_add(options.exec_deadline)
 }

@@ -1,20 +1,61 @@
 //! Hooks that are told before a planned change, which waits for them.
 
-use super::{Details, Ending, Hooks, Occurrence, Outcome, Standing, Subject};
+use super::{Details, Drain, Ending, Hooks, Occurrence, Outcome, Standing, Subject, Upgrade};
 use fulcrum_config::{Config, GroupName, Hook, HookEvent, HookName, NodeName, Policy};
 use std::sync::Arc;
 
-/// A group that is about to be handed over.
+/// Something that is about to be done on an operator's word.
 #[derive(Debug, Clone)]
 pub struct Before<'a> {
     /// What runs.
     pub config: &'a Config,
-    /// The group.
-    pub group: &'a GroupName,
-    /// How this node stands in it.
-    pub standing: Standing,
-    /// The node that is to lead it, if it is known.
-    pub to: Option<NodeName>,
+    /// What is to be done.
+    pub planned: Planned,
+}
+
+/// What is about to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Planned {
+    /// This node is to leave a group that it leads.
+    Standby {
+        /// The group.
+        group: GroupName,
+        /// How this node stands in it.
+        standing: Standing,
+        /// The node that is to lead it, if it is known.
+        to: Option<NodeName>,
+    },
+    /// It is to lead a group.
+    Leading {
+        /// The group.
+        group: GroupName,
+        /// How this node stands in it.
+        standing: Standing,
+        /// The node that hands it over.
+        from: NodeName,
+    },
+    /// Something is to be drained.
+    Drain(Drain),
+    /// This node is to be upgraded.
+    Upgrade(Upgrade),
+}
+
+impl Planned {
+    fn event(&self) -> HookEvent {
+        match self {
+            Self::Standby { .. } => HookEvent::BeforeStandby,
+            Self::Leading { .. } => HookEvent::BeforeLeading,
+            Self::Drain(_) => HookEvent::BeforeDrain,
+            Self::Upgrade(_) => HookEvent::BeforeUpgrade,
+        }
+    }
+
+    fn group(&self) -> Option<&GroupName> {
+        match self {
+            Self::Standby { group, .. } | Self::Leading { group, .. } => Some(group),
+            Self::Drain(_) | Self::Upgrade(_) => None,
+        }
+    }
 }
 
 /// What is to be done after a hook has ended.
@@ -46,44 +87,81 @@ pub fn next(hook: &Hook, ending: Option<&Ending>) -> Next {
     }
 }
 
+/// Whether `hook` is told before what is planned, of a group if it is of one.
+fn is_told(hook: &Hook, event: HookEvent, group: Option<&GroupName>) -> bool {
+    hook.events.contains(&event) && group.is_none_or(|group| hook.is_for(group))
+}
+
+/// Whether some hook is told on a node that is to lead `group`.
+#[must_use]
+pub fn is_asked_to_lead(config: &Config, group: &GroupName) -> bool {
+    config.hooks.values().any(|hook| is_told(hook, HookEvent::BeforeLeading, Some(group)))
+}
+
 impl Before<'_> {
     /// The hooks that are told of it, in the order of their names.
     pub fn hooks(&self) -> impl Iterator<Item = &Arc<Hook>> {
-        let is_told =
-            |hook: &&Arc<Hook>| hook.events.contains(&HookEvent::BeforeStandby) && hook.is_for(self.group);
-        self.config.hooks.values().filter(is_told)
+        let (event, group) = (self.planned.event(), self.planned.group());
+        self.config.hooks.values().filter(move |hook| is_told(hook, event, group))
+    }
+
+    /// What it is, in a word or two.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        self.occurrence().subject()
     }
 
     fn occurrence(&self) -> Occurrence {
         let node = self.config.node.to_string();
-        let group = self.config.groups.get(self.group);
+        let details = match &self.planned {
+            Planned::Standby { group, standing, to } => {
+                self.of_group(group, standing, "leader", to.as_ref(), None)
+            }
+            Planned::Leading { group, standing, from } => {
+                self.of_group(group, standing, "standby", None, Some(from))
+            }
+            Planned::Drain(drain) => Details::Drain(drain.clone()),
+            Planned::Upgrade(upgrade) => Details::Upgrade(upgrade.clone()),
+        };
+        Occurrence::new(self.planned.event(), &node, details)
+    }
+
+    fn of_group(
+        &self,
+        name: &GroupName,
+        standing: &Standing,
+        state: &'static str,
+        to: Option<&NodeName>,
+        from: Option<&NodeName>,
+    ) -> Details {
+        let group = self.config.groups.get(name);
         let own = group.and_then(|group| group.priorities.get(&self.config.node)).map_or(0, |own| own.get());
         let vips = group
             .map_or_else(Vec::new, |group| group.vips.iter().map(|vip| vip.address.to_string()).collect());
-        let details = Details::Group {
-            group: self.group.clone(),
-            state: "leader",
-            epoch: self.standing.epoch,
-            priority: self.standing.priority.unwrap_or(own),
+        Details::Group {
+            group: name.clone(),
+            state,
+            epoch: standing.epoch,
+            priority: standing.priority.unwrap_or(own),
             vips,
-            leader: Some(node.clone()),
+            leader: Some(from.unwrap_or(&self.config.node).to_string()),
             reason: "an operator hands it over".to_owned(),
-            to: self.to.as_ref().map(ToString::to_string),
+            to: to.map(ToString::to_string),
+            from: from.map(ToString::to_string),
             routers: group.map_or(1, |group| group.links().len()),
-        };
-        Occurrence::new(HookEvent::BeforeStandby, &node, details)
+        }
     }
 }
 
 impl Hooks {
-    /// Has a hook run before a group is left. Gives the number of the question.
+    /// Has a hook run before something is done. Gives the number of the question.
     pub fn ask(&mut self, before: &Before<'_>, hook: &HookName) -> u64 {
         self.configure(before.config);
         let question = self.tickets.wrapping_add(1);
         self.tickets = question;
         self.answers.insert(question, None);
         if let Some(queue) = self.queues.iter_mut().find(|queue| queue.hook.name == *hook) {
-            queue.ask(Subject::Before(before.group.clone(), question), before.occurrence());
+            queue.ask(Subject::Before(before.planned.group().cloned(), question), before.occurrence());
         }
         question
     }
@@ -101,8 +179,8 @@ impl Hooks {
         self.queues.iter_mut().for_each(|queue| queue.take_back(question));
     }
 
-    /// A group that was to be left stays: hooks that were told so are told that it is led here, if they want to know.
-    pub fn stays(&mut self, group: &GroupName) {
-        self.queues.iter_mut().for_each(|queue| queue.stays(group));
+    /// A group whose leader was to change keeps it: hooks that were told `before` are told how it stands, if they want to know.
+    pub fn stays(&mut self, before: HookEvent, group: &GroupName) {
+        self.queues.iter_mut().for_each(|queue| queue.stays(before, group));
     }
 }

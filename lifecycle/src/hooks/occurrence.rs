@@ -1,5 +1,6 @@
 //! What happened, as hooks are told.
 
+use super::{Drain, Upgrade};
 use crate::status::Alarm;
 use fulcrum_config::{GroupName, HookEvent};
 use fulcrum_vip_manager::{GroupObserved, Role};
@@ -77,6 +78,9 @@ pub enum Details {
         /// Before a handover: the node that is to lead.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<String>,
+        /// Before this node is to lead it: the node that hands it over.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
         /// Of how many virtual routers it is made.
         #[serde(skip)]
         routers: usize,
@@ -101,6 +105,10 @@ pub enum Details {
         /// What the nodes count alike.
         serial: u64,
     },
+    /// A drain.
+    Drain(Drain),
+    /// An upgrade.
+    Upgrade(Upgrade),
     /// An alarm.
     Fault(Alarm),
 }
@@ -117,6 +125,8 @@ impl Occurrence {
             Details::Group { group, .. } => format!("group {group}"),
             Details::Backend { service, backend, .. } => format!("backend {backend} of {service}"),
             Details::Config { generation, .. } => format!("generation {generation}"),
+            Details::Drain(drain) => format!("drain of {} {}", drain.kind, drain.name),
+            Details::Upgrade(upgrade) => format!("upgrade by {}", upgrade.cause),
             Details::Fault(alarm) => alarm.what.clone(),
         }
     }
@@ -126,7 +136,7 @@ impl Occurrence {
     pub fn group(&self) -> Option<&GroupName> {
         match &self.details {
             Details::Group { group, .. } | Details::Backend { group, .. } => Some(group),
-            Details::Config { .. } | Details::Fault(_) => None,
+            Details::Config { .. } | Details::Drain(_) | Details::Upgrade(_) | Details::Fault(_) => None,
         }
     }
 

@@ -20,8 +20,10 @@ const SHOWN: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
     Group(GroupName),
-    /// The number of the question whether the group may be left.
-    Before(GroupName, u64),
+    /// Something that is planned, perhaps of a group, and the number of the question whether it may be done.
+    Before(Option<GroupName>, u64),
+    Drain(Vec<String>),
+    Upgrade,
     Backend(GroupName, ServiceName, BackendName),
     Config,
     Fault(String, String),
@@ -31,8 +33,9 @@ impl Subject {
     /// Those of one lane run one after the other.
     fn lane(&self) -> Option<&GroupName> {
         match self {
-            Self::Group(group) | Self::Before(group, _) | Self::Backend(group, ..) => Some(group),
-            Self::Config | Self::Fault(..) => None,
+            Self::Group(group) | Self::Backend(group, ..) => Some(group),
+            Self::Before(group, _) => group.as_ref(),
+            Self::Config | Self::Drain(_) | Self::Upgrade | Self::Fault(..) => None,
         }
     }
 }
@@ -243,6 +246,7 @@ impl Queue {
             leader,
             reason: standing.reason.clone(),
             to: None,
+            from: None,
             routers: configured.map_or(1, |group| group.links().len()),
         };
         self.tell(&Subject::Group(name.clone()), &Occurrence::new(event, node, details));
@@ -288,9 +292,9 @@ impl Queue {
             .retain(|(subject, _)| !matches!(subject, Subject::Before(_, number) if *number == question));
     }
 
-    /// The group stays: whoever prepared for its leaving is to hear that it is led here.
-    pub(super) fn stays(&mut self, group: &GroupName) {
-        if self.hook.events.contains(&HookEvent::BeforeStandby) {
+    /// The group stays: whoever prepared for its change of leader is to hear how it stands.
+    pub(super) fn stays(&mut self, before: HookEvent, group: &GroupName) {
+        if self.hook.events.contains(&before) {
             self.told.remove(group);
         }
     }
@@ -316,7 +320,12 @@ impl Queue {
         let running = self.running.remove(&ticket)?;
         let question = match running.subject {
             Subject::Before(_, question) => Some(question),
-            Subject::Group(_) | Subject::Backend(..) | Subject::Config | Subject::Fault(..) => None,
+            Subject::Group(_)
+            | Subject::Backend(..)
+            | Subject::Config
+            | Subject::Drain(_)
+            | Subject::Upgrade
+            | Subject::Fault(..) => None,
         };
         let took = now.saturating_duration_since(running.since);
         self.spent = self.spent.saturating_add(took);

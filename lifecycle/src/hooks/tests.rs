@@ -6,6 +6,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod planned;
+
 fn hook(name: &str, events: &[HookEvent], style: HookStyle) -> Arc<Hook> {
     Arc::new(Hook {
         name: HookName::new(name),
@@ -263,13 +265,12 @@ fn a_hook_that_is_new_or_changed_is_told_how_things_stand() {
 }
 
 fn before(config: &Config) -> Before<'_> {
-    static MAIN: std::sync::LazyLock<GroupName> = std::sync::LazyLock::new(|| GroupName::new("main"));
-    Before {
-        config,
-        group: &MAIN,
+    let planned = Planned::Standby {
+        group: GroupName::new("main"),
         standing: standing(Role::Leader, 1),
         to: Some(fulcrum_config::NodeName::new("lb2")),
-    }
+    };
+    Before { config, planned }
 }
 
 #[test]
@@ -318,7 +319,7 @@ fn a_hook_is_asked_before_a_group_is_left_and_told_if_it_stays() {
     assert_eq!(hooks.poll_answer(question), None);
 
     // It stays: only who was asked hears of it.
-    hooks.stays(&GroupName::new("main"));
+    hooks.stays(HookEvent::BeforeStandby, &GroupName::new("main"));
     hooks.look(&look(&config, Role::Leader, 1));
     assert_eq!(run_all(&mut hooks), ["after-leading leader"]);
 

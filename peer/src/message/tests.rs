@@ -1,4 +1,5 @@
 use super::*;
+use fulcrum_config::NodeName;
 use proptest::prelude::*;
 
 fn hello() -> Hello {
@@ -121,8 +122,16 @@ fn word() -> Message {
             BTreeSet::from([group.clone()]),
         )])),
         fails: BTreeMap::from([(ServiceName::new("web"), BTreeSet::from([BackendName::new("web-1")]))]),
-        moves: BTreeMap::from([(group, u64::MAX)]),
+        moves: BTreeMap::from([(group.clone(), u64::MAX)]),
         knows: BTreeSet::from([7]),
+        prepares: BTreeMap::from([(
+            group,
+            Preparing { number: u64::MAX, to: NodeName::new("lb-2"), forced: true },
+        )]),
+        prepared: Some(BTreeMap::from([
+            (u64::MAX, Prepared { hooks: 1, refused: Some("not now".to_owned()) }),
+            (0, Prepared { hooks: 0, refused: None }),
+        ])),
     };
     Message::Word(Said { instance: 1, sequence: 2, change: 3, word: Arc::new(word) })
 }
@@ -169,6 +178,7 @@ fn whether_a_node_is_ready_is_a_field_that_older_versions_do_not_send() {
     let Ok(Message::Word(read)) = Message::decode(&[&WORD.to_be_bytes()[..], hostile].concat()) else {
         panic!()
     };
+    assert_eq!(read.word.prepared, None, "and so is whether it prepares");
     let reasons = read.word.unready.clone().unwrap();
     assert_eq!(reasons.keys().collect::<Vec<_>>(), ["[31mred"]);
 }

@@ -83,12 +83,12 @@ fn named(target: &Target) -> &String {
     name
 }
 
-fn encode(name: &str) -> String {
+pub(super) fn encode(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
 /// A name that could be one.
-fn decode(word: &str) -> Option<String> {
+pub(super) fn decode(word: &str) -> Option<String> {
     let name = percent_decode_str(word).decode_utf8().ok()?;
     let is_name = (1..=256).contains(&name.len()) && !name.chars().any(char::is_control);
     is_name.then(|| name.into_owned())

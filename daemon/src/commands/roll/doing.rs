@@ -104,12 +104,44 @@ impl Roll {
         }
     }
 
+    /// The hooks of a node before it is changed; what there is to say.
+    async fn before_upgrade(&mut self, node: &str) -> Result<Option<String>, String> {
+        if self.journal.current().is_some_and(|entry| entry.told) {
+            return Ok(None);
+        }
+        let ended = self.fulcrum(node, &["hook", "before-upgrade", "--cause", "roll"], COMMAND).await?;
+        match ended.code {
+            Some(0) => {
+                self.change(|entry| entry.told = true);
+                Ok(None)
+            }
+            Some(UNKNOWN) => Ok(Some("hooks before-upgrade left out: that version has none".to_owned())),
+            Some(_) | None => Err(ended.told()),
+        }
+    }
+
+    /// A node that was told so is told what came of it. Nothing depends on it.
+    pub(super) async fn after_upgrade(&mut self, node: &str, is_done: bool) {
+        let known = self.journal.current_mut().filter(|entry| entry.node == node && entry.told);
+        let Some(entry) = known else { return };
+        entry.told = false;
+        let words = ["hook", "after-upgrade", "--cause", "roll", "--abandoned"];
+        let words = words.get(..if is_done { 4 } else { 5 }).unwrap_or_default();
+        let why = match self.fulcrum(node, words, COMMAND).await {
+            Ok(ended) if ended.code == Some(0) => return,
+            Ok(ended) => ended.told(),
+            Err(why) => why,
+        };
+        self.say.note(Some(node), &format!("hooks after-upgrade were not told: {why}"));
+    }
+
     async fn drain(&mut self, node: &str) -> Done {
+        let said = self.before_upgrade(node).await?;
         // Whole seconds, and as long as it is waited for here.
         let deadline = format!("{}s", self.journal.options.deadline.as_secs().max(1));
         let ended = self.fulcrum(node, &["drain", "lb-node", node, "--deadline", &deadline], COMMAND).await?;
         let (emptied, note) = match ended.code {
-            Some(0) => (Emptied::Drained, None),
+            Some(0) => (Emptied::Drained, said),
             Some(UNKNOWN) => {
                 let note = "that version has no `fulcrum drain`: what it leads is handed over";
                 (Emptied::HandedOver, Some(note.to_owned()))
@@ -201,6 +233,7 @@ impl Roll {
             Some(Emptied::HandedOver) => Ok(()),
             Some(Emptied::Drained) | None => self.undrain(&node).await,
         };
+        self.after_upgrade(&node, false).await;
         match undrained {
             Err(why) if emptied == Some(Emptied::Drained) => Some(format!(
                 "{node} could not be undrained: {why}; 'fulcrum undrain lb-node {node}' there does it"

@@ -41,8 +41,8 @@ fn how_long_it_takes_is_said_by_the_deadlines_then_by_the_last_roll_then_by_this
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let mut journal = journal(&["lb-1", "lb-2", "lb-3"]);
     let first = expected(&journal, None);
-    // 4 + 1 minutes of commands and looks, 5 for connections, 30 for the command, 10 and 2 to come back, three times.
-    assert!(first.contains("3 nodes left, at most 2 h 36 min by the deadlines"), "{first}");
+    // 9 + 1 minutes of commands and looks, 5 for connections, 30 for the command, 10 and 2 to come back, three times.
+    assert!(first.contains("3 nodes left, at most 2 h 51 min by the deadlines"), "{first}");
     let last = expected(&journal, Some(minutes(6)));
     assert!(last.contains("3 nodes left, about 18 min: 6 min each in the last roll"), "{last}");
     (journal.nodes[0].step, journal.nodes[0].spent) = (Step::Done, minutes(10));

@@ -43,10 +43,16 @@ pub(super) const HOOKS: &[Row] = &[
         "did you mean `after-leading`?"
     ),
     hook!(
-        "{on: [fault, «before-drain], run: [/a]}",
-        "hooks.tell.on[1]",
-        "hooks can't be run at `before-drain`: this version does no such thing",
-        "write `before-standby`"
+        "{on: [before-drain, after-upgrade], «groups: [web], run: [/a]}",
+        "hooks.tell.groups",
+        "none of what it is run after happens to a group",
+        "delete `groups`"
+    ),
+    hook!(
+        "{on: [after-drain, after-upgrade], run: [/a], on_failure: «hold}",
+        "hooks.tell.on_failure",
+        "has happened already",
+        "write `ignore`"
     ),
     hook!("{on: [fault], run: [«tell]}", "hooks.tell.run[0]", "`tell` is not an absolute path", "no shell"),
     hook!("{on: [fault], «run: []}", "hooks.tell.run", "the command is empty", "no shell"),
@@ -84,6 +90,9 @@ pub(super) const HOOKS: &[Row] = &[
     ),
 ];
 
+const HOOKS_BEFORE: [HookEvent; 4] =
+    [HookEvent::BeforeLeading, HookEvent::BeforeStandby, HookEvent::BeforeDrain, HookEvent::BeforeUpgrade];
+
 #[test]
 fn hooks_are_as_they_are_written() {
     let hooks = "hooks:
@@ -98,6 +107,11 @@ checks:
         parsed.config.hooks.values().cloned().collect::<Vec<_>>().try_into().expect("three hooks");
     assert_eq!(before.events, [HookEvent::BeforeStandby, HookEvent::Fault].into());
     assert_eq!(before.on_failure, Policy::Abort);
+    let all = HOOKS_BEFORE.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(", ");
+    let hooks = format!("hooks:\n  a: {{on: [{all}], run: [/a], on_failure: hold}}\nchecks:\n");
+    let parsed = parse(&BASE.replace(FROM, &hooks), "fulcrum.yaml", "lb-1").expect("a good file");
+    let all = parsed.config.hooks.values().next().map(|hook| hook.events.clone());
+    assert_eq!(all, Some(HOOKS_BEFORE.into()));
     assert_eq!(
         *tell,
         Hook {
