@@ -21,6 +21,7 @@ mod logging;
 mod metrics;
 mod node;
 mod preflight;
+mod program;
 mod roll;
 mod runs;
 mod show;

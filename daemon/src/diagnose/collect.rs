@@ -2,10 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "a driver: starts programs and waits for them")]
 
 use super::archive::Archive;
+use crate::program::run_for;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::Duration;
 
 /// For each program.
@@ -64,10 +64,9 @@ const SETTINGS: [&str; 8] = [
 
 /// All of it, and what can't be had.
 pub(crate) fn machine(archive: &mut Archive, missing: &mut Vec<String>) {
-    let asked = PROGRAMS.map(|(name, command)| (name, command, start(command)));
+    let asked = PROGRAMS.map(|(name, command)| (name, command, std::thread::spawn(move || run(command))));
     for (name, command, told) in asked {
-        let text = told.recv_timeout(DEADLINE).unwrap_or_else(|_| Err("it did not end in time".to_owned()));
-        match text {
+        match told.join().unwrap_or_else(|_| Err("it could not be asked".to_owned())) {
             Ok(text) => archive.add(name, text),
             Err(why) => missing.push(format!("{name}: '{}': {why}", command.join(" "))),
         }
@@ -81,38 +80,13 @@ pub(crate) fn machine(archive: &mut Archive, missing: &mut Vec<String>) {
     archive.add("kernel/settings.txt", settings());
 }
 
-/// Runs a program on a thread of its own: one that hangs is left alone.
-fn start(command: &'static [&'static str]) -> mpsc::Receiver<Result<String, String>> {
-    let (tell, told) = mpsc::channel();
-    let _ = std::thread::Builder::new().spawn(move || {
-        let _ = tell.send(run(command));
-    });
-    told
-}
-
 fn run(command: &[&str]) -> Result<String, String> {
     let (program, arguments) = command.split_first().ok_or("no program")?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let (mut bytes, mut errors) = (Vec::new(), Vec::new());
-    if let Some(out) = child.stdout.take() {
-        out.take(LIMIT).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let ended = run_for(Command::new(program).args(arguments).env("LC_ALL", "C"), DEADLINE, LIMIT)?;
+    if ended.out.is_empty() && !ended.status.success() {
+        return Err(format!("{}: {}", ended.status, ended.err.lines().next().unwrap_or_default()));
     }
-    if let Some(out) = child.stderr.take() {
-        out.take(LIMIT).read_to_end(&mut errors).map_err(|error| error.to_string())?;
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    if bytes.is_empty() && !status.success() {
-        let errors = String::from_utf8_lossy(&errors);
-        return Err(format!("{status}: {}", errors.lines().next().unwrap_or_default()));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(ended.out)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

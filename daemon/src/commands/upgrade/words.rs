@@ -1,54 +1,24 @@
-//! Programs that are run with a deadline, and what a daemon lacks.
-#![allow(clippy::disallowed_methods, reason = "waits for a program, for as long as it may take")]
+//! What programs say of themselves, and what a daemon lacks.
 
+use crate::program::run_for;
 use fulcrum_lifecycle::Status;
-use std::io::{Read, Seek};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
 
 /// As much of what a program prints is looked at.
 const PRINTED: u64 = 64 * 1024;
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What a program printed on its standard output, if it succeeded within `deadline`; else its last words.
 pub(super) fn run(command: &mut Command, deadline: Duration) -> Result<String, String> {
-    // Files, for a child that it leaves behind may keep a pipe open.
-    let mut out = tempfile::tempfile().map_err(|error| error.to_string())?;
-    let mut wrong = tempfile::tempfile().map_err(|error| error.to_string())?;
-    let to = |file: &std::fs::File| file.try_clone().map(Stdio::from).map_err(|error| error.to_string());
-    command.stdin(Stdio::null()).stdout(to(&out)?).stderr(to(&wrong)?).process_group(0);
-    let mut child = command.spawn().map_err(|error| format!("it can't be run: {error}"))?;
-    let begun = Instant::now();
-    let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => break status,
-            None if begun.elapsed() < deadline => std::thread::sleep(LOOK),
-            None => {
-                let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-                if let Some(group) = group {
-                    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                }
-                let _ = child.wait();
-                return Err(format!("it did not end within {} s", deadline.as_secs()));
-            }
-        }
-    };
-    let text = |file: &mut std::fs::File| {
-        let mut bytes = Vec::new();
-        let read = file.rewind().and_then(|()| file.take(PRINTED).read_to_end(&mut bytes));
-        read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    };
-    if status.success() {
-        return Ok(text(&mut out));
+    let ended = run_for(command, deadline, PRINTED)?;
+    if ended.status.success() {
+        return Ok(ended.out);
     }
-    let said = text(&mut wrong);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Err(format!("{status}: {last}"))
+    let last = ended.err.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    Err(format!("{}: {last}", ended.status))
 }
 
 /// What the daemon that answers lacks to take the place of the one before.
