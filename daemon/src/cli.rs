@@ -1,5 +1,6 @@
 //! What can be asked of the command.
 
+pub(crate) mod drill;
 pub(crate) mod replace;
 pub(crate) mod roll;
 
@@ -339,6 +340,10 @@ Examples:
     /// Replaces a node that was lost: it is made anew by your command, and waited for until it is ready and in sync.
     #[command(after_help = replace::HELP)]
     Replace(replace::ReplaceOptions),
+
+    /// Makes a node lose its groups on purpose, and measures from a client's place what was lost.
+    #[command(after_help = drill::HELP)]
+    Drill(drill::DrillArguments),
 
     /// Makes this node's private key for the peer link if there is none, and prints its pin for `keys` in `nodes`.
     #[command(after_help = "\

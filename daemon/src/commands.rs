@@ -4,6 +4,7 @@ mod backup;
 mod capture;
 mod check;
 mod diagnose;
+mod drill;
 mod explain;
 mod handover;
 mod hook;
@@ -40,6 +41,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Preflight(options) => preflight::preflight(&options),
         Command::Roll(options) => roll::roll(&options),
         Command::Replace(options) => roll::replace(&options),
+        Command::Drill(arguments) => drill::drill(&arguments),
         Command::Capture(options) => capture::capture(&options),
         Command::Backup(options) => backup::backup(&options),
         Command::Backups(options) => backup::backups(&options),

@@ -126,11 +126,15 @@ fn witness_links() -> (fulcrum_vip_manager::WitnessLink, witness::Ends) {
 
 /// The forwarding plane is attached in the way that the fence is asked to be.
 fn lb_options(config: &Config) -> fulcrum_lb::Options {
-    let attach = match fencing() {
+    fulcrum_lb::Options { attach: attach(), xdp: config.xdp, ..fulcrum_lb::Options::default() }
+}
+
+/// How programs are attached.
+pub(crate) fn attach() -> fulcrum_lb::Attach {
+    match fencing() {
         Fencing::Clsact => fulcrum_lb::Attach::Clsact,
         Fencing::Auto | Fencing::Off => fulcrum_lb::Attach::Auto,
-    };
-    fulcrum_lb::Options { attach, xdp: config.xdp, ..fulcrum_lb::Options::default() }
+    }
 }
 
 /// `FULCRUM_FENCE` may ask for another fence than the best: `clsact`, or `off`.

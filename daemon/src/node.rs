@@ -18,6 +18,7 @@ mod agree;
 mod allocated;
 mod boot;
 mod control_plane;
+mod drill;
 mod handover;
 mod limits;
 mod overriding;
@@ -31,6 +32,7 @@ mod trial;
 
 pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
+pub(crate) use drill::Strike;
 pub(crate) use handover::Transfer;
 pub(crate) use overriding::{Target, Wish, tend};
 pub(crate) use planned::Upgrading;

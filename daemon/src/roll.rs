@@ -12,4 +12,4 @@ pub(crate) mod report;
 pub(crate) mod step;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

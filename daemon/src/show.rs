@@ -202,14 +202,14 @@ fn alarms(page: &mut String, status: &Status, colour: bool) -> std::fmt::Result 
     Ok(())
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.iter().map(|title| title.to_uppercase()));
     table
 }
 
 /// As text: left-aligned columns without trailing blanks.
-fn text(mut table: Table, colour: bool) -> String {
+pub(crate) fn text(mut table: Table, colour: bool) -> String {
     if colour {
         table.enforce_styling();
     } else {

@@ -130,6 +130,15 @@ pub(crate) struct HandedOver {
     pub(crate) note: Option<String>,
 }
 
+/// The answer to a drill that kills the daemon or cuts the node off: it is about to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Struck {
+    /// What this node leads, and others are to take.
+    pub(crate) groups: Vec<String>,
+    /// It begins after so long, so that this answer is heard.
+    pub(crate) after_ms: u64,
+}
+
 /// The answer to whatever was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusal {

@@ -29,6 +29,8 @@ impl Place {
     pub(crate) const PLANE: Self = Self { priority: 2, handle: TcHandle::new(0, 0xf01d), last: false };
     pub(crate) const SECOND_CHANCE: Self = Self { priority: 3, handle: TcHandle::new(0, 0xf01e), last: true };
     pub(crate) const CHECKS: Self = Self { priority: 4, handle: TcHandle::new(0, 0xf01f), last: false };
+    /// Of one priority the last that was attached comes first: before the fence.
+    pub(crate) const CUT: Self = Self { priority: 1, handle: TcHandle::new(0, 0xf020), last: false };
 }
 
 /// One end of an interface.

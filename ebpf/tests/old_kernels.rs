@@ -4,8 +4,9 @@
 use aya_obj::Object;
 use aya_obj::generated::bpf_insn;
 
-const OBJECTS: [(&str, &[u8]); 5] = [
+const OBJECTS: [(&str, &[u8]); 6] = [
     ("checks", include_bytes!(concat!(env!("OUT_DIR"), "/checks.o"))),
+    ("cut", include_bytes!(concat!(env!("OUT_DIR"), "/cut.o"))),
     ("fence", include_bytes!(concat!(env!("OUT_DIR"), "/fence.o"))),
     ("forward", include_bytes!(concat!(env!("OUT_DIR"), "/forward.o"))),
     ("forward_xdp", include_bytes!(concat!(env!("OUT_DIR"), "/forward_xdp.o"))),

@@ -36,7 +36,7 @@ pub use border::{
 };
 pub use engine::{Options, start, start_with_flows};
 pub use error::StartError;
-pub use fulcrum_ebpf::{KernelError, Mode as Attach, capture};
+pub use fulcrum_ebpf::{Cut, KernelError, LONGEST_CUT, Mode as Attach, capture};
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]

@@ -67,7 +67,7 @@ fn both_nodes_of_a_pair_are_destroyed_and_made_anew_while_requests_go_on() {
         wait_until("it to begin", LONG, || scene.at("roll").is_some_and(|(node, _)| node == "lb2"))?;
         let (refused, said) = scene.finish(&["roll", "--exec", &exec])?;
         assert_eq!(refused.status.code(), Some(1));
-        assert!(said.contains("another roll of this inventory is going on"), "{said}");
+        assert!(said.contains("a roll, a replacement or a drill of this inventory is going on"), "{said}");
         let mut ended = None;
         wait_until("its end", LONG, || {
             ended = running.try_wait().ok().flatten();

@@ -2,7 +2,7 @@
 
 use crate::admin::caller::{Caller, Role};
 use crate::metrics;
-use crate::node::{How, Node, Transfer, Wish};
+use crate::node::{How, Node, Strike, Transfer, Wish};
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(crate) mod drill;
 pub(crate) mod hooks;
 pub(crate) mod overrides;
 #[cfg(test)]
@@ -36,6 +37,7 @@ enum Route {
     Handover(Transfer),
     Override(Wish, BTreeSet<GroupName>),
     Tell(hooks::Told),
+    Strike(Strike, BTreeSet<GroupName>),
 }
 
 impl Route {
@@ -43,9 +45,12 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) | Self::Tell(_) => {
-                Method::POST
-            }
+            Self::Reload(_)
+            | Self::Rehearse(_)
+            | Self::Handover(_)
+            | Self::Override(..)
+            | Self::Strike(..)
+            | Self::Tell(_) => Method::POST,
         }
     }
 
@@ -54,9 +59,12 @@ impl Route {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
             Self::Status => Role::Viewer,
-            Self::Reload(_) | Self::Rehearse(_) | Self::Handover(_) | Self::Override(..) | Self::Tell(_) => {
-                Role::Operator
-            }
+            Self::Reload(_)
+            | Self::Rehearse(_)
+            | Self::Handover(_)
+            | Self::Override(..)
+            | Self::Strike(..)
+            | Self::Tell(_) => Role::Operator,
         }
     }
 
@@ -71,6 +79,9 @@ impl Route {
             _ => {
                 if let Some(query) = path.strip_prefix("/v1/reload?") {
                     return reload_of(query);
+                }
+                if let Some(asked) = drill::find(path) {
+                    return Some(Self::Strike(asked.0, asked.1));
                 }
                 if let Some(asked) = overrides::find(path) {
                     return Some(Self::Override(asked.0, asked.1));
@@ -161,6 +172,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
             Err(refusal) => json(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
         },
         Route::Handover(transfer) => handover(node, caller, transfer).await,
+        Route::Strike(strike, forced) => drill::answer(node, caller, path, strike, forced).await,
         Route::Override(wish, forced) => override_file(node, caller, path, wish, forced).await,
         Route::Tell(told) => tell(node, caller, path, told).await,
     }

@@ -50,7 +50,7 @@ fn start(job: &Job<'_>) -> Result<ExitCode, Failure> {
             let kept = Journal::load(&path)?;
             return job.rehearse(&inventory, kept, say).await;
         }
-        // One for both: while nodes are changed, none is replaced.
+        // One for all: while nodes are changed, none is replaced, and there is no drill.
         let lock = options.journal.clone().unwrap_or_else(|| beside(&options.inventory, "roll"));
         let _lock = lock::take(&lock)?;
         let kept = Journal::load(&path)?;
@@ -60,14 +60,14 @@ fn start(job: &Job<'_>) -> Result<ExitCode, Failure> {
     })
 }
 
-fn inventory(file: &Path) -> Result<Inventory, Failure> {
+pub(super) fn inventory(file: &Path) -> Result<Inventory, Failure> {
     let refused = |mistakes: fulcrum_config::Diagnostics| Failure::Refused(format!("\n{mistakes}"));
     let text = fulcrum_config::read(file).map_err(refused)?;
     Inventory::parse(&text, &file.display().to_string()).map_err(refused)
 }
 
 /// What each node says that is to be there.
-async fn look(inventory: &Inventory, journal: Option<&Journal>) -> Look {
+pub(super) async fn look(inventory: &Inventory, journal: Option<&Journal>) -> Look {
     let asked: Vec<_> = inventory
         .nodes
         .iter()

@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// Who takes the group: a node that is ready, unless it is moved whatever becomes of it.
-    async fn find_target(
+    pub(super) async fn find_target(
         &self,
         group: &GroupName,
         named: Option<&NodeName>,
@@ -247,7 +247,7 @@ impl Node {
 }
 
 /// Where a group goes: to whoever takes it, if no node is named.
-struct Goes {
+pub(super) struct Goes {
     node: Option<NodeName>,
     unknown: Vec<String>,
 }

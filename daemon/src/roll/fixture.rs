@@ -27,7 +27,7 @@ pub(crate) fn group(name: &str, node: &str, leader: &str) -> Group {
         role: if node == leader { "leader" } else { "standby" }.to_owned(),
         leader: Some(Leader { node: Some(leader.to_owned()) }),
         priority: Some(100),
-        links: vec![Link { interface: "eth0".to_owned(), up: true }],
+        links: vec![Link { interface: "eth0".to_owned(), up: true, address: None }],
         ..Group::default()
     }
 }

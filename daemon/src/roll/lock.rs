@@ -50,7 +50,7 @@ pub(crate) fn take(journal: &Path) -> Result<Lock, Failure> {
                 continue;
             }
             return Err(Failure::Refused(format!(
-                "another roll of this inventory is going on: process {pid} holds {}; nothing was done\n  wait for its end",
+                "a roll, a replacement or a drill of this inventory is going on: process {pid} holds {}; nothing was done\n  wait for its end",
                 path.display()
             )));
         }

@@ -1,4 +1,4 @@
-//! What a node says of itself: as much of `fulcrum status --json` as a roll goes by, of any version.
+//! What a node says of itself: as much of `fulcrum status --json` as a roll or a drill goes by, of any version.
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,12 +56,17 @@ pub(crate) struct Leader {
 pub(crate) struct Link {
     pub(crate) interface: String,
     pub(crate) up: bool,
+    pub(crate) address: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Service {
     pub(crate) name: String,
+    pub(crate) group: String,
+    pub(crate) vips: Vec<String>,
+    pub(crate) protocol: String,
+    pub(crate) ports: String,
     pub(crate) mode: String,
     pub(crate) connections: u64,
     pub(crate) errors: Vec<String>,
