@@ -263,7 +263,7 @@ impl Changes {
             self,
             old,
             new,
-            Hook { command, style, deadline, on_failure },
+            Hook { does, style, deadline, on_failure },
             elsewhere { name, events, groups }
         );
         let sorted = |hook: &Hook| (Vec::from_iter(hook.events.clone()), Vec::from_iter(hook.groups.clone()));

@@ -21,7 +21,7 @@ pub use group::{
     Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, OnFailure, Preempt, Proof,
     Timing, Track, TrackEffect, Vip,
 };
-pub use hook::{Hook, HookEvent, HookStyle, Policy};
+pub use hook::{Hook, HookCall, HookEvent, HookStyle, Policy, WebCall};
 pub use names::{
     BackendName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,
 };

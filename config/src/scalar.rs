@@ -10,7 +10,7 @@ pub(crate) use address::{Sources, Span, VipWord};
 pub(crate) use number::Number;
 pub(crate) use text::{
     AbsolutePath, EtcdKey, HeaderValue, Hex, HttpToken, Label, LinkName, Name, NamePattern, UrlPath,
-    WebAddress,
+    WebAddress, WebUrl,
 };
 pub use time::duration;
 pub(crate) use time::{Time, show_duration};

@@ -4,11 +4,12 @@
 mod before;
 mod process;
 mod trust;
+mod web;
 
 pub(crate) use before::BOUND;
 
 use crate::node::Node;
-use fulcrum_config::{BackendName, ServiceName};
+use fulcrum_config::{BackendName, HookCall, ServiceName};
 use fulcrum_health::Verdict;
 use fulcrum_lifecycle::hooks::{Ending, Hooks as Machine, Look, Outcome, Standing};
 use fulcrum_lifecycle::{Alarm, Hook};
@@ -147,7 +148,10 @@ fn start_due(hooks: &Arc<Hooks>, ended: &mpsc::Sender<(u64, Ending)>) {
             let (name, event, of) =
                 (start.hook.name.clone(), start.occurrence.event, start.occurrence.subject());
             let begun = Instant::now();
-            let (ending, output) = process::run(&start).await;
+            let (ending, output) = match &start.hook.does {
+                HookCall::Program(command) => process::run(&start, command).await,
+                HookCall::Web(call) => web::call(&start, call).await,
+            };
             let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let what = ending.outcome.words();
             if ending.outcome == Outcome::Succeeded {

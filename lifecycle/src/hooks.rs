@@ -153,7 +153,7 @@ impl Hooks {
             affected: "what it is to do; VIPs and traffic do not wait for it".to_owned(),
             remedy: format!(
                 "correct {}; what is missing is not made up for, so do it by hand where it matters",
-                queue.hook.command.first().map_or("it", String::as_str)
+                queue.hook.does.words().first().map_or("it", String::as_str)
             ),
         };
         failed.map(alarm).collect()

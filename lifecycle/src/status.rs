@@ -86,7 +86,7 @@ pub struct Hook {
     pub name: String,
     /// What it is run after.
     pub on: Vec<String>,
-    /// The program and its arguments.
+    /// The program and its arguments, or the web server that is called.
     pub command: Vec<String>,
     /// What it is still to be told.
     pub waiting: u64,

@@ -2,6 +2,7 @@
 
 mod hooks {
     mod planned;
+    mod web;
 }
 
 use fulcrum_tests::Result;

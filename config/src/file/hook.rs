@@ -1,7 +1,7 @@
 //! `hooks`.
 
 use crate::model::{HookEvent, Policy};
-use crate::scalar::Time;
+use crate::scalar::{AbsolutePath, Time, WebUrl};
 use crate::table::{List, section};
 
 section! {
@@ -13,6 +13,12 @@ section! {
         groups: optional List<String>,
         /// The program, by its absolute path, and its arguments; no shell.
         run: optional List<String>,
+        /// In place of `run`: what happened is posted there as JSON; https:// or http://. It is done if the answer is 200 to 299; redirects are not followed.
+        url: optional WebUrl,
+        /// Of an https `url`: PEM file of the authorities that are trusted. Default: those of the system.
+        ca_file: optional AbsolutePath,
+        /// Of an https `url`: the file with the token that is sent as `Authorization: Bearer`.
+        token_file: optional AbsolutePath,
         /// In place of `run` and `on`: a notify script of keepalived and its arguments, which `GROUP` or `INSTANCE`, the name, the state and the priority follow.
         notify: optional List<String>,
         /// It is killed, with all that it started, if it runs for longer. Default: 10s.

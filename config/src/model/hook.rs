@@ -1,9 +1,10 @@
 //! Programs that are run when something has happened, or is about to.
 
-use super::{GroupName, HookName};
+use super::{GroupName, HookName, WebAddress};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A program and what it is run after.
@@ -15,8 +16,8 @@ pub struct Hook {
     pub events: BTreeSet<HookEvent>,
     /// Only for these groups, and backends of services in them; all, if it is empty.
     pub groups: BTreeSet<GroupName>,
-    /// The program by its absolute path, and its arguments; never empty, and never a shell.
-    pub command: Vec<String>,
+    /// What is done.
+    pub does: HookCall,
     /// How it is told what happened.
     pub style: HookStyle,
     /// It is killed if it runs for longer.
@@ -33,6 +34,61 @@ impl Hook {
     #[must_use]
     pub fn is_for(&self, group: &GroupName) -> bool {
         self.groups.is_empty() || self.groups.contains(group)
+    }
+}
+
+/// What a hook does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookCall {
+    /// Runs a program, by its absolute path, with arguments; never empty, and never a shell.
+    Program(Vec<String>),
+    /// Posts to a web server.
+    Web(WebCall),
+}
+
+impl HookCall {
+    /// As people are shown it: a program and its arguments, or a web server.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::Program(words) => words.clone(),
+            Self::Web(call) => vec![call.to.to_string()],
+        }
+    }
+}
+
+impl fmt::Display for HookCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(words) => f.write_str(&words.join(" ")),
+            Self::Web(call) => call.fmt(f),
+        }
+    }
+}
+
+/// A call of a web server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebCall {
+    /// The server.
+    pub to: WebAddress,
+    /// The path and query there, which may be a secret.
+    pub path: String,
+    /// PEM file of the authorities that are trusted; those of the system, if there is none.
+    pub ca: Option<PathBuf>,
+    /// The file with the token that it wants.
+    pub token: Option<PathBuf>,
+}
+
+/// Without what may be a secret.
+impl fmt::Display for WebCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to)
+    }
+}
+
+impl fmt::Debug for WebCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebCall").field("to", &self.to).finish_non_exhaustive()
     }
 }
 

@@ -3,8 +3,9 @@
 use super::checks::command_words;
 use super::groups::Groups;
 use crate::file::{File, HookSection};
-use crate::model::{GroupName, Hook, HookEvent, HookName, HookStyle, Policy};
+use crate::model::{GroupName, Hook, HookCall, HookEvent, HookName, HookStyle, Policy, WebCall};
 use crate::reader::{At, Field, Reader};
+use crate::scalar::{AbsolutePath, WebUrl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,17 +33,30 @@ pub(super) fn resolve(
 }
 
 fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: &Groups) -> Option<Hook> {
-    let (style, command) = match (&section.run, &section.notify) {
-        (Some(run), None) => (HookStyle::Json, run),
-        (None, Some(notify)) => (HookStyle::Keepalived, notify),
+    let (style, does) = match (&section.run, &section.url, &section.notify) {
+        (Some(run), None, None) => {
+            (HookStyle::Json, command_words(reader, run, COMMAND_HELP).map(HookCall::Program))
+        }
+        (None, Some(url), None) => (HookStyle::Json, Some(web(reader, section, url))),
+        (None, None, Some(notify)) => {
+            (HookStyle::Keepalived, command_words(reader, notify, COMMAND_HELP).map(HookCall::Program))
+        }
         _ if reader.refused_within(section.at) => return None,
         _ => {
-            let help =
-                "write `run: [/usr/local/bin/program]`, or `notify:` for a notify script of keepalived";
-            reader.error(section.at, "it must be clear what is run: one of `run` and `notify`", help);
+            let help = "write `run: [/usr/local/bin/program]`, `url: https://...`, or `notify:` for a notify script of \
+                        keepalived";
+            reader.error(section.at, "it must be clear what is done: one of `run`, `url` and `notify`", help);
             return None;
         }
     };
+    if section.url.is_none() {
+        for (name, field) in [("ca_file", &section.ca_file), ("token_file", &section.token_file)] {
+            if let Some(field) = field {
+                let message = format!("`{name}` is of a `url`, and there is none");
+                reader.error_at_key(field.node, message, "delete it");
+            }
+        }
+    }
     let events = events(reader, section, style);
     let events_are_known = !reader.refused_within(section.at);
     let on_failure = on_failure(reader, section, &events);
@@ -72,11 +86,26 @@ fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: 
         name,
         events,
         groups: only,
-        command: command_words(reader, command, COMMAND_HELP)?,
+        does: does?,
         style,
         deadline: section.deadline.get().map_or(Hook::DEADLINE, |deadline| deadline.0),
         on_failure,
     })
+}
+
+/// A token is for the server alone that proves who it is.
+fn web(reader: &mut Reader<'_>, section: &HookSection, url: &At<WebUrl>) -> HookCall {
+    let (to, path) = url.value.0.clone();
+    for (name, field) in [("ca_file", &section.ca_file), ("token_file", &section.token_file)] {
+        if let Some(field) = field
+            && !to.tls
+        {
+            let message = format!("`{name}` is for https, and the URL is http");
+            reader.error_at_key(field.node, message, "write an https:// URL, or delete it");
+        }
+    }
+    let path_of = |field: &Option<At<AbsolutePath>>| field.get().map(|path| path.0.clone());
+    HookCall::Web(WebCall { to, path, ca: path_of(&section.ca_file), token: path_of(&section.token_file) })
 }
 
 /// What has happened can't be held up.

@@ -170,3 +170,24 @@ text! {
         bare.then_some(model::WebAddress { tls, host, port })
     }
 }
+
+text! {
+    /// What is called by HTTP.
+    WebUrl((model::WebAddress, String)), "a URL", "http:// or https://, a host, a path if it has one; no user, no fragment",
+    "^https?://[^/?#@]+([/?][^#]*)?$",
+    |text| {
+        let uri: http::Uri = text.parse().ok()?;
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let bare = !uri.authority()?.as_str().contains('@') && !text.contains('#');
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let has_port = !uri.authority()?.as_str().ends_with(':');
+        let port = uri.port_u16().or_else(|| uri.port().is_none().then_some(if tls { 443 } else { 80 }));
+        let port = port.filter(|port| *port > 0 && has_port)?;
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        (bare && !host.is_empty()).then_some((model::WebAddress { tls, host, port }, path))
+    }
+}

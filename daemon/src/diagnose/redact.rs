@@ -113,6 +113,7 @@ impl Redactor {
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.member(parent, name, item)),
             Value::String(text) if name == "path" => self.query(text),
+            Value::String(text) if name == "url" => self.url(text),
             Value::String(text) => *text = looks(text),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
@@ -147,6 +148,18 @@ impl Redactor {
             None if text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() => {}
             Some(_) | None => self.all(value),
         }
+    }
+
+    /// Of a URL that a hook calls only the server stays: the path is often what lets one in.
+    fn url(&mut self, text: &mut String) {
+        let begin = text.find("://").map_or(0, |at| at.saturating_add(3));
+        let rest = text.get(begin..).unwrap_or_default().to_owned();
+        if let Some(at) = rest.find(['/', '?']) {
+            let (server, path) = rest.split_at(at);
+            self.learn(path.trim_start_matches('/'));
+            *text = format!("{}{server}/{REDACTED}", text.get(..begin).unwrap_or_default());
+        }
+        *text = looks(text);
     }
 
     fn query(&mut self, text: &mut String) {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 mod tests;
 
 /// What is kept of each of its outputs; the rest is read and dropped.
-const KEPT: usize = 4096;
+pub(super) const KEPT: usize = 4096;
 /// Of the first line, which status shows.
 const LINE: usize = 200;
 /// After its end, its output is read for at most so long: what it left running may hold it open.
@@ -32,13 +32,13 @@ const ENVIRONMENT: u64 = 1024 * 1024;
 const ROUNDS: usize = 10;
 
 /// Runs it to its end. Gives also what it printed.
-pub(super) async fn run(start: &Start) -> (Ending, String) {
+pub(super) async fn run(start: &Start, command: &[String]) -> (Ending, String) {
     let deadline = Instant::now().checked_add(start.hook.deadline);
     let mark = format!("{}-{:016x}", start.ticket, fastrand::u64(..));
     let started = {
-        let (start, mark) = (start.clone(), mark.clone());
+        let (start, mark, command) = (start.clone(), mark.clone(), command.to_vec());
         // The disk that it is on may hang.
-        tokio::task::spawn_blocking(move || begin(&start, &mark)).await
+        tokio::task::spawn_blocking(move || begin(&start, &command, &mark)).await
     };
     let mut child = match started.map_err(|error| error.to_string()).and_then(|started| started) {
         Ok(child) => child,
@@ -86,8 +86,8 @@ pub(super) async fn run(start: &Start) -> (Ending, String) {
     (Ending { outcome, said }, String::from_utf8_lossy(&output).trim().to_owned())
 }
 
-fn begin(start: &Start, mark: &str) -> Result<Child, String> {
-    let Some((program, arguments)) = start.hook.command.split_first() else {
+fn begin(start: &Start, command: &[String], mark: &str) -> Result<Child, String> {
+    let Some((program, arguments)) = command.split_first() else {
         return Err("it has no command".to_owned());
     };
     trust::check(program.as_ref())?;
@@ -128,7 +128,7 @@ async fn read(output: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     }
 }
 
-fn first_line(output: &[u8]) -> Option<String> {
+pub(super) fn first_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LINE).collect())

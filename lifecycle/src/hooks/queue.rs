@@ -351,7 +351,7 @@ impl Queue {
         HookStatus {
             name: self.hook.name.to_string(),
             on: self.hook.events.iter().map(ToString::to_string).collect(),
-            command: self.hook.command.clone(),
+            command: self.hook.does.words(),
             waiting: count(self.waiting.len()),
             running: self.running.values().map(|run| shown(&run.occurrence, run.since, now, None)).collect(),
             runs: self.runs.iter().map(|(name, runs)| ((*name).to_owned(), *runs)).collect(),

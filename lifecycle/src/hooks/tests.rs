@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixture::{backend, config, service};
-use fulcrum_config::{Hook, HookName, HookStyle, Policy};
+use fulcrum_config::{Hook, HookCall, HookName, HookStyle, Policy};
 use fulcrum_vip_manager::Role;
 use serde_json::json;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ fn hook(name: &str, events: &[HookEvent], style: HookStyle) -> Arc<Hook> {
         name: HookName::new(name),
         events: events.iter().copied().collect(),
         groups: BTreeSet::new(),
-        command: vec!["/bin/tell".to_owned()],
+        does: HookCall::Program(vec!["/bin/tell".to_owned()]),
         style,
         deadline: Hook::DEADLINE,
         on_failure: Policy::Ignore,

@@ -18,6 +18,7 @@ fn what_stands_under_the_name_of_a_secret_is_taken_out() {
         "hooks": {
             "cloud": {"run": ["/usr/bin/stays-04", "planted-08"]},
             "old": {"notify": ["/usr/bin/stays-05", "planted-09"]},
+            "chat": {"url": "https://me:planted-12@10.0.0.100/hook/planted-13?key=planted-14"},
         },
         "witness": {"etcd": {"endpoints": ["https://admin:planted-10@10.0.0.21:2379"], "user": "stays-06",
             "password_file": "/etc/fulcrum/stays-07", "password": 1_234_567}},

@@ -1,7 +1,7 @@
 //! Hooks.
 
 use super::{BASE, Row, parse, row};
-use crate::model::{Hook, HookEvent, HookName, HookStyle, Policy};
+use crate::model::{Hook, HookCall, HookEvent, HookName, HookStyle, Policy, WebAddress, WebCall};
 use std::time::Duration;
 
 const FROM: &str = "checks:\n";
@@ -18,14 +18,14 @@ pub(super) const HOOKS: &[Row] = &[
         FROM,
         "hooks:\n  «tell: {on: [fault]}\nchecks:\n",
         "hooks.tell",
-        "one of `run` and `notify`",
+        "one of `run`, `url` and `notify`",
         "write `run: [",
     ),
     row(
         FROM,
         "hooks:\n  «tell: {on: [fault], run: [/a], notify: [/b]}\nchecks:\n",
         "hooks.tell",
-        "one of `run` and `notify`",
+        "one of `run`, `url` and `notify`",
         "write `run: [",
     ),
     row(
@@ -81,6 +81,28 @@ pub(super) const HOOKS: &[Row] = &[
         "a notify script is told of each change",
         "delete `on`"
     ),
+    row(
+        FROM,
+        "hooks:\n  «tell: {on: [fault], run: [/a], url: 'https://a/'}\nchecks:\n",
+        "hooks.tell",
+        "one of `run`, `url` and `notify`",
+        "`url: https://",
+    ),
+    hook!("{on: [fault], url: «'ftp://a/b'}", "hooks.tell.url", "is not a URL", "https://"),
+    hook!("{on: [fault], url: «'https://me:pass@a/b'}", "hooks.tell.url", "is not a URL", "no user"),
+    hook!("{on: [fault], url: «'https://a:0/b'}", "hooks.tell.url", "is not a URL", "a host"),
+    hook!(
+        "{on: [fault], run: [/a], «ca_file: /b}",
+        "hooks.tell.ca_file",
+        "is of a `url`, and there is none",
+        "delete it"
+    ),
+    hook!(
+        "{on: [fault], url: 'http://a/b', «token_file: /b}",
+        "hooks.tell.token_file",
+        "is for https, and the URL is http",
+        "write an https:// URL"
+    ),
     hook!("{on: [fault], run: [/a], deadline: «50ms}", "hooks.tell.deadline", "too short", "100ms to 10m"),
     hook!(
         "{on: [fault], run: [/a], on_failure: «abort}",
@@ -118,7 +140,7 @@ checks:
             name: HookName::new("tell"),
             events: [HookEvent::AfterLeading, HookEvent::Fault].into(),
             groups: [group("web")].into(),
-            command: vec!["/usr/bin/tell".into(), "a b".into()],
+            does: HookCall::Program(vec!["/usr/bin/tell".into(), "a b".into()]),
             style: HookStyle::Json,
             deadline: Duration::from_secs(3),
             on_failure: Policy::Ignore,
@@ -132,4 +154,33 @@ checks:
 
 fn group(name: &str) -> crate::model::GroupName {
     crate::model::GroupName::new(name)
+}
+
+#[test]
+fn a_url_is_read_and_shown_without_what_may_be_a_secret() {
+    let web = |url: &str, more: &str| {
+        let hooks = format!("hooks:\n  a: {{on: [fault], url: '{url}'{more}}}\nchecks:\n");
+        let parsed = parse(&BASE.replace(FROM, &hooks), "fulcrum.yaml", "lb-1").expect("a good file");
+        parsed.config.hooks.values().next().map(|hook| hook.does.clone()).expect("a hook")
+    };
+    let call = |tls, host: &str, port, path: &str| WebCall {
+        to: WebAddress { tls, host: host.to_owned(), port },
+        path: path.to_owned(),
+        ca: None,
+        token: None,
+    };
+    assert_eq!(web("https://chat.example", ""), HookCall::Web(call(true, "chat.example", 443, "/")));
+    assert_eq!(web("http://[::1]:8080/a?b=c", ""), HookCall::Web(call(false, "::1", 8080, "/a?b=c")));
+    let secret = web("https://chat.example/hook/s3cret?key=s3cret", ", ca_file: /ca, token_file: /token");
+    let files = WebCall {
+        ca: Some("/ca".into()),
+        token: Some("/token".into()),
+        ..call(true, "chat.example", 443, "/hook/s3cret?key=s3cret")
+    };
+    assert_eq!(secret, HookCall::Web(files));
+    assert_eq!(
+        (secret.to_string(), secret.words().concat()),
+        ("https://chat.example:443".into(), "https://chat.example:443".into())
+    );
+    assert!(!format!("{secret:?}").contains("s3cret"));
 }
