@@ -263,3 +263,73 @@ fn five_nodes_are_destroyed_and_made_anew_one_after_another_while_requests_go_on
         Ok(())
     });
 }
+
+/// Nothing that the kernel forwards fails or ends while five nodes are destroyed and made anew.
+fn five_nodes_forward(mode: &str, groups: u8, prepare: impl Fn(&mut Cluster) -> Result<String>) {
+    Lab::run(|lab| {
+        let mut cluster = Cluster::new(lab, 5, groups)?;
+        cluster.mode = mode.to_owned();
+        let further = prepare(&mut cluster)?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        wait_settled(&all)?;
+        let scene = Anew::with(lab, &cluster.nodes.iter().collect::<Vec<_>>(), &further)?;
+        let services: Vec<SocketAddr> = (0..groups).map(|group| cluster.service(group)).collect();
+        let probes: Vec<Probe> =
+            services.iter().map(|service| probe(&cluster.client, *service, 5)).collect::<Result<_>>()?;
+        let open = |service: &SocketAddr| {
+            Crowd::open(&cluster.client, *service, CONNECTIONS / services.len(), SECOND / 5, 15 * SECOND)
+        };
+        let crowds: Vec<Crowd> = services.iter().map(open).collect::<Result<_>>()?;
+        let begun = now();
+        let (output, said) = scene.finish(&["roll", "--exec", &scene.exec("{node}"), "--no-preflight"])?;
+        assert!(output.status.success(), "{said}");
+        println!("five nodes in {mode} in {:?}", begun.elapsed());
+        for (name, (probe, crowd)) in cluster.names().zip(probes.into_iter().zip(crowds)) {
+            println!(
+                "{mode}, {name}: every connection lives, the longest stall {:?}",
+                crowd.wait_answered()?
+            );
+            assert_served(&name, probe, 0);
+        }
+        for node in &all {
+            assert!(uptime(node)? <= begun.elapsed().as_secs(), "{} was not made anew", node.machine.name());
+        }
+        wait_settled(&all)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn connections_of_dsr_live_through_a_roll_of_five_nodes() {
+    five_nodes_forward("dsr", 2, |cluster| {
+        for web in &cluster.web {
+            web.machine.set("net/ipv4/conf/all/arp_ignore", "1")?;
+            web.machine.set("net/ipv4/conf/all/arp_announce", "2")?;
+            for group in 0..cluster.groups {
+                let address = format!("{}/32", cluster.service(group).ip());
+                web.machine.run("ip", &["address", "add", &address, "dev", "lo"])?;
+            }
+        }
+        Ok(String::new())
+    });
+}
+
+#[test]
+fn connections_of_nat_live_through_a_roll_of_five_nodes() {
+    // One group: the backends have one way back, through whoever leads it.
+    five_nodes_forward("nat", 1, |cluster| {
+        let route = format!("route add 192.0.2.0/24 via {}", cluster.client.ipv4());
+        cluster.client.run("ip", &["address", "add", "192.0.2.50/32", "dev", "lo"])?;
+        cluster.client.run("ip", &["route", "add", "10.77.0.100/32", "dev", "eth0", "src", "192.0.2.50"])?;
+        for node in &cluster.nodes {
+            node.set("net/ipv4/ip_forward", "1")?;
+            node.run("ip", &route.split(' ').collect::<Vec<_>>())?;
+        }
+        for web in &cluster.web {
+            web.machine.run("ip", &["route", "add", "192.0.2.0/24", "via", "10.77.0.120"])?;
+        }
+        cluster.gateways = vec![ipv4(120)];
+        Ok(format!("echo 1 > /proc/sys/net/ipv4/ip_forward; ip {route}"))
+    });
+}

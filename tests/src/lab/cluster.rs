@@ -27,6 +27,10 @@ pub struct Cluster {
     pub groups: u8,
     /// Time between heartbeats.
     pub milliseconds: u32,
+    /// Of each service.
+    pub mode: String,
+    /// Further addresses of the first group, which no service has: gateways.
+    pub gateways: Vec<IpAddr>,
     /// Whether no group is listed: the services have addresses of a pool, each of which is a group of its own.
     pub of_pool: bool,
     /// Further keys of a node, such as `domain: left`.
@@ -53,8 +57,20 @@ impl Cluster {
         let web = web.collect::<Result<Vec<_>>>()?;
         let keys = nodes.iter().map(|node| make_key(&Plan::key_of(node))).collect::<Result<_>>()?;
         let (of_nodes, of_groups, sections) = (BTreeMap::new(), String::new(), String::new());
-        let (milliseconds, of_pool) = (100, false);
-        Ok(Self { client, nodes, web, groups, milliseconds, of_pool, of_nodes, of_groups, sections, keys })
+        Ok(Self {
+            client,
+            nodes,
+            web,
+            groups,
+            milliseconds: 100,
+            mode: "proxy".to_owned(),
+            gateways: Vec::new(),
+            of_pool: false,
+            of_nodes,
+            of_groups,
+            sections,
+            keys,
+        })
     }
 
     /// The names of the groups.
@@ -100,7 +116,9 @@ impl Cluster {
         });
         for group in (0..self.groups).filter(|_| !self.of_pool) {
             let (name, vip) = (Self::listed(group), Self::vip(group));
-            writeln!(text, "  {name}: {{vips: [{vip}]{}}}", self.of_groups).ok();
+            let gateways = self.gateways.iter().filter(|_| group == 0);
+            let gateways: String = gateways.map(|gateway| format!(", {gateway}")).collect();
+            writeln!(text, "  {name}: {{vips: [{vip}{gateways}]{}}}", self.of_groups).ok();
         }
         text.push_str("services:\n");
         let backends: Vec<String> = self
@@ -112,7 +130,8 @@ impl Cluster {
         for group in 0..self.groups {
             let name = Self::listed(group);
             let vip = if self.of_pool { "auto".to_owned() } else { Self::vip(group).to_string() };
-            writeln!(text, "  {name}: {{vip: {vip}, port: 80, mode: proxy, backends: [{backends}]}}").ok();
+            let mode = &self.mode;
+            writeln!(text, "  {name}: {{vip: {vip}, port: 80, mode: {mode}, backends: [{backends}]}}").ok();
         }
         text.push_str(&self.sections);
         text.push_str(&Self::of_this_node(node));
