@@ -3,7 +3,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export FULCRUM_BIN := $(abspath $(TARGET)/release/fulcrum)
 
-.PHONY: help packages build lint test soak demo bench clean
+.PHONY: help packages build lint test soak versions demo bench clean
 help: ## What there is.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -24,6 +24,9 @@ test: ## Every test, in under 15 minutes from a warm build.
 
 soak: ## The tests with their full counts; writes the result into docs/promises.md.
 	@scripts/soak.sh
+
+versions: ## Nodes of an earlier version beside those of this one, and a roll from it; EARLIER=a tag or a commit.
+	@scripts/versions.sh "$(EARLIER)"
 
 demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts; NODES=5 for five that share.
 	@scripts/demo.sh $(if $(NODES),--nodes $(NODES)) $(ARGS)

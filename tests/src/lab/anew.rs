@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -47,6 +47,26 @@ impl Anew {
         Self::of(lab, nodes, &[], further)
     }
 
+    /// With nodes that run another binary until they are made anew.
+    ///
+    /// # Errors
+    /// There is no room on the disk, or no binary.
+    pub fn upgrading(lab: &Lab, nodes: &[&Machine], from: &Path) -> Result<Self> {
+        let anew = Self::new(lab, nodes)?;
+        for node in nodes {
+            let link = Self::binary_of(node);
+            fs::remove_file(&link)?;
+            symlink(from, &link)?;
+        }
+        Ok(anew)
+    }
+
+    /// What is installed there.
+    #[must_use]
+    pub fn binary_of(node: &Machine) -> PathBuf {
+        node.file("installed")
+    }
+
     /// With nodes that stand in for a while.
     ///
     /// # Errors
@@ -66,13 +86,17 @@ impl Anew {
         for node in nodes.iter().chain(surge) {
             let (name, space, socket) = (node.name(), node.namespace().name(), Fulcrum::socket_of(node));
             let switch = format!("{}switch", space.strip_suffix(name).unwrap_or_default());
+            let installed = Self::binary_of(node);
+            if !installed.exists() {
+                symlink(&binary, &installed)?;
+            }
             let (config, state) = (node.file("fulcrum.yaml"), node.file("state"));
             // Writing to a String does not fail.
             writeln!(
                 list,
                 "  - name: {name}\n    fulcrum: [nsenter, --net=/run/netns/{space}, env, FULCRUM_SOCKET={}, {}]\n    config: {}",
                 socket.display(),
-                binary.display(),
+                installed.display(),
                 config.display()
             )
             .ok();
@@ -81,14 +105,15 @@ impl Anew {
             }
             writeln!(
                 cases,
-                "{name}) ns={space}; switch={switch}; port={}; mac={}; four={}; six={}; config={}; state={}; log={} ;;",
+                "{name}) ns={space}; switch={switch}; port={}; mac={}; four={}; six={}; config={}; state={}; log={}; installed={} ;;",
                 node.port(),
                 node.mac(),
                 node.ipv4(),
                 node.ipv6(),
                 config.display(),
                 state.display(),
-                node.file("fulcrum.log").display()
+                node.file("fulcrum.log").display(),
+                installed.display()
             )
             .ok();
         }
@@ -215,6 +240,7 @@ ip -n $switch link del $port 2>/dev/null || true
 rm -rf $state
 [ "$action" = remove ] && exit 0
 echo "makes $1"
+ln -sfn BINARY $installed
 ip netns add $ns
 for what in all default; do
     for setting in accept_dad accept_ra disable_ipv6; do
@@ -229,7 +255,7 @@ ip -n $ns link set eth0 address $mac up
 ip -n $ns addr add $four/24 dev eth0
 ip -n $ns addr add $six/64 dev eth0 nodad
 nsenter --net=/run/netns/$ns sh -ec "FURTHER"
-[ -z "${3:-}" ] || nsenter --net=/run/netns/$ns BINARY restore $3 --config $config --passphrase-file PASSPHRASE
+[ -z "${3:-}" ] || nsenter --net=/run/netns/$ns $installed restore $3 --config $config --passphrase-file PASSPHRASE
 [ -e BROKEN ] && exit 0
-setsid nsenter --net=/run/netns/$ns BINARY run $config >>$log 2>&1 </dev/null &
+setsid nsenter --net=/run/netns/$ns $installed run $config >>$log 2>&1 </dev/null &
 "#;
