@@ -140,7 +140,8 @@ pub(crate) struct StrikeOptions {
 }
 
 fn lasting(text: &str) -> Result<Duration, String> {
-    between(text, Duration::from_secs(1), Duration::from_secs(60), "1s to 60s")
+    let time = between(text, Duration::from_secs(1), Duration::from_secs(60), "1s to 60s")?;
+    if time.subsec_nanos() == 0 { Ok(time) } else { Err("write whole seconds".to_owned()) }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -117,14 +117,15 @@ async fn run(options: &DrillOptions) -> Result<ExitCode, Failure> {
     }
     let is_forced = |group: &String| options.forced.contains(group);
     if !reasons.is_empty() {
-        let reasons = reasons.join("\n  ");
+        let told = reasons.join("\n  ");
         if !drill.plan.groups.iter().chain(&drill.plan.others).all(is_forced) {
-            return Err(Failure::Refused(format!("not now, and nothing was done:\n  {reasons}")));
+            return Err(Failure::Refused(format!("not now, and nothing was done:\n  {told}")));
         }
-        eprintln!("although, as --force says:\n  {reasons}");
+        eprintln!("although, as --force says:\n  {told}");
     }
     if options.dry_run {
-        return print("it is safe now; nothing was done\n");
+        let safe = if reasons.is_empty() { "it is safe now" } else { "it would be forced" };
+        return print(&format!("{safe}; nothing was done\n"));
     }
     if !options.yes {
         say::confirm()?;
