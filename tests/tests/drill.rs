@@ -253,7 +253,8 @@ fn a_drill_is_refused_in_an_unsafe_moment_and_in_an_unfit_place() {
         nodes[1].kill()?;
         let said = refused(&["--yes", "--kill"])?;
         assert!(said.contains("lb2 does not answer"), "{said}");
-        // The node itself refuses, whoever asks it.
+        // The node itself refuses, whoever asks it, once it knows.
+        scene.linked.wait_down(0)?;
         let said = nodes[0].command(&["drill", "strike", "--kill"]).expect_err("refused").to_string();
         assert!(said.contains("group web is led here") && said.contains("nothing was done"), "{said}");
         assert!(scene.history()?.is_empty());
