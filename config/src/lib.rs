@@ -30,5 +30,5 @@ pub use difference::{Change, difference};
 pub use digest::digest_of_text;
 pub use inventory::{Inventory, Place as InventoryPlace, words};
 pub use model::*;
-pub use parse::{Before, Parsed, load, parse, parse_after, read, schema};
+pub use parse::{Before, Judge, Judged, Parsed, load, parse, parse_after, read, schema};
 pub use scalar::duration;

@@ -36,6 +36,30 @@ pub struct Before {
     pub overrides: Arc<Overrides>,
     /// What the wall clock shows: deadlines of those may be over.
     pub now: UnixTime,
+    /// Judges the programs of hooks.
+    pub programs: Judge,
+}
+
+/// Judges the file of a program that a configuration would have run.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge(pub fn(&Path) -> Judged);
+
+/// What is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// Nothing.
+    Good,
+    /// It is not there, which may change: why.
+    Missing(String),
+    /// Somebody else could put anything in its place: how, and what to do.
+    Unsafe(String, String),
+}
+
+/// Whatever stands there is good.
+impl Default for Judge {
+    fn default() -> Self {
+        Self(|_| Judged::Good)
+    }
 }
 
 /// Reads `text`, which came from `file`, on a host called `host_name` (the default of `node:`).

@@ -55,7 +55,7 @@ pub(crate) fn resolve(
     let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
     let around = services::Around { checks: &checks, pools: &pools, groups: &groups, ranges: &ranges };
     let services = services::resolve(reader, file, &around, &allocations);
-    let hooks = hooks::resolve(reader, file, &groups);
+    let hooks = hooks::resolve(reader, file, &groups, before.programs);
     let admin = admin::resolve(file);
     let peer = peer::resolve(reader, file, &nodes);
     forwarding::warn_untold(reader, file, &nodes, &peer);

@@ -7,6 +7,7 @@ mod trust;
 mod web;
 
 pub(crate) use before::BOUND;
+pub(crate) use trust::JUDGE;
 
 use crate::node::Node;
 use fulcrum_config::{BackendName, HookCall, ServiceName};

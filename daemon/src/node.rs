@@ -1,7 +1,7 @@
 //! The running node: what it was started with, and what operators may do to it.
 
 use crate::backup::Backups;
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, JUDGE};
 use crate::last_good;
 use crate::runs::Runs;
 use crate::systemd;
@@ -463,7 +463,7 @@ impl Node {
     /// What a configuration that comes after `old` goes by.
     fn before(&self, old: &Config, give_up: bool) -> Before {
         let (allocations, overrides) = (Arc::clone(&old.allocations), Arc::clone(&old.overrides));
-        Before { allocations, give_up, overrides, now: overriding::wall_clock() }
+        Before { allocations, give_up, overrides, now: overriding::wall_clock(), ..Before::default() }
     }
 
     fn source(&self) -> Option<Source> {
@@ -490,7 +490,7 @@ impl Node {
     async fn read_again(&self, old: &Arc<Config>, how: &How) -> Result<(Source, Parsed), Refusal> {
         let shared = self.shared();
         let (file, running) = (self.file.clone(), Arc::clone(old));
-        let before = self.before(old, how.give_up);
+        let before = Before { programs: JUDGE, ..self.before(old, how.give_up) };
         let work = move || {
             Source::read(&file, &shared, &before).map(|(source, mut parsed)| {
                 parsed.config.share(&running);
@@ -612,6 +612,12 @@ fn milliseconds(duration: Duration) -> f64 {
 pub(crate) fn read(file: &Path) -> Result<(String, Parsed), Diagnostics> {
     let recalled = allocated::Recalled::of(&crate::last_good::candidates(file, None), file);
     read_after(file, &recalled.before(false))
+}
+
+/// As [`read`], for a file that is to be run: the programs of its hooks are judged, too.
+pub(crate) fn read_to_run(file: &Path) -> Result<(String, Parsed), Diagnostics> {
+    let recalled = allocated::Recalled::of(&crate::last_good::candidates(file, None), file);
+    read_after(file, &Before { programs: JUDGE, ..recalled.before(false) })
 }
 
 fn read_after(file: &Path, before: &Before) -> Result<(String, Parsed), Diagnostics> {

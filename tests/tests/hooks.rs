@@ -173,7 +173,7 @@ fn hooks_that_fail_are_missing_print_megabytes_or_are_not_safe_are_told_apart() 
         let mut pair = Pair::new(lab)?;
         let fails = script(lab, "fails", 0o755, "echo no such cloud >&2; exit 3")?;
         let loud = script(lab, "loud", 0o755, "head -c 50000000 /dev/zero | tr '\\0' x\necho >&2; exit 0")?;
-        let unsafe_ = script(lab, "unsafe", 0o777, "touch $DIR/was-run")?;
+        let unsafe_ = script(lab, "unsafe", 0o755, "touch $DIR/was-run")?;
         let deaf = script(lab, "deaf", 0o755, "exec <&-; exit 0")?;
         let programs = [
             ("fails", fails),
@@ -184,7 +184,8 @@ fn hooks_that_fail_are_missing_print_megabytes_or_are_not_safe_are_told_apart() 
         ];
         let mut text = "hooks:".to_owned();
         for (name, program) in &programs {
-            text.push_str(&format!("\n  {name}: {{on: [after-leading], run: [{program}]}}"));
+            let on = if *name == "unsafe" { "backend-down" } else { "after-leading" };
+            text.push_str(&format!("\n  {name}: {{on: [{on}], run: [{program}]}}"));
         }
         pair.plan.top = vec![text];
         let node = pair.start(&pair.lb1)?;
@@ -193,6 +194,12 @@ fn hooks_that_fail_are_missing_print_megabytes_or_are_not_safe_are_told_apart() 
         assert_eq!((&run["what"], &run["said"]), (&"ended with 3".into(), &"no such cloud".into()));
         let run = wait_outcome(&node, "missing", "not-started")?;
         assert!(run["what"].as_str().is_some_and(|what| what.contains("/nowhere can't be found")), "{run}");
+        // It was safe when it was configured.
+        set_permissions(lab.directory().join("unsafe"), Permissions::from_mode(0o777))?;
+        wait_until("its backends", LONG, || {
+            node.status().is_ok_and(|status| status.backends("web", "up") == 3)
+        })?;
+        pair.web.clear();
         let run = wait_outcome(&node, "unsafe", "not-started")?;
         assert!(run["what"].as_str().is_some_and(|what| what.contains("chmod go-w")), "{run}");
         assert!(!lab.directory().join("was-run").exists());
@@ -349,6 +356,42 @@ fn a_hook_that_fails_hangs_or_is_missing_holds_nothing_up_unless_it_is_to() {
         std::fs::remove_file(lab.directory().join("ask"))?;
         let told = second.command(&["handover", GROUP])?;
         assert!(told.contains("lb1 leads group web"), "{told}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_unsafe_program_is_refused_where_it_is_configured_and_a_missing_one_is_warned_of() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        let node = pair.start(&pair.lb1)?;
+        node.wait_leader(GROUP)?;
+        let tell = script(lab, "tell", 0o777, "true")?;
+        pair.plan.top = vec![format!("hooks:\n  tell: {{on: [fault], run: [{tell}]}}")];
+        let file = pair.plan.file(&pair.lb1);
+        let said = node.reload(&file).err().map(|error| error.to_string()).unwrap_or_default();
+        let path = node.config().display().to_string();
+        let checked =
+            node.command(&["check", &path]).err().map(|error| error.to_string()).unwrap_or_default();
+        for said in [said, checked] {
+            for word in ["others than root may write", "(mode 0777)", "hooks.tell.run[0]", "help: chmod go-w"]
+            {
+                assert!(said.contains(word), "{word}: {said}");
+            }
+        }
+        assert_eq!(node.status()?.role(GROUP), Some("leader"));
+        std::fs::remove_file(&tell)?;
+        node.reload(&file)?;
+        let warned = node.status()?.0["config"]["warnings"].to_string();
+        assert!(warned.contains("can't be found") && warned.contains("hooks.tell.run[0]"), "{warned}");
+
+        // At the start the last good file runs in its place.
+        script(lab, "tell", 0o777, "true")?;
+        assert!(node.process().terminate(LONG)?.success());
+        let node = Fulcrum::start(&pair.lb1, &file)?;
+        node.wait_leader(GROUP)?;
+        let config = node.status()?.0["config"].clone();
+        assert!(config.to_string().contains("others than root may write"), "{config}");
         Ok(())
     });
 }

@@ -4,9 +4,12 @@ use super::checks::command_words;
 use super::groups::Groups;
 use crate::file::{File, HookSection};
 use crate::model::{GroupName, Hook, HookCall, HookEvent, HookName, HookStyle, Policy, WebCall};
+use crate::parse::{Judge, Judged};
 use crate::reader::{At, Field, Reader};
 use crate::scalar::{AbsolutePath, WebUrl};
+use crate::table::List;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Each may run several programs at once.
@@ -18,6 +21,7 @@ pub(super) fn resolve(
     reader: &mut Reader<'_>,
     file: &File,
     groups: &Groups,
+    judge: Judge,
 ) -> BTreeMap<HookName, Arc<Hook>> {
     let Some(field) = &file.hooks else { return BTreeMap::new() };
     let written = field.value.0.as_slice();
@@ -27,20 +31,22 @@ pub(super) fn resolve(
     }
     let hook = |(name, section): &(At<crate::scalar::Name>, Option<HookSection>)| {
         let name = HookName::new(&name.value.0);
-        Some((name.clone(), Arc::new(hook(reader, name, section.as_ref()?, groups)?)))
+        Some((name.clone(), Arc::new(hook(reader, name, section.as_ref()?, groups, judge)?)))
     };
     written.iter().filter_map(hook).collect()
 }
 
-fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: &Groups) -> Option<Hook> {
+fn hook(
+    reader: &mut Reader<'_>,
+    name: HookName,
+    section: &HookSection,
+    groups: &Groups,
+    judge: Judge,
+) -> Option<Hook> {
     let (style, does) = match (&section.run, &section.url, &section.notify) {
-        (Some(run), None, None) => {
-            (HookStyle::Json, command_words(reader, run, COMMAND_HELP).map(HookCall::Program))
-        }
+        (Some(run), None, None) => (HookStyle::Json, program(reader, run, judge)),
         (None, Some(url), None) => (HookStyle::Json, Some(web(reader, section, url))),
-        (None, None, Some(notify)) => {
-            (HookStyle::Keepalived, command_words(reader, notify, COMMAND_HELP).map(HookCall::Program))
-        }
+        (None, None, Some(notify)) => (HookStyle::Keepalived, program(reader, notify, judge)),
         _ if reader.refused_within(section.at) => return None,
         _ => {
             let help = "write `run: [/usr/local/bin/program]`, `url: https://...`, or `notify:` for a notify script of \
@@ -91,6 +97,24 @@ fn hook(reader: &mut Reader<'_>, name: HookName, section: &HookSection, groups: 
         deadline: section.deadline.get().map_or(Hook::DEADLINE, |deadline| deadline.0),
         on_failure,
     })
+}
+
+/// One that is not there yet may come; one that others may write is refused.
+fn program(reader: &mut Reader<'_>, command: &At<List<String>>, judge: Judge) -> Option<HookCall> {
+    let words = command_words(reader, command, COMMAND_HELP)?;
+    if let Some(program) = command.value.0.first()
+        && program.value.starts_with('/')
+    {
+        match (judge.0)(Path::new(&program.value)) {
+            Judged::Good => {}
+            Judged::Missing(why) => {
+                let help = "put it there; until then the hook is not run, and that is an alarm";
+                reader.warn(program.node, why, help);
+            }
+            Judged::Unsafe(why, help) => reader.error(program.node, why, help),
+        }
+    }
+    Some(HookCall::Program(words))
 }
 
 /// A token is for the server alone that proves who it is.

@@ -3,14 +3,14 @@
 use crate::cli::CheckOptions;
 use crate::commands::print;
 use crate::error::Failure;
-use crate::node::read;
+use crate::node::read_to_run;
 use crate::show::counted;
 use serde_json::json;
 use std::process::ExitCode;
 
 pub(crate) fn check(options: &CheckOptions) -> Result<ExitCode, Failure> {
     let file = options.config.path();
-    let (is_good, diagnostics, summary) = match read(file) {
+    let (is_good, diagnostics, summary) = match read_to_run(file) {
         Ok((_, parsed)) => {
             let config = &parsed.config;
             let summary = format!(

@@ -90,7 +90,7 @@ fn begin(start: &Start, command: &[String], mark: &str) -> Result<Child, String>
     let Some((program, arguments)) = command.split_first() else {
         return Err("it has no command".to_owned());
     };
-    trust::check(program.as_ref())?;
+    trust::check(program.as_ref()).map_err(|why| why.to_string())?;
     let mut command = Command::new(program);
     command.args(arguments);
     if start.hook.style == HookStyle::Keepalived {

@@ -1,6 +1,7 @@
 //! Which configuration a node starts with: the file, or the last good one if the file is bad.
 
 use crate::error::Failure;
+use crate::hooks::JUDGE;
 use crate::last_good;
 use crate::node::allocated::{self, Recalled};
 use crate::node::overriding::wall_clock;
@@ -82,7 +83,7 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
     let from_systemd = std::env::var("STATE_DIRECTORY").ok();
     let directories = last_good::candidates(file, from_systemd.as_deref());
     let recalled = Recalled::of(&directories, file);
-    let before = Before { now: wall_clock(), ..recalled.before(false) };
+    let before = Before { now: wall_clock(), programs: JUDGE, ..recalled.before(false) };
     let mut boot = match read_after(file, &before) {
         Ok((text, parsed)) => of_file(file, text, parsed, &before),
         Err(diagnostics) => first_usable(file, &diagnostics, &directories, &recalled)?,

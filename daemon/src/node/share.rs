@@ -203,7 +203,8 @@ impl Node {
 
     async fn try_offer(&self, from: &NodeName, offer: &Offer) -> Result<(), Vec<String>> {
         let old = self.handle.config();
-        let before = self.given(&old, offer.allocations.as_ref(), offer.overrides.as_ref(), false);
+        let given = self.given(&old, offer.allocations.as_ref(), offer.overrides.as_ref(), false);
+        let before = Before { programs: crate::hooks::JUDGE, ..given };
         let parsed = self.read_received(from, &offer.text, before).await?.parsed;
         self.check_allocations(offer, &parsed.config).await?;
         self.check_overrides(&old, &parsed.config).await?;

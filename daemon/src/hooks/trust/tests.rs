@@ -20,7 +20,7 @@ fn what_others_may_write_is_refused_and_named() {
 
     mode(&file, 0o757);
     for path in [&file, &link] {
-        let why = check(path).expect_err("a file that others may write");
+        let why = check(path).expect_err("a file that others may write").to_string();
         assert!(
             why.contains(&file.display().to_string()) && why.contains("chmod go-w") && why.contains("0757"),
             "{why}"
@@ -28,7 +28,7 @@ fn what_others_may_write_is_refused_and_named() {
     }
     mode(&file, 0o755);
     mode(&directory, 0o777);
-    assert!(check(&link).expect_err("a directory that others may write").contains("0777"));
+    assert!(check(&link).expect_err("a directory that others may write").to_string().contains("0777"));
     mode(&directory, 0o1777);
     assert_eq!(check(&link), Ok(()), "of a sticky directory others may not take files away");
 }
@@ -41,7 +41,7 @@ fn what_is_missing_no_file_or_a_circle_is_refused() {
     symlink(&one, &other).expect("a link");
     symlink(&other, &one).expect("a link");
     for (path, says) in [(place.join("none"), "can't be found"), (one, "circle"), (place, "is not a file")] {
-        let why = check(&path).expect_err("nothing to run");
+        let why = check(&path).expect_err("nothing to run").to_string();
         assert!(why.contains(says), "{why}");
     }
 }

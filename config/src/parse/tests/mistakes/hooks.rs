@@ -184,3 +184,25 @@ fn a_url_is_read_and_shown_without_what_may_be_a_secret() {
     );
     assert!(!format!("{secret:?}").contains("s3cret"));
 }
+
+#[test]
+fn a_program_that_is_unsafe_is_refused_with_its_place_and_one_that_is_missing_is_warned_of() {
+    use crate::parse::{Before, Judge, Judged, parse_after};
+    let judge = |path: &std::path::Path| match path.to_str() {
+        Some("/unsafe") => Judged::Unsafe("others may write it".to_owned(), "chmod".to_owned()),
+        Some("/gone") => Judged::Missing("it is gone".to_owned()),
+        _ => Judged::Good,
+    };
+    let before = Before { programs: Judge(judge), ..Before::default() };
+    let of = |run: &str| {
+        let hooks = format!("hooks:\n  a: {{on: [fault], run: [{run}, /unsafe]}}\nchecks:\n");
+        parse_after(&BASE.replace(FROM, &hooks), "fulcrum.yaml", "lb-1", &before)
+    };
+    assert!(of("/good").is_ok_and(|parsed| parsed.warnings.is_empty()));
+    let warned = of("/gone").expect("it is taken").warnings.to_string();
+    assert!(warned.contains("it is gone") && warned.contains("hooks.a.run[0]"), "{warned}");
+    let refused = of("/unsafe").expect_err("it is refused").to_string();
+    for says in ["others may write it", "hooks.a.run[0]", "chmod"] {
+        assert!(refused.contains(says), "{says}: {refused}");
+    }
+}
