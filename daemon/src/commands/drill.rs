@@ -1,6 +1,6 @@
 //! `fulcrum drill`: looks whether it is safe, asks for service, strikes, and says what was lost.
 //!
-//! [`plan`] says what is struck and whether the moment is safe, [`probe`] asks for service, [`timeline`] says what was lost,
+//! [`mod@plan`] says what is struck and whether the moment is safe, [`probe`] asks for service, [`timeline`] says what was lost,
 //! [`history`] keeps it. What happens at the node stands in `node/drill.rs`.
 #![allow(clippy::disallowed_methods, reason = "a driver: it runs commands, and waits between two looks")]
 
