@@ -273,6 +273,10 @@ fn five_nodes_forward(mode: &str, groups: u8, prepare: impl Fn(&mut Cluster) -> 
         let nodes = cluster.start_all()?;
         let all: Vec<&Fulcrum> = nodes.iter().collect();
         wait_settled(&all)?;
+        // Who leads first may have to give way to one that has asked no backend yet, and refuses.
+        wait_until("every node to be ready", LONG, || {
+            all.iter().all(|node| node.status().is_ok_and(|it| it.0["ready"] == true))
+        })?;
         let scene = Anew::with(lab, &cluster.nodes.iter().collect::<Vec<_>>(), &further)?;
         let services: Vec<SocketAddr> = (0..groups).map(|group| cluster.service(group)).collect();
         let probes: Vec<Probe> =
