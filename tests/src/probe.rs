@@ -15,6 +15,7 @@ use crate::error::{Context, Result};
 use crate::lab::Machine;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -147,18 +148,23 @@ fn ask(
     local.block_on(&runtime, async {
         let mut ticks = tokio::time::interval(options.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // One more than are under way.
+        let under_way = Rc::new(());
         while !stop.load(Ordering::Relaxed) {
             ticks.tick().await;
             for _ in 0..options.at_once {
-                let samples = Arc::clone(samples);
+                let (samples, counted) = (Arc::clone(samples), Rc::clone(&under_way));
                 tokio::task::spawn_local(async move {
                     let sample = sample(target, options.timeout).await;
                     samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                    drop(counted);
                 });
             }
         }
-        // Those under way end by their timeout.
-        tokio::time::sleep(options.timeout).await;
+        // Those under way end by their timeout at the latest.
+        while Rc::strong_count(&under_way) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     });
     Ok(())
 }
