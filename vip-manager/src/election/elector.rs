@@ -253,16 +253,17 @@ impl Elector {
             self.news.clear();
             let said = self.all_said();
             self.say(said, now);
-            let leads = |(name, standing): (&GroupName, &Standing)| standing.leads && self.is_one(name);
-            let leads = self.standings.iter().any(leads);
-            self.quorum.handle_timeout(leads, now);
             self.vote(now);
         } else if !self.news.is_empty() {
             let news = std::mem::take(&mut self.news).into_values().collect();
             self.say(news, now);
         }
-        if self.asks() && self.quorum.has_news(now) {
-            self.vote(now);
+        if self.asks() {
+            let leads = |(name, standing): (&GroupName, &Standing)| standing.leads && self.is_one(name);
+            self.quorum.handle_timeout(self.standings.iter().any(leads), now);
+            if self.quorum.has_news(now) {
+                self.vote(now);
+            }
         }
     }
 

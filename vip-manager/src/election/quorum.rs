@@ -34,8 +34,9 @@ const WORD: u32 = 16;
 const RECENT: u32 = 16;
 /// Eighths after the last word of a silence before it is voted again: longer than that word lasts, and its way.
 const HOLD: u32 = 56;
-/// Eighths after which a vote that was not renewed is no good sign.
-const FRESH: u32 = 12;
+/// Eighths after which a vote that was not renewed is no good sign. Where nodes send at the same moment, each hears what
+/// the other says of the last datagram but one: votes are two intervals old then, and all is well.
+const FRESH: u32 = 18;
 /// How long the votes of enough nodes last before the lock is given back.
 const CALM: Duration = Duration::from_secs(2);
 /// Datagrams that are known by when they were sent.
@@ -227,18 +228,16 @@ impl Quorum {
             self.wants_lock = false;
             return;
         }
-        let fresh = self.eighths(FRESH);
-        let is_fresh =
-            |vote: Option<Instant>| vote.is_some_and(|sent| now.saturating_duration_since(sent) <= fresh);
+        let is_fresh = |until: Option<Instant>| until.is_some_and(|until| now < until);
         let without = self.needed().saturating_sub(1);
-        if is_fresh(self.vote(without, now)) {
+        if is_fresh(self.fresh_until(without, now)) {
             let calm = *self.calm.get_or_insert(now);
             self.wants_lock &= now.saturating_duration_since(calm) < CALM;
             return;
         }
         self.calm = None;
         // With the lock it is to be enough.
-        let is_enough = is_fresh(self.vote(without.saturating_sub(1), now));
+        let is_enough = is_fresh(self.fresh_until(without.saturating_sub(1), now));
         let asks = leads || self.others.iter().any(|node| self.is_silent(*node, now));
         self.wants_lock = is_enough && (self.wants_lock || asks);
     }
@@ -256,12 +255,14 @@ impl Quorum {
         self.others.iter().any(is_news)
     }
 
-    /// When somebody is silent, if nothing is heard; when this node leads no more, if nothing is.
+    /// When somebody is silent, if nothing is heard; when the lock is needed and when this node leads no more, if nothing is.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let without = self.needed().saturating_sub(1);
+        let fresh = self.fresh_until(without, now).filter(|_| self.has_lock() && !self.wants_lock);
         let heard = |node: &u64| self.heard.get(node).map_or(self.listens, |(_, at)| (*at).max(self.listens));
         let silences = self.others.iter().filter_map(|node| heard(node).checked_add(self.silence(now)));
-        silences.filter(|at| *at > now).chain(self.leads_until(now)).min()
+        silences.chain(fresh).filter(|at| *at > now).chain(self.leads_until(now)).min()
     }
 
     /// What to tell the others.
@@ -389,6 +390,11 @@ impl Quorum {
         let mut voted: Vec<Instant> = self.voted.values().copied().collect();
         voted.sort_unstable_by(|one, other| other.cmp(one));
         voted.get(last).copied()
+    }
+
+    /// Until when so many votes of others are a good sign.
+    fn fresh_until(&self, others: usize, now: Instant) -> Option<Instant> {
+        self.vote(others, now)?.checked_add(self.eighths(FRESH))
     }
 
     fn lease(&self, others: usize, now: Instant) -> Option<Instant> {

@@ -136,7 +136,10 @@ fn the_lock_is_asked_for_by_leaders_soon_by_others_at_silence_and_given_back() {
         quorum.handle_votes(1, &votes(1, 1, Some(1), &[]), now);
         quorum.handle_timeout(leads, now);
         assert!(!quorum.wants_lock());
-        quorum.handle_timeout(leads, now + 160 * MS);
+        quorum.handle_timeout(leads, now + 224 * MS);
+        assert!(!quorum.wants_lock());
+        assert_eq!(quorum.poll_timeout(now + 224 * MS), Some(now + 225 * MS));
+        quorum.handle_timeout(leads, now + 225 * MS);
         assert_eq!(quorum.wants_lock(), leads);
         quorum.handle_timeout(leads, now + 360 * MS);
         assert!(quorum.wants_lock());
@@ -148,6 +151,22 @@ fn the_lock_is_asked_for_by_leaders_soon_by_others_at_silence_and_given_back() {
             assert_eq!(quorum.wants_lock(), later < CALM, "{later:?}");
         }
     }
+}
+
+#[test]
+fn nodes_that_send_at_the_same_moment_do_without_the_lock() {
+    let (mut quorum, start) = quorum(2, Tie::Lock, moment());
+    let mut wanted = Vec::new();
+    for beat in 1..100 {
+        // What the other one sends at a beat came before what this one sent at the same beat.
+        let now = start + INTERVAL * u32::try_from(beat).unwrap();
+        quorum.handle_timeout(true, now);
+        wanted.push(quorum.wants_lock());
+        quorum.handle_sent(beat, now);
+        quorum.handle_heartbeat(1, 1, beat, now + 2 * MS);
+        quorum.handle_votes(1, &votes(1, beat, beat.checked_sub(1), &[]), now + 2 * MS);
+    }
+    assert!(!wanted[30..].contains(&true), "{wanted:?}");
 }
 
 #[test]
