@@ -3,9 +3,9 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export FULCRUM_BIN := $(abspath $(TARGET)/release/fulcrum)
 
-.PHONY: help packages build lint test soak versions demo bench clean
+.PHONY: help packages build lint test kube-apiserver test-kubernetes soak versions demo bench clean
 help: ## What there is.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 25
 
 packages: ## Install what the tests need from Debian, and say what.
 	@scripts/packages.sh test
@@ -21,6 +21,13 @@ lint: ## Formatting and lints.
 
 test: ## Every test, in under 15 minutes from a warm build.
 	@scripts/test.sh
+
+kube-apiserver: ## The kube-apiserver and kubectl that the tests run, built once, in about ten minutes.
+	@scripts/packages.sh test
+	@scripts/kube-apiserver.sh
+
+test-kubernetes: kube-apiserver build ## The tests with a real kube-apiserver alone; ARGS=a test's name.
+	$(CARGO) test --locked -p fulcrum-tests --test 'kube*' -- --test-threads=1 $(ARGS)
 
 soak: ## The tests with their full counts; writes the result into docs/promises.md.
 	@scripts/soak.sh

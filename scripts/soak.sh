@@ -4,6 +4,7 @@ set -u
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "The tests make network namespaces: run them as root." >&2; exit 1; }
 scripts/packages.sh test || exit 1
+scripts/kube-apiserver.sh || exit 1
 
 cargo="${CARGO:-cargo}"
 target="${CARGO_TARGET_DIR:-target}"

@@ -55,6 +55,7 @@ lab_tests() {
 }
 
 step "packages" scripts/packages.sh test
+step "kube-apiserver (built once)" scripts/kube-apiserver.sh
 step "formatting" "$cargo" fmt --all --check
 step "lints" "$cargo" clippy --quiet --workspace --all-targets --locked -- -D warnings
 step "optimised binary" "$cargo" build --quiet --release --locked -p fulcrum
