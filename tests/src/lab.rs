@@ -12,6 +12,7 @@ mod forwarding;
 mod frr;
 mod fulcrum;
 mod keepalived;
+pub mod kubernetes;
 mod linked;
 mod memory;
 mod namespace;

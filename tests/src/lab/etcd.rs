@@ -1,4 +1,4 @@
-//! A real etcd of one member, as a witness.
+//! A real etcd of one member, as a witness or as the store of apiservers.
 
 use super::{Machine, Process};
 use crate::error::Result;

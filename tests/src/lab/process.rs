@@ -160,9 +160,14 @@ pub fn output(program: &str, arguments: &[&str]) -> Result<String> {
 ///
 /// # Errors
 /// It can't be started, or ends with an error: says what it printed.
-pub fn run(mut command: Command) -> Result<String> {
+pub fn run(command: Command) -> Result<String> {
+    run_reading(command, Stdio::null())
+}
+
+/// The same for a command that reads `input`.
+pub(super) fn run_reading(mut command: Command, input: Stdio) -> Result<String> {
     let shown = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output().context(&shown)?;
+    let output = command.stdin(input).output().context(&shown)?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
