@@ -647,13 +647,19 @@ impl Driver {
         Some(news)
     }
 
-    /// Groups that this node is not to take back yet.
+    /// Groups that this node is not to take from a leader yet: whose state is not here, and all of them as long as this node
+    /// does not know which backends it could use.
     fn tell_behind(&self) {
-        let behind = self.verdicts.behind();
+        let knows = self.marks.lock().unwrap_or_else(PoisonError::into_inner).first_round_done;
+        let behind = if knows {
+            self.verdicts.behind().clone()
+        } else {
+            self.asked.borrow().config.groups.keys().cloned().collect()
+        };
         self.engines.vip.desired.send_if_modified(|desired| {
-            let is_news = desired.behind != *behind;
+            let is_news = desired.behind != behind;
             if is_news {
-                desired.behind.clone_from(behind);
+                desired.behind = behind;
             }
             is_news
         });
@@ -726,10 +732,13 @@ impl Driver {
             is_news
         });
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        if !marks.first_round_done {
-            marks.first_round_done = plan::first_round_done(&config, &health);
-        }
+        let knew = marks.first_round_done;
+        marks.first_round_done = knew || plan::first_round_done(&config, &health);
+        let begins_to_know = marks.first_round_done && !knew;
         drop((health, marks));
+        if begins_to_know {
+            self.tell_behind();
+        }
         if is_news {
             // A standby is to go by the same.
             self.tell_peer();

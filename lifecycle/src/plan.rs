@@ -1,6 +1,6 @@
 //! What each engine is to do: pure functions of what was asked and what was observed.
 
-use crate::verdicts::{Following, has_peer};
+use crate::verdicts::Following;
 use fulcrum_config::{
     Backend, BackendName, Class, Config, Forwarding, GroupName, InterfaceName, NodeName, Protocol, Service,
     ServiceName,
@@ -278,7 +278,8 @@ pub fn vip_desired(
         stopping,
         words: BTreeMap::new(),
         held,
-        behind: config.groups.keys().filter(|group| has_peer(config, group)).cloned().collect(),
+        // Until the first round of checks is done.
+        behind: config.groups.keys().cloned().collect(),
     }
 }
 

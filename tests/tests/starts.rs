@@ -1,8 +1,12 @@
 //! Both nodes start at once, in any order: one leads, the other stands by.
 
+use fulcrum_tests::Result;
 use fulcrum_tests::frames::NeighbourProbe;
+use fulcrum_tests::lab::Machine;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair};
 use fulcrum_tests::wait::{now, run_for, wait_until};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 /// `FULCRUM_STARTS`, 3 by default.
@@ -65,6 +69,48 @@ fn a_file_that_was_copied_without_its_node_changed_is_told() {
         };
         wait_until("the alarm", Duration::from_secs(15), || told(&second))?;
         assert!(!told(&first));
+        Ok(())
+    });
+}
+
+const SLOW: Duration = Duration::from_millis(1200);
+
+/// A port of a backend whose answers to checks take a while.
+fn answer_slowly(machine: &Machine) -> Result<()> {
+    let listener = machine.namespace().enter(|| TcpListener::bind("0.0.0.0:9000"))??;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(1000) {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                run_for(SLOW);
+                let _ = stream.read(&mut [0; 512]);
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            });
+        }
+    });
+    Ok(())
+}
+
+#[test]
+fn a_node_takes_its_group_back_when_its_own_checks_are_done() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        pair.plan.group.push("preempt: true".to_owned());
+        let check = "check: {type: http, path: /, port: 9000, interval: 3s, timeout: 2s, rise: 1, fall: 1}";
+        pair.plan.service.push(check.to_owned());
+        for web in &pair.web {
+            answer_slowly(&web.machine)?;
+        }
+        let (first, second) = pair.start_both()?;
+        first.wait_leader(GROUP)?;
+        first.kill()?;
+        second.wait_leader(GROUP)?;
+        first.process().wait(Duration::from_secs(15))?;
+        let begun = now();
+        let first = pair.start(&pair.lb1)?;
+        first.wait_leader(GROUP)?;
+        assert!(begun.elapsed() > SLOW, "it knew of no backend whether it is alive");
         Ok(())
     });
 }

@@ -284,6 +284,14 @@ async fn the_leaders_verdicts_reach_the_data_plane_and_this_nodes_the_peers() {
         ..Default::default()
     };
     played.lb.send_modify(|lb| lb.plane = Some(own));
+    // Nor does it take what is led by another before it knows which backends it could use.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(played.vip_desired.borrow().behind.contains(&main));
+    played.health.send_replace(health([(
+        "web",
+        true,
+        vec![("a", Verdict::Up, 100), ("b", Verdict::Up, 100)],
+    )]));
     until(&mut played.vip_desired, |desired| desired.behind.is_empty()).await;
     assert_eq!(handle.snapshots().verdicts.services[&web].by, crate::By::Leader(lb2));
     // It takes over, and says by what it serves.
