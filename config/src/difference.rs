@@ -3,8 +3,8 @@
 mod words;
 
 use crate::model::{
-    Admin, Backend, BackendName, Config, Group, GroupName, Hook, Interface, Limits, Node, PeerLink, Pool,
-    ProxyProtocol, Service, Timeouts, Timing, UdpOptions,
+    Admin, Backend, BackendName, Cluster, Config, Group, GroupName, Hook, Interface, Limits, Node, PeerLink,
+    Pool, ProxyProtocol, Service, Timeouts, Timing, UdpOptions,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,9 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.things("pool", &old.pools, &new.pools, Changes::pool);
     changes.things("service", &old.services, &new.services, |changes, old, new| changes.service(old, new));
     changes.drained(old, new);
+    changes.things("kubernetes", &old.kubernetes, &new.kubernetes, |changes, old, new| {
+        changes.kubernetes(old, new);
+    });
     changes.things("hook", &old.hooks, &new.hooks, |changes, old, new| changes.hook(old, new));
     changes.admin(&old.admin, &new.admin);
     changes.peer(&old.peer, &new.peer);
@@ -256,6 +259,16 @@ impl Changes {
         self.proxy_protocol(&old.proxy_protocol, &new.proxy_protocol);
         self.limits(&old.limits, &new.limits);
         self.udp(&old.udp, &new.udp);
+    }
+
+    fn kubernetes(&mut self, old: &Cluster, new: &Cluster) {
+        fields!(
+            self,
+            old,
+            new,
+            Cluster { access, class, unclassed, mode, mode_local, backends, check },
+            elsewhere { name }
+        );
     }
 
     fn hook(&mut self, old: &Hook, new: &Hook) {

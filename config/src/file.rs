@@ -5,6 +5,7 @@ mod admin;
 mod check;
 mod group;
 mod hook;
+mod kubernetes;
 mod peer;
 mod service;
 mod witness;
@@ -16,6 +17,7 @@ pub(crate) use group::{
     GroupSection, InterfaceSection, NodeSection, TimingSection, TrackSection, VipSection,
 };
 pub(crate) use hook::HookSection;
+pub(crate) use kubernetes::KubernetesSection;
 pub(crate) use peer::PeerSection;
 pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
@@ -54,6 +56,8 @@ section! {
         backends: optional Named<Name, PoolSection>,
         /// What clients connect to.
         services: optional Named<Name, ServiceSection>,
+        /// Kubernetes clusters whose Services of type LoadBalancer are served, by a name for each.
+        kubernetes: optional Named<Name, KubernetesSection>,
         /// Programs that are run when something has happened.
         hooks: optional Named<Name, HookSection>,
         /// How operators reach the daemon.

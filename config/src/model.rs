@@ -5,6 +5,7 @@ mod allocations;
 mod check;
 mod group;
 mod hook;
+mod kubernetes;
 mod names;
 mod overrides;
 mod peer;
@@ -22,8 +23,10 @@ pub use group::{
     Timing, Track, TrackEffect, Vip,
 };
 pub use hook::{Hook, HookCall, HookEvent, HookStyle, Policy, WebCall};
+pub use kubernetes::{Cluster, ClusterAccess, ClusterBackends};
 pub use names::{
-    BackendName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName, ServiceName, TenantName,
+    BackendName, ClusterName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName,
+    ServiceName, TenantName,
 };
 pub use overrides::{BackendId, NodeDrain, Noted, Overrides, Row, Serving, Subject, UnixTime};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
@@ -63,6 +66,8 @@ pub struct Config {
     pub allocations: Arc<Allocations>,
     /// What operators asked for over the file; it is in force in all of the above.
     pub overrides: Arc<Overrides>,
+    /// Kubernetes clusters whose Services are served.
+    pub kubernetes: BTreeMap<ClusterName, Arc<Cluster>>,
     /// Programs that are run when something has happened.
     pub hooks: BTreeMap<HookName, Arc<Hook>>,
     /// The timing profile, resolved.
@@ -109,6 +114,7 @@ impl Config {
     pub fn share(&mut self, other: &Self) {
         share(&mut self.groups, &other.groups);
         share(&mut self.services, &other.services);
+        share(&mut self.kubernetes, &other.kubernetes);
         share(&mut self.hooks, &other.hooks);
     }
 }

@@ -10,6 +10,7 @@ mod checks;
 mod forwarding;
 mod groups;
 mod hooks;
+mod kubernetes;
 mod nodes;
 mod overrides;
 mod own;
@@ -55,6 +56,7 @@ pub(crate) fn resolve(
     let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
     let around = services::Around { checks: &checks, pools: &pools, groups: &groups, ranges: &ranges };
     let services = services::resolve(reader, file, &around, &allocations);
+    let kubernetes = kubernetes::resolve(reader, file, &checks);
     let hooks = hooks::resolve(reader, file, &groups, before.programs);
     let admin = admin::resolve(file);
     let peer = peer::resolve(reader, file, &nodes);
@@ -73,6 +75,7 @@ pub(crate) fn resolve(
         pools: ranges.all,
         allocations: Arc::new(allocations),
         overrides: Arc::default(),
+        kubernetes,
         hooks,
         timing,
         admin,

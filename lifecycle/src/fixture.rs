@@ -80,6 +80,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         xdp: fulcrum_config::Xdp::Auto,
         witness: fulcrum_config::Witness::None,
         pools: BTreeMap::new(),
+        kubernetes: BTreeMap::new(),
         hooks: BTreeMap::new(),
         allocations: Arc::default(),
         overrides: Arc::default(),

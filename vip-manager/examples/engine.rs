@@ -237,6 +237,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         xdp: fulcrum_config::Xdp::Auto,
         witness: fulcrum_config::Witness::None,
         pools: BTreeMap::new(),
+        kubernetes: BTreeMap::new(),
         hooks: BTreeMap::new(),
         allocations: Arc::default(),
         overrides: Arc::default(),

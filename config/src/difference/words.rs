@@ -2,9 +2,10 @@
 
 use crate::model::{
     AddressRange, AdvertInterval, Adverts, BackendAddress, Backups, Balance, Check, CheckKind, Class,
-    ConnectionLog, DomainName, Election, GroupName, HookCall, HookEvent, HookStyle, KeyPin, LogFormat, Mode,
-    NodeKind, NodeName, OnDown, OnFailure, OnSplit, Policy, PortRange, Preempt, Priority, Proof, Protocol,
-    ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect, Vip, Weight, Witness, Xdp,
+    ClusterAccess, ClusterBackends, ConnectionLog, DomainName, Election, GroupName, HookCall, HookEvent,
+    HookStyle, KeyPin, LogFormat, Mode, NodeKind, NodeName, OnDown, OnFailure, OnSplit, Policy, PortRange,
+    Preempt, Priority, Proof, Protocol, ProxyProtocolVersion, Quorum, Rate, TcpAdmin, Track, TrackEffect,
+    Vip, Weight, Witness, Xdp,
 };
 use crate::scalar::show_duration;
 use ipnet::IpNet;
@@ -28,7 +29,7 @@ macro_rules! displayed {
     )+};
 }
 
-displayed! { HookCall, bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, DomainName, Election, Priority, Witness }
+displayed! { ClusterAccess, ClusterBackends, HookCall, bool, u16, u32, KeyPin, IpAddr, IpNet, SocketAddr, String, NodeName, GroupName, DomainName, Election, Priority, Witness }
 
 /// Enums whose serialised form is the word that the file has.
 macro_rules! serialised {

@@ -52,6 +52,8 @@ name! {
     PoolName,
     /// A program that is run when something has happened.
     HookName,
+    /// A Kubernetes cluster.
+    ClusterName,
     /// Whom services belong to.
     TenantName,
 }

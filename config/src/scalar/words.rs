@@ -1,8 +1,8 @@
 //! Words of which one is written.
 
 use crate::model::{
-    Adverts, Balance, Class, Family, HookEvent, LogFormat, Mode, OnFailure, OnSplit, Policy, Protocol,
-    ProxyProtocolVersion, Xdp,
+    Adverts, Balance, Class, ClusterBackends, Family, HookEvent, LogFormat, Mode, OnFailure, OnSplit, Policy,
+    Protocol, ProxyProtocolVersion, Xdp,
 };
 use crate::reader::{Problem, meant};
 use crate::table::Scalar;
@@ -50,6 +50,7 @@ words! { Class, "a class of VIP group", "control-plane" => Self::ControlPlane, "
 words! { Adverts, "a way to send adverts", "multicast" => Self::Multicast, "unicast" => Self::Unicast, }
 words! { OnFailure, "what comes of a leader that does not answer", "alarm" => Self::Alarm, "hand-over" => Self::HandOver, }
 words! { OnSplit, "what is so while nodes do not hear each other", "serve" => Self::Serve, "one" => Self::One, }
+words! { ClusterBackends, "where connections go", "node-ports" => Self::NodePorts, "pods" => Self::Pods, }
 words! { Family, "an address family", "ipv4" => Self::Ipv4, "ipv6" => Self::Ipv6, }
 words! { Protocol, "a protocol", "tcp" => Self::Tcp, "udp" => Self::Udp, }
 words! { LogFormat, "a format of log lines", "text" => Self::Text, "json" => Self::Json, }

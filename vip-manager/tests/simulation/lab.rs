@@ -113,6 +113,7 @@ impl Lab {
             xdp: fulcrum_config::Xdp::Auto,
             witness: fulcrum_config::Witness::None,
             pools: BTreeMap::new(),
+            kubernetes: BTreeMap::new(),
             hooks: BTreeMap::new(),
             allocations: Arc::default(),
             overrides: Arc::default(),

@@ -7,6 +7,7 @@ use crate::diagnostic::Severity;
 
 mod forwarding;
 mod hooks;
+mod kubernetes;
 mod own;
 mod pools;
 mod services;
@@ -87,6 +88,7 @@ fn each_mistake_has_its_place_and_its_advice() {
         services::SERVICES,
         forwarding::FORWARDING,
         hooks::HOOKS,
+        kubernetes::KUBERNETES,
     ] {
         check(BASE, rows);
     }

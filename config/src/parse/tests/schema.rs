@@ -108,6 +108,7 @@ fn each_section_refuses_unknown_keys_in_both() {
         "/groups",
         "/checks",
         "/hooks",
+        "/kubernetes",
         "/backends",
         "/services",
         "/interfaces",

@@ -1,0 +1,27 @@
+//! `kubernetes`.
+
+use crate::model::{ClusterBackends, Mode};
+use crate::scalar::{AbsolutePath, Label, Name};
+use crate::table::section;
+
+section! {
+    /// A Kubernetes cluster whose Services of type LoadBalancer are served.
+    KubernetesSection {
+        /// The file that says how its API is reached, and with which rights. It and what it names are read again when they change.
+        kubeconfig: optional AbsolutePath,
+        /// In place of `kubeconfig`: this node runs in a pod of the cluster, with its service account. Default: false.
+        in_cluster: optional bool,
+        /// Services with this `spec.loadBalancerClass` are served. Default: fulcrum.dev/lb.
+        class: optional Label,
+        /// Whether Services without a class are served, too; nobody else may do so then. Default: false.
+        unclassed: optional bool,
+        /// How their bytes move: as `mode` of a service. Default: auto.
+        mode: optional Mode,
+        /// The same for Services with `externalTrafficPolicy: Local`, which keep the client's address in `nat` and `dsr`; `proxy` and `fullnat` give that up. Default: `mode`, if it is `nat` or `dsr`; otherwise such Services are not served, and told why.
+        mode_local: optional Mode,
+        /// Where connections go: `node-ports` of the cluster's nodes, or `pods`, where their addresses can be reached from here. Default: node-ports.
+        backends: optional ClusterBackends,
+        /// What backends are asked: the name of a check, or `none`. Default: whether the port takes connections; with `externalTrafficPolicy: Local` what kube-proxy says at `healthCheckNodePort`.
+        check: optional Name,
+    }
+}

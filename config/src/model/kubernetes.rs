@@ -1,0 +1,68 @@
+//! Kubernetes clusters whose Services are served.
+
+use super::{ClusterName, Mode};
+use std::fmt;
+use std::path::PathBuf;
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name: what comes from it is called `NAME/namespace/service`.
+    pub name: ClusterName,
+    /// How its API is reached.
+    pub access: ClusterAccess,
+    /// Services with this `spec.loadBalancerClass` are served.
+    pub class: String,
+    /// Services without a class, too.
+    pub unclassed: bool,
+    /// How bytes move.
+    pub mode: Mode,
+    /// How they do where the client's address is to be kept; none means that such Services are not served.
+    pub mode_local: Option<Mode>,
+    /// Where connections go.
+    pub backends: ClusterBackends,
+    /// The check of all backends, or `none`; by default what suits each Service.
+    pub check: Option<String>,
+}
+
+impl Cluster {
+    /// The class that is served unless the file says otherwise.
+    pub const CLASS: &str = "fulcrum.dev/lb";
+}
+
+/// How the API of a cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterAccess {
+    /// As this file says.
+    Kubeconfig(PathBuf),
+    /// With the service account of the pod that this process is in.
+    InCluster,
+}
+
+impl fmt::Display for ClusterAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubeconfig(path) => write!(f, "{}", path.display()),
+            Self::InCluster => f.write_str("in-cluster"),
+        }
+    }
+}
+
+/// Where connections to a cluster's Services go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClusterBackends {
+    /// To the node ports of its nodes (in mode dsr to the port itself, at its nodes).
+    #[default]
+    NodePorts,
+    /// To its pods.
+    Pods,
+}
+
+impl fmt::Display for ClusterBackends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NodePorts => "node-ports",
+            Self::Pods => "pods",
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Kubernetes clusters.
+
+use super::{Row, row};
+use crate::{Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode};
+
+const FROM: &str = "checks:\n";
+
+macro_rules! cluster {
+    ($cluster:literal, $field:literal, $message:literal, $help:literal) => {
+        row(FROM, concat!("kubernetes:\n  ", $cluster, "\nchecks:\n"), $field, $message, $help)
+    };
+}
+
+pub(super) const KUBERNETES: &[Row] = &[
+    cluster!("«prod: {}", "kubernetes.prod", "nothing says how the cluster is reached", "in_cluster: true"),
+    cluster!("«prod: {kubeconfig: /k, in_cluster: true}", "kubernetes.prod", "both", "delete one of them"),
+    cluster!("prod: {kubeconfig: «k}", "kubernetes.prod.kubeconfig", "not an absolute path", "from `/` on"),
+    cluster!("prod: {kubeconfig: /k, class: «a b}", "kubernetes.prod.class", "`a b` is not", "letters"),
+    cluster!(
+        "prod: {kubeconfig: /k, mode: «natt}",
+        "kubernetes.prod.mode",
+        "`natt` is not a mode",
+        "did you mean `nat`?"
+    ),
+    cluster!(
+        "prod: {kubeconfig: /k, backends: «pots}",
+        "kubernetes.prod.backends",
+        "`pots` is not",
+        "did you mean `pods`?"
+    ),
+    cluster!(
+        "prod: {kubeconfig: /k, backends: pods, mode: «dsr}",
+        "kubernetes.prod.mode",
+        "which pods do not have",
+        "fullnat"
+    ),
+    cluster!(
+        "prod: {kubeconfig: /k, backends: pods, mode_local: «dsr}",
+        "kubernetes.prod.mode_local",
+        "which pods do not have",
+        "node-ports"
+    ),
+    cluster!(
+        "prod: {kubeconfig: /k, check: «tpc}",
+        "kubernetes.prod.check",
+        "there is no check named `tpc`",
+        "did you mean `tcp`?"
+    ),
+    cluster!("«a/b: {kubeconfig: /k}", "kubernetes.a/b", "`a/b` is not a name", "1 to 63 letters"),
+];
+
+fn cluster(text: &str) -> Cluster {
+    let base = super::BASE.replace("checks:\n", &format!("kubernetes: {{prod: {text}}}\nchecks:\n"));
+    let config = super::super::good(&base);
+    Cluster::clone(&config.kubernetes[&ClusterName::new("prod")])
+}
+
+#[test]
+fn what_is_not_said_of_a_cluster_has_its_default() {
+    let expected = Cluster {
+        name: ClusterName::new("prod"),
+        access: ClusterAccess::InCluster,
+        class: "fulcrum.dev/lb".to_owned(),
+        unclassed: false,
+        mode: Mode::Auto,
+        mode_local: None,
+        backends: ClusterBackends::NodePorts,
+        check: None,
+    };
+    assert_eq!(cluster("{in_cluster: true}"), expected);
+}
+
+#[test]
+fn a_mode_that_keeps_addresses_is_that_of_local_services_unless_another_is_named() {
+    assert_eq!(cluster("{kubeconfig: /k, mode: nat}").mode_local, Some(Mode::Nat));
+    assert_eq!(cluster("{kubeconfig: /k, mode: fullnat}").mode_local, None);
+    assert_eq!(cluster("{kubeconfig: /k, mode: nat, mode_local: dsr}").mode_local, Some(Mode::Dsr));
+    assert_eq!(cluster("{kubeconfig: /k, check: none}").check.as_deref(), Some("none"));
+}

@@ -1,0 +1,91 @@
+//! The Kubernetes clusters: how each is reached, and modes that can work.
+
+use super::checks::Checks;
+use crate::file::{File, KubernetesSection};
+use crate::model::{Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode};
+use crate::reader::{At, Field, Reader};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Each has three watches and a connection of its own.
+const CLUSTERS_AT_MOST: usize = 64;
+
+pub(super) fn resolve(
+    reader: &mut Reader<'_>,
+    file: &File,
+    checks: &Checks,
+) -> BTreeMap<ClusterName, Arc<Cluster>> {
+    let Some(field) = &file.kubernetes else { return BTreeMap::new() };
+    let written = field.value.0.as_slice();
+    if written.len() > CLUSTERS_AT_MOST {
+        let message = format!("there are {} clusters; at most {CLUSTERS_AT_MOST} are served", written.len());
+        reader.error(field.node, message, "split them over several sets of nodes");
+    }
+    let mut clusters = BTreeMap::new();
+    for (name, section) in written {
+        let Some(section) = section else { continue };
+        let name = ClusterName::new(&name.value.0);
+        if let Some(cluster) = cluster(reader, name.clone(), section, checks) {
+            clusters.insert(name, Arc::new(cluster));
+        }
+    }
+    clusters
+}
+
+fn cluster(
+    reader: &mut Reader<'_>,
+    name: ClusterName,
+    section: &KubernetesSection,
+    checks: &Checks,
+) -> Option<Cluster> {
+    let in_cluster = section.in_cluster.get().copied().unwrap_or(false);
+    let access = match (section.kubeconfig.get(), in_cluster) {
+        (Some(path), false) => ClusterAccess::Kubeconfig(path.0.clone()),
+        (None, true) => ClusterAccess::InCluster,
+        _ if reader.refused_within(section.at) => return None,
+        (Some(_), true) => {
+            let message = "both `kubeconfig` and `in_cluster` say how the cluster is reached";
+            reader.error(section.at, message, "delete one of them");
+            return None;
+        }
+        (None, false) => {
+            let help = "write `kubeconfig: /etc/fulcrum/cluster.kubeconfig`, or `in_cluster: true`";
+            reader.error(section.at, "nothing says how the cluster is reached", help);
+            return None;
+        }
+    };
+    let mode = section.mode.get().copied().unwrap_or(Mode::Auto);
+    let backends = section.backends.get().copied().unwrap_or_default();
+    refuse_dsr_to_pods(reader, section, backends);
+    if let Some(check) = &section.check
+        && check.value.0 != "none"
+        && !checks.contains_key(&check.value.0)
+    {
+        reader.dangling(check.node, "check", &check.value.0, checks.keys().map(String::as_str));
+    }
+    let keeps_addresses = |mode: &Mode| matches!(mode, Mode::Nat | Mode::Dsr);
+    Some(Cluster {
+        name,
+        access,
+        class: section.class.get().map_or_else(|| Cluster::CLASS.to_owned(), |class| class.0.clone()),
+        unclassed: section.unclassed.get().copied().unwrap_or(false),
+        mode,
+        mode_local: section.mode_local.get().copied().or(Some(mode).filter(keeps_addresses)),
+        backends,
+        check: section.check.get().map(|check| check.0.clone()),
+    })
+}
+
+/// Packets that arrive as they are find the VIP on nodes, by kube-proxy, and nowhere else.
+fn refuse_dsr_to_pods(reader: &mut Reader<'_>, section: &KubernetesSection, backends: ClusterBackends) {
+    if backends != ClusterBackends::Pods {
+        return;
+    }
+    let is_dsr = |field: &&At<Mode>| field.value == Mode::Dsr;
+    let modes = [section.mode.as_ref(), section.mode_local.as_ref()];
+    if let Some(mode) = modes.into_iter().flatten().find(is_dsr) {
+        let message =
+            "in mode dsr packets reach a backend with the VIP as their destination, which pods do not have";
+        reader.error(mode.node, message, "write `nat` or `fullnat`, or `backends: node-ports`");
+    }
+}

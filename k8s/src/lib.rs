@@ -1,0 +1,11 @@
+//! Kubernetes in and out: Services of `type: LoadBalancer` become services of Fulcrum, and are told what came of it.
+//!
+//! [`translate()`] is pure: the objects of one cluster become a *fragment*, text with `services:` as in `fulcrum.yaml`, and
+//! [`report`] says what each Service is to be told. The API may be away for any time: the last fragment stays in force.
+
+mod objects;
+pub mod report;
+pub mod translate;
+
+pub use objects::{ObjectName, Objects};
+pub use translate::{Translation, translate};

@@ -1,0 +1,102 @@
+//! The objects of one cluster, as they were last seen.
+
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Which Service a slice is of.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// What an object of a namespace is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// That of the object with `metadata`; none, if it has no name or namespace, which no API server says.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self { namespace: metadata.namespace.clone()?, name: metadata.name.clone()? })
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// Its Services of `type: LoadBalancer`, and those that were.
+    pub services: BTreeMap<ObjectName, Arc<Service>>,
+    /// Its nodes.
+    pub nodes: BTreeMap<String, Arc<Node>>,
+    /// The slices of endpoints of each Service, by their own names.
+    slices: BTreeMap<ObjectName, BTreeMap<String, Arc<EndpointSlice>>>,
+}
+
+impl Objects {
+    /// Puts a Service in place of what it was.
+    pub fn put_service(&mut self, service: Service) {
+        if let Some(name) = ObjectName::of(&service.metadata) {
+            self.services.insert(name, Arc::new(service));
+        }
+    }
+
+    /// Puts a node in place of what it was.
+    pub fn put_node(&mut self, node: Node) {
+        if let Some(name) = node.metadata.name.clone() {
+            self.nodes.insert(name, Arc::new(node));
+        }
+    }
+
+    /// Puts a slice in place of what it was. One that is of no Service is left out.
+    pub fn put_slice(&mut self, slice: EndpointSlice) {
+        if let Some((service, name)) = owner(&slice) {
+            self.slices.entry(service).or_default().insert(name, Arc::new(slice));
+        }
+    }
+
+    /// Takes a slice away.
+    pub fn remove_slice(&mut self, slice: &EndpointSlice) {
+        let Some((service, name)) = owner(slice) else { return };
+        if let Some(slices) = self.slices.get_mut(&service) {
+            slices.remove(&name);
+            if slices.is_empty() {
+                self.slices.remove(&service);
+            }
+        }
+    }
+
+    /// Takes all slices away.
+    pub fn clear_slices(&mut self) {
+        self.slices.clear();
+    }
+
+    /// The slices of a Service, in the order of their names.
+    pub fn slices_of(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> {
+        self.slices.get(service).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)
+    }
+
+    /// How many slices there are.
+    #[must_use]
+    pub fn slices(&self) -> usize {
+        self.slices.values().map(BTreeMap::len).sum()
+    }
+}
+
+fn owner(slice: &EndpointSlice) -> Option<(ObjectName, String)> {
+    let labels = slice.metadata.labels.as_ref()?;
+    let service =
+        ObjectName { namespace: slice.metadata.namespace.clone()?, name: labels.get(SERVICE_NAME)?.clone() };
+    Some((service, slice.metadata.name.clone()?))
+}

@@ -1,0 +1,70 @@
+use super::*;
+use crate::translate::Problem;
+
+fn port(service: Option<&str>, number: u16) -> Port {
+    Port { service: service.map(str::to_owned), number, protocol: "TCP".to_owned() }
+}
+
+fn outcome() -> Outcome {
+    Outcome {
+        ports: vec![port(Some("a:http"), 80), port(Some("a:https"), 443)],
+        families: vec![Family::Ipv6, Family::Ipv4],
+        ..Outcome::default()
+    }
+}
+
+fn applied(addresses: &[(&str, &[&str])], set_aside: &[(&str, &str)]) -> Applied {
+    let parse = |all: &[&str]| all.iter().map(|address| address.parse().unwrap()).collect();
+    Applied {
+        addresses: addresses.iter().map(|(name, all)| ((*name).to_owned(), parse(all))).collect(),
+        set_aside: set_aside.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect(),
+    }
+}
+
+#[test]
+fn addresses_come_in_the_order_of_the_families_with_mode_and_ports() {
+    let both: &[&str] = &["10.0.1.1", "2001:db8::1"];
+    let report = report(&outcome(), &applied(&[("a:http", both), ("a:https", both)], &[]));
+    let ports = json!([{ "port": 80, "protocol": "TCP" }, { "port": 443, "protocol": "TCP" }]);
+    let expected = [
+        json!({ "ip": "2001:db8::1", "ipMode": "Proxy", "ports": ports }),
+        json!({ "ip": "10.0.1.1", "ipMode": "Proxy", "ports": ports }),
+    ];
+    assert_eq!(report.ingress, expected);
+    assert_eq!((report.is_served, report.reason.as_str()), (true, "Served"));
+    assert_eq!(report.message, "Fulcrum answers at 2001:db8::1 and 10.0.1.1");
+}
+
+#[test]
+fn packets_that_arrive_as_they_are_let_the_cluster_take_its_short_cut() {
+    let outcome = Outcome { ip_mode: IpMode::Vip, ..outcome() };
+    let report = report(&outcome, &applied(&[("a:http", &["10.0.1.1"])], &[]));
+    assert_eq!(report.ingress[0]["ipMode"], "VIP");
+}
+
+#[test]
+fn a_port_that_was_set_aside_is_marked_and_said_why() {
+    let report =
+        report(&outcome(), &applied(&[("a:http", &["10.0.1.1"])], &[("a:https", "the pool is full")]));
+    assert_eq!(report.ingress[0]["ports"][1], json!({ "port": 443, "protocol": "TCP", "error": PORT_ERROR }));
+    assert_eq!(report.reason, "PartlyServed");
+    assert!(report.message.ends_with("the pool is full"), "{}", report.message);
+}
+
+#[test]
+fn without_an_address_it_says_why() {
+    let why = [("a:http", "pool `p` is used up"), ("a:https", "pool `p` is used up")];
+    let set_aside = report(&outcome(), &applied(&[], &why));
+    assert_eq!((set_aside.is_served, set_aside.reason.as_str()), (false, "SetAside"));
+    assert_eq!((set_aside.message.as_str(), set_aside.ingress.len()), ("pool `p` is used up", 0));
+    let problem = Problem { reason: "NoNodePorts", message: "it has none".to_owned() };
+    let refused = report(&Outcome { problem: Some(problem), ..outcome() }, &Applied::default());
+    assert_eq!((refused.reason.as_str(), refused.message.as_str()), ("NoNodePorts", "it has none"));
+}
+
+#[test]
+fn what_is_said_fits_into_a_condition_and_an_event() {
+    let report = report(&outcome(), &applied(&[], &[("a:http", &format!("a\nb{}", "ü".repeat(2_000)))]));
+    assert!(report.message.len() <= MESSAGE_AT_MOST, "{}", report.message.len());
+    assert!(report.message.starts_with("a b") && report.message.ends_with("..."), "{}", report.message);
+}

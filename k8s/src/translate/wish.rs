@@ -1,0 +1,176 @@
+//! Which addresses a Service asks for, and with whom it shares them.
+
+use super::{Around, Problem};
+use fulcrum_config::{Cluster, Family, PoolName};
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use siphasher::sip::SipHasher24;
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+const ADDRESSES: [&str; 3] =
+    ["metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs", "kube-vip.io/loadbalancerIPs"];
+const POOL: [&str; 2] = ["metallb.io/address-pool", "metallb.universe.tf/address-pool"];
+const SHARED: [&str; 2] = ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
+
+/// Annotations of others that mean something for addresses, and that are not read.
+const NOT_READ: [&str; 5] = [
+    "kube-vip.io/loadbalancerHostname",
+    "kube-vip.io/serviceInterface",
+    "kube-vip.io/serviceVLAN",
+    "kube-vip.io/hwaddr",
+    "kube-vip.io/dhcp-broadcast",
+];
+
+/// What a Service asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) pool: Option<String>,
+    pub(super) address: Option<IpAddr>,
+    /// Never empty; the first is that of its backends, where there can be only one.
+    pub(super) families: Vec<Family>,
+    /// Who has the same word shares its address.
+    pub(super) share: String,
+    /// What is done otherwise than it asks.
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn wish(
+    cluster: &Cluster,
+    service: &Service,
+    spec: &ServiceSpec,
+    around: &Around<'_>,
+    is_forwarded: bool,
+) -> Result<Wish, Problem> {
+    let nothing = BTreeMap::new();
+    let annotations = service.metadata.annotations.as_ref().unwrap_or(&nothing);
+    let read = |keys: &[&str]| keys.iter().find_map(|key| annotations.get(*key)).map(|text| text.trim());
+    let pool = read(&POOL).filter(|pool| !pool.is_empty()).map(str::to_owned);
+    if let Some(pool) = &pool
+        && !around.config.pools.contains_key(&PoolName::new(pool))
+    {
+        let message = format!(
+            "there is no pool `{}`: add it to `pools` of fulcrum.yaml, or change the annotation",
+            shown(pool)
+        );
+        return Err(Problem::new("NoSuchPool", message));
+    }
+    let mut notes = Vec::new();
+    let address = address(read(&ADDRESSES), spec)?;
+    let families = families(spec, pool.as_deref(), around, is_forwarded, &mut notes)?;
+    if let Some(address) = address
+        && !families.contains(&Family::of(address))
+    {
+        let message =
+            format!("it asks for {address}, which is of no family in `ipFamilies`: change one of them");
+        return Err(Problem::new("AddressOfOtherFamily", message));
+    }
+    let not_read = NOT_READ.iter().filter(|key| annotations.contains_key(**key));
+    notes.extend(not_read.map(|key| format!("the annotation {key} is not read")));
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let share = match read(&SHARED).filter(|key| !key.is_empty()) {
+        Some(key) => word(&[cluster.name.as_str(), key]),
+        None => word(&[cluster.name.as_str(), namespace, name]),
+    };
+    Ok(Wish { pool, address, families, share, notes })
+}
+
+/// The one address that it asks for. Annotations go before the field, which is deprecated.
+fn address(annotation: Option<&str>, spec: &ServiceSpec) -> Result<Option<IpAddr>, Problem> {
+    let field = spec.load_balancer_ip.as_deref().map(str::trim).unwrap_or_default();
+    let annotated = annotation.unwrap_or_default();
+    let (written, other) = if annotated.is_empty() { (field, "") } else { (annotated, field) };
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let parsed: Result<Vec<IpAddr>, _> = written.split(',').map(|text| text.trim().parse()).collect();
+    let bad = |message: String| Err(Problem::new("BadAddress", message));
+    let Ok(addresses) = parsed else {
+        return bad(format!(
+            "`{}` is not an IP address: change the annotation or `loadBalancerIP`",
+            shown(written)
+        ));
+    };
+    let [address] = addresses.as_slice() else {
+        let message = "it asks for several addresses, and Fulcrum takes a wish for one: name one, and the other is given from the same pools";
+        return bad(message.to_owned());
+    };
+    if address.is_unspecified() {
+        return bad(format!(
+            "it asks for an address by DHCP ({address}), which is not done: ask for an address of a pool, or for none"
+        ));
+    }
+    if !other.is_empty() && other.parse() != Ok(*address) {
+        return bad(format!(
+            "its annotation asks for {address}, `loadBalancerIP` for {}: delete one",
+            shown(other)
+        ));
+    }
+    Ok(Some(*address))
+}
+
+fn families(
+    spec: &ServiceSpec,
+    pool: Option<&str>,
+    around: &Around<'_>,
+    is_forwarded: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Family>, Problem> {
+    let written = spec.ip_families.as_deref().unwrap_or_default().iter();
+    let mut families: Vec<Family> = written
+        .filter_map(|family| match family.as_str() {
+            "IPv4" => Some(Family::Ipv4),
+            "IPv6" => Some(Family::Ipv6),
+            _ => None,
+        })
+        .collect();
+    if families.is_empty() {
+        families.push(Family::Ipv4);
+    }
+    let [first, _, ..] = families.as_slice() else { return Ok(families) };
+    let first = *first;
+    let is_preferred = spec.ip_family_policy.as_deref() == Some("PreferDualStack");
+    if is_forwarded {
+        let what = "where the kernel forwards, a Service has one address family";
+        if !is_preferred {
+            let message = format!(
+                "{what}: use `ipFamilyPolicy: PreferDualStack` or SingleStack, or `mode: proxy` for the cluster"
+            );
+            return Err(Problem::new("DualStackNotServed", message));
+        }
+        notes.push(format!("{what}, so it has no address of the other"));
+        return Ok(vec![first]);
+    }
+    if is_preferred {
+        let pools = around.config.pools.values();
+        let usable: Vec<_> =
+            pools.filter(|it| pool.map_or(it.auto_assign, |name| it.name.as_str() == name)).collect();
+        let there: Vec<Family> = families
+            .iter()
+            .copied()
+            .filter(|family| usable.iter().any(|pool| pool.has_family(*family)))
+            .collect();
+        if let [only] = there.as_slice() {
+            notes.push(format!("no pool that it may use has addresses of the other family than {only}"));
+            return Ok(there);
+        }
+    }
+    Ok(families)
+}
+
+/// What others wrote may be long; what we say about it is not.
+pub(super) fn shown(text: &str) -> String {
+    let start: String = text.chars().take(60).collect();
+    start.escape_debug().to_string()
+}
+
+/// A word that stands for `texts`, whatever is in them.
+fn word(texts: &[&str]) -> String {
+    let mut hasher = SipHasher24::new();
+    for text in texts {
+        hasher.write(text.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    format!("kubernetes-{:016x}", hasher.finish())
+}
