@@ -30,10 +30,10 @@ pub const API_PORT: u16 = 6443;
 /// A cluster's API. Several in one lab are each on machines of their own.
 #[derive(Debug)]
 pub struct KubernetesApi {
-    /// What the apiservers keep their objects in.
-    pub etcd: Etcd,
     /// The apiservers; one, unless more were asked for.
     pub servers: Vec<Apiserver>,
+    /// What they keep their objects in; it ends after them.
+    pub etcd: Etcd,
     authority: Authority,
     programs: PathBuf,
 }
@@ -60,7 +60,7 @@ impl KubernetesApi {
         let etcd = Etcd::start(etcd)?;
         let prepare = |machine| Apiserver::prepare(machine, &etcd.machine, &authority, &programs);
         let servers = machines.iter().map(prepare).collect::<Result<_>>()?;
-        Ok(Self { etcd, servers, authority, programs })
+        Ok(Self { servers, etcd, authority, programs })
     }
 
     /// Starts every apiserver and waits until all are ready.

@@ -80,8 +80,10 @@ impl Apiserver {
     pub fn start(&mut self) -> Result<()> {
         // What is left of the last one ends first: it has the port.
         self.process = None;
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments);
+        // Each has a host name of its own, by which several of one cluster know each other.
+        let mut command = Command::new("unshare");
+        command.args(["--uts", "sh", "-c", "hostname \"$0\" && exec \"$@\"", self.machine.name()]);
+        command.arg(&self.program).args(&self.arguments);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         self.process = Some(self.machine.spawn("apiserver", command)?);
         Ok(())
