@@ -1,7 +1,8 @@
 //! The API of a Kubernetes cluster in the lab: it is a real one.
 
+use fulcrum_tests::Result;
 use fulcrum_tests::lab::kubernetes::{Endpoint, KubeProxy, KubernetesApi};
-use fulcrum_tests::lab::{Lab, Nginx, ipv4};
+use fulcrum_tests::lab::{Etcd, Lab, Nginx, ipv4};
 use fulcrum_tests::probe::request;
 use fulcrum_tests::wait::wait_for;
 use serde_json::json;
@@ -50,6 +51,35 @@ fn a_service_is_made_and_read_and_outlives_the_apiserver() {
         wait_for("the account to be unknown", Duration::from_secs(30), || {
             reader.get(&["service", "web"]).err().filter(|error| error.to_string().contains("logged in"))
         })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_api_that_stands_still_or_has_lost_its_etcd_comes_back_with_what_it_had() {
+    Lab::run(|lab| {
+        let mut api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
+        let maps = (0..1200).map(|number| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("map-{number}")}})
+        });
+        api.create_all(&maps.collect::<Vec<_>>())?;
+        let count = |api: &KubernetesApi| -> Result<usize> {
+            let list = api.get(&["configmaps", "--namespace=default", "--request-timeout=5s"])?;
+            Ok(list["items"].as_array().map_or(0, Vec::len))
+        };
+        assert_eq!(count(&api)?, 1200);
+
+        api.server()?.process()?.freeze()?;
+        assert!(count(&api).is_err(), "it answers although it stands still");
+        api.server()?.process()?.thaw()?;
+        assert_eq!(count(&api)?, 1200);
+
+        api.etcd.process().kill_with_children()?;
+        let write = ["create", "configmap", "late", "--request-timeout=5s"];
+        assert!(api.kubectl(&write).is_err(), "it writes although it has no etcd");
+        api.etcd = Etcd::start(&api.etcd.machine)?;
+        wait_for("a write", Duration::from_secs(60), || api.kubectl(&write).ok())?;
+        assert_eq!(count(&api)?, 1201);
         Ok(())
     });
 }

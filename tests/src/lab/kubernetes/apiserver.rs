@@ -57,6 +57,8 @@ impl Apiserver {
             "--authorization-mode=Node,RBAC".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16,fd96::/112".to_owned(),
+            // The usual range has ports for 2,768 services.
+            "--service-node-port-range=20000-39999".to_owned(),
         ]);
         let (program, ca) = (programs.join("kube-apiserver"), authority.ca());
         Ok(Self { machine: machine.clone(), program, arguments, ca, process: None })
