@@ -61,7 +61,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 mkdir -p "$work/tmp"
 free=$(df --output=avail -m "$work" | tail -1)
-[ "$free" -ge 5120 ] || fail "Building the kube-apiserver takes 5 GB in $cache meanwhile; $free MB are free."
+[ "$free" -ge 4096 ] || fail "Building the kube-apiserver takes 4 GB in $cache meanwhile; $free MB are free."
 
 # A go that is new enough, or nothing.
 find_go() {
