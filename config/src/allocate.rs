@@ -2,7 +2,8 @@
 //!
 //! What a service has it keeps, for as long as a pool that it may use has the address and the service does not ask for
 //! another. Then those are served that ask for certain addresses, then all others; each time in the order of their
-//! names, so that the order of a file does not matter. A pool of higher priority goes first, then that of the lower
+//! names, so that the order of a file does not matter. Services of the file come before those of other sources, and
+//! share nothing with them. A pool of higher priority goes first, then that of the lower
 //! name; of a pool the lowest address that is free. A service has all its addresses in one group, or none.
 
 mod book;
@@ -46,6 +47,8 @@ pub struct Request {
 pub struct Outcome {
     /// What each service has now.
     pub allocations: Allocations,
+    /// What is kept for those who are away.
+    pub reserved: Allocations,
     /// Services that did not get all that they ask for, and why: they have what they had.
     pub refused: BTreeMap<ServiceName, Reason>,
     /// Addresses that services had and can't keep although they did not ask for others. They have been given
@@ -76,21 +79,32 @@ pub struct Lost {
 }
 
 /// Gives addresses of `pools` to those who ask for them. `rooms` says how many addresses each group still has room for,
-/// besides those of its pools.
+/// besides those of its pools. What others had who are `away` is given to nobody.
 #[must_use]
 pub fn allocate(
     pools: &BTreeMap<PoolName, Pool>,
     requests: &[Request],
     before: &Allocations,
     rooms: &BTreeMap<GroupName, usize>,
+    away: &dyn Fn(&ServiceName) -> bool,
 ) -> Outcome {
     let mut sorted: Vec<&Request> = requests.iter().collect();
-    sorted.sort_by_key(|request| &request.service);
+    sorted.sort_by_key(|request| (request.service.source().is_some(), &request.service));
     let mut book = Book::new(pools, rooms);
     let mut lost = Vec::new();
+    let asked_by_file: BTreeMap<IpAddr, &ServiceName> = sorted
+        .iter()
+        .filter(|request| request.service.source().is_none())
+        .filter_map(|request| Some((request.address?, &request.service)))
+        .collect();
     for request in &sorted {
         for (address, pool) in before.of(&request.service).into_iter().flatten() {
-            match book.keep(request, *address, pool) {
+            let first = asked_by_file.get(address).filter(|_| request.service.source().is_some());
+            let kept = match first {
+                Some(first) => Kept::No(format!("service `{first}` of the file asks for it")),
+                None => book.keep(request, *address, pool),
+            };
+            match kept {
                 Kept::Yes | Kept::NotWanted => {}
                 Kept::No(why) => {
                     let (service, pool) = (request.service.clone(), pool.clone());
@@ -99,15 +113,15 @@ pub fn allocate(
             }
         }
     }
+    let reserved = book.reserve(before, away);
     let mut refused = BTreeMap::new();
-    let (asking, others): (Vec<&Request>, Vec<&Request>) =
-        sorted.into_iter().partition(|request| request.address.is_some());
-    for request in asking.into_iter().chain(others) {
+    sorted.sort_by_key(|request| (request.service.source().is_some(), request.address.is_none()));
+    for request in sorted {
         if let Err(reason) = book.serve(request) {
             refused.insert(request.service.clone(), reason);
         }
     }
-    Outcome { allocations: book.into_allocations(), refused, lost }
+    Outcome { allocations: book.into_allocations(), reserved, refused, lost }
 }
 
 /// Whether a service keeps an address.

@@ -1,7 +1,7 @@
 //! What stands for all that the nodes of a file share.
 
 use crate::document::{Document, NodeId, Value};
-use crate::model::{Allocations, Overrides, SharedDigest};
+use crate::model::{Allocations, Fragments, Overrides, SharedDigest};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
@@ -13,9 +13,14 @@ pub(crate) const OWN: [&str; 2] = ["node", "admin"];
 /// What is each node's own of `peer`.
 pub(crate) const OWN_OF_PEER: &str = "key";
 
-/// The digest of everything in `document` but what is each node's own, of what services have from pools, and of what
-/// operators asked for over it.
-pub(crate) fn shared(document: &Document, allocations: &Allocations, overrides: &Overrides) -> SharedDigest {
+/// The digest of everything in `document` but what is each node's own; of what services have from pools, of what
+/// operators asked for over it, and of what comes from outside it.
+pub(crate) fn shared(
+    document: &Document,
+    allocations: &Allocations,
+    overrides: &Overrides,
+    fragments: &Fragments,
+) -> SharedDigest {
     let mut hasher = SipHasher24::new();
     let Value::Map(sections) = document.value(document.root()) else { return SharedDigest::default() };
     for section in sorted(document, sections) {
@@ -49,7 +54,21 @@ pub(crate) fn shared(document: &Document, allocations: &Allocations, overrides: 
     if !overrides.is_empty() {
         text(&mut hasher, &serde_json::to_string(overrides).unwrap_or_default());
     }
+    // Likewise.
+    for (source, says) in fragments.iter() {
+        text(&mut hasher, source.as_str());
+        text(&mut hasher, &says.what);
+    }
     SharedDigest(hasher.finish128().as_u128())
+}
+
+/// What stands for all that the nodes share of the text of a file, without what is in force besides. None of no YAML.
+#[must_use]
+pub fn digest_of_file(text: &str) -> Option<SharedDigest> {
+    let (document, faults) = Document::read(text);
+    let (allocations, overrides, fragments) =
+        (Allocations::default(), Overrides::default(), Fragments::default());
+    faults.is_empty().then(|| shared(&document, &allocations, &overrides, &fragments))
 }
 
 /// What stands for the text of a file, to see whether it was edited. It is no protection against anybody.

@@ -15,14 +15,25 @@ const FAULTS_AT_MOST: usize = 1_000;
 /// The deepest section lies 7 levels deep.
 const DEPTH_LIMIT: usize = 16;
 
-/// A node of the [`Document`] that made it.
+/// A node of the [`Document`] that made it: those of the file come before those of fragments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NodeId(u32);
+pub(crate) struct NodeId {
+    document: u16,
+    index: u32,
+}
+
+impl NodeId {
+    /// Which document made it: 0 is the file.
+    pub(crate) fn document(self) -> u16 {
+        self.document
+    }
+}
 
 /// Texts and members lie one after the other, each in one run, so that a file of a hundred thousand nodes costs a few
 /// allocations.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
+    number: u16,
     nodes: Vec<Node>,
     /// Of keys and scalars.
     texts: String,
@@ -95,9 +106,19 @@ static NO_NODE: Node = Node {
 };
 
 impl Document {
+    /// Nothing at all.
+    pub(crate) const EMPTY: Self =
+        Self { number: 0, nodes: Vec::new(), texts: String::new(), members: Vec::new() };
+
     /// Reads `text`. Equal keys are reported, and the first of them stands; any other fault ends the reading.
     pub(crate) fn read(text: &str) -> (Self, Vec<Fault>) {
+        Self::read_numbered(text, 0)
+    }
+
+    /// The same of a fragment, which has a `number` above 0. Its size was checked.
+    pub(crate) fn read_numbered(text: &str, number: u16) -> (Self, Vec<Fault>) {
         let mut builder = Builder::default();
+        builder.document.number = number;
         if let Err(fault) = builder.read(text) {
             while !builder.open.is_empty() {
                 builder.end();
@@ -108,11 +129,11 @@ impl Document {
     }
 
     pub(crate) fn root(&self) -> NodeId {
-        NodeId(0)
+        NodeId { document: self.number, index: 0 }
     }
 
     fn node(&self, id: NodeId) -> &Node {
-        self.nodes.get(id.0 as usize).unwrap_or(&NO_NODE)
+        self.nodes.get(id.index as usize).unwrap_or(&NO_NODE)
     }
 
     fn text(&self, run: Run) -> &str {
@@ -206,7 +227,7 @@ struct Builder {
 impl Builder {
     fn read(&mut self, text: &str) -> Result<(), Fault> {
         let start = Span::empty(Marker::new(0, 1, 0));
-        if text.len() > SIZE_LIMIT {
+        if self.document.number == 0 && text.len() > SIZE_LIMIT {
             return Err(self.fault(
                 start,
                 "the file is larger than 8 MiB",
@@ -285,7 +306,7 @@ impl Builder {
     }
 
     fn add(&mut self, place: Place, content: Content) -> NodeId {
-        let id = NodeId(number(self.document.nodes.len()));
+        let id = NodeId { document: self.document.number, index: number(self.document.nodes.len()) };
         let (mut parent, mut step) = (None, Step::Root);
         if let Some(open) = self.open.last_mut() {
             parent = Some(open.id);
@@ -320,7 +341,7 @@ impl Builder {
         let start = number(self.document.members.len());
         self.document.members.extend(self.waiting.drain(first.min(self.waiting.len())..));
         let run = Run { start, end: number(self.document.members.len()) };
-        if let Some(node) = self.document.nodes.get_mut(id.0 as usize) {
+        if let Some(node) = self.document.nodes.get_mut(id.index as usize) {
             node.content = if is_map { Content::Map(run) } else { Content::List(run) };
         }
     }

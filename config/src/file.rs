@@ -69,3 +69,11 @@ section! {
         xdp: optional Xdp,
     }
 }
+
+section! {
+    /// What comes from outside the file.
+    FragmentFile {
+        /// What clients connect to, by names of the form `source/namespace/name` or `source/namespace/name:port`.
+        services: required Named<String, ServiceSection>,
+    }
+}

@@ -12,8 +12,8 @@ use thiserror::Error;
 mod tests;
 
 const MAGIC: &str = "fulcrum last-good v1";
-/// The largest file, and its header.
-const LIMIT: u64 = (9 << 20) as u64;
+/// The largest text, and its header: what comes from outside the file may be 16 MiB, and grows when it is written in JSON.
+const LIMIT: u64 = (48 << 20) as u64;
 
 /// Why the last good configuration can't be had or kept.
 #[derive(Debug, Error)]

@@ -3,6 +3,7 @@
 mod admin;
 mod allocations;
 mod check;
+mod fragments;
 mod group;
 mod hook;
 mod kubernetes;
@@ -18,6 +19,7 @@ mod witness;
 pub use admin::{Admin, Backups, LogFormat, TcpAdmin};
 pub use allocations::Allocations;
 pub use check::{Check, CheckKind, ExpectStatus, HttpCheck, Target, TlsOptions, priority_of_checks};
+pub use fragments::{Fragments, Sources};
 pub use group::{
     Adverts, Class, Election, Family, Group, Interface, Link, Node, NodeKind, OnFailure, Preempt, Proof,
     Timing, Track, TrackEffect, Vip,
@@ -26,7 +28,7 @@ pub use hook::{Hook, HookCall, HookEvent, HookStyle, Policy, WebCall};
 pub use kubernetes::{Cluster, ClusterAccess, ClusterBackends};
 pub use names::{
     BackendName, ClusterName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName,
-    ServiceName, TenantName,
+    ServiceName, SourceName, TenantName,
 };
 pub use overrides::{BackendId, NodeDrain, Noted, Overrides, Row, Serving, Subject, UnixTime};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
@@ -68,6 +70,8 @@ pub struct Config {
     pub overrides: Arc<Overrides>,
     /// Kubernetes clusters whose Services are served.
     pub kubernetes: BTreeMap<ClusterName, Arc<Cluster>>,
+    /// What comes from outside the file; it is in force in all of the above, but for what is set aside.
+    pub sources: Arc<Sources>,
     /// Programs that are run when something has happened.
     pub hooks: BTreeMap<HookName, Arc<Hook>>,
     /// The timing profile, resolved.

@@ -4,7 +4,8 @@ use crate::diagnostic::Diagnostics;
 use crate::digest;
 use crate::document::{Document, SIZE_LIMIT};
 use crate::file::File;
-use crate::model::{Allocations, Config, Overrides, UnixTime};
+use crate::fragment::{self, Fragment};
+use crate::model::{Allocations, Config, Fragments, Overrides, UnixTime};
 use crate::reader::Reader;
 use crate::resolve::resolve;
 use crate::table::{Decode, Definitions};
@@ -34,6 +35,8 @@ pub struct Before {
     pub give_up: bool,
     /// What operators asked for over the file.
     pub overrides: Arc<Overrides>,
+    /// What comes from outside the file. Nothing that is wrong there refuses the file.
+    pub fragments: Arc<Fragments>,
     /// What the wall clock shows: deadlines of those may be over.
     pub now: UnixTime,
     /// Judges the programs of hooks.
@@ -78,14 +81,18 @@ pub fn parse_after(text: &str, file: &str, host_name: &str, before: &Before) -> 
     let (document, faults) = Document::read(text);
     // What stands behind a fault of the YAML itself was not read: it must not look missing.
     let whole = faults.iter().all(|fault| fault.related.is_some());
-    let mut reader = Reader::new(&document, file, faults);
+    let outside = fragment::documents(&before.fragments);
+    let documents = outside.iter().map(|(_, document, _)| document);
+    let mut reader = Reader::new(&document, file, faults).with_fragments(documents);
     let mut config = None;
     if whole {
         let root = reader.root();
-        config =
-            File::decode(&mut reader, root).and_then(|file| resolve(&mut reader, &file, host_name, before));
+        let fragments: Vec<Fragment> = outside.iter().map(|it| Fragment::decode(&mut reader, it)).collect();
+        config = File::decode(&mut reader, root)
+            .and_then(|file| resolve(&mut reader, &file, &fragments, host_name, before));
         if let Some(config) = &mut config {
-            config.shared = digest::shared(&document, &config.allocations, &config.overrides);
+            config.shared =
+                digest::shared(&document, &config.allocations, &config.overrides, &before.fragments);
         }
     }
     let refused = reader.refused();

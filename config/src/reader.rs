@@ -2,6 +2,10 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 use crate::document::{Document, Fault, NodeId, Value};
+use aside::Asides;
+pub(crate) use aside::{Aside, Rank};
+
+mod aside;
 
 /// Further errors are counted, but no longer gathered; the same of warnings.
 const GATHERED_AT_MOST: usize = 1_000;
@@ -80,9 +84,19 @@ fn no_such<'n>(kind: &str, name: &str, names: impl Iterator<Item = &'n str> + Cl
 }
 
 pub(crate) struct Reader<'a> {
-    document: &'a Document,
+    /// The file, then fragments, by their numbers.
+    documents: Vec<&'a Document>,
     file: &'a str,
     found: Vec<(Option<NodeId>, Diagnostic)>,
+    errors: usize,
+    warnings: usize,
+    /// What is wrong with fragments: none of it refuses the file.
+    asides: Asides,
+}
+
+/// What was found so far.
+pub(crate) struct Mark {
+    found: usize,
     errors: usize,
     warnings: usize,
 }
@@ -108,19 +122,50 @@ impl<'a> Reader<'a> {
                 (None, diagnostic)
             })
             .collect();
-        Self { document, file, found, errors, warnings: 0 }
+        Self { documents: vec![document], file, found, errors, warnings: 0, asides: Asides::default() }
+    }
+
+    /// Reads `fragments`, too: their numbers are 1 and so on.
+    pub(crate) fn with_fragments(mut self, fragments: impl Iterator<Item = &'a Document>) -> Self {
+        self.documents.extend(fragments);
+        self
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { found: self.found.len(), errors: self.errors, warnings: self.warnings }
+    }
+
+    /// Forgets what was found since.
+    pub(crate) fn rewind(&mut self, mark: &Mark) {
+        self.found.truncate(mark.found);
+        (self.errors, self.warnings) = (mark.errors, mark.warnings);
+    }
+
+    /// What was found to be wrong with fragments since this was called last.
+    pub(crate) fn take_asides(&mut self) -> Vec<Aside> {
+        std::mem::take(&mut self.asides).into_all()
+    }
+
+    /// Whether `node` is of a fragment.
+    pub(crate) fn is_of_fragment(&self, node: NodeId) -> bool {
+        node.document() > 0
+    }
+
+    fn document(&self, node: NodeId) -> &'a Document {
+        const NONE: &Document = &Document::EMPTY;
+        self.documents.get(usize::from(node.document())).copied().unwrap_or(NONE)
     }
 
     pub(crate) fn root(&self) -> NodeId {
-        self.document.root()
+        self.documents.first().map_or_else(|| Document::EMPTY.root(), |document| document.root())
     }
 
     pub(crate) fn value(&self, node: NodeId) -> Value<'a> {
-        self.document.value(node)
+        self.document(node).value(node)
     }
 
     pub(crate) fn key(&self, node: NodeId) -> &'a str {
-        self.document.key(node).unwrap_or_default()
+        self.document(node).key(node).unwrap_or_default()
     }
 
     /// A scalar as it was written.
@@ -152,6 +197,13 @@ impl<'a> Reader<'a> {
         text: Problem,
         related: Option<Related>,
     ) {
+        if self.is_of_fragment(node) {
+            // A service without a backend is an everyday thing there: nobody would read thousands of such lines.
+            if severity == Severity::Error {
+                self.set_aside(node, text, Rank::First);
+            }
+            return;
+        }
         let count = match severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
@@ -162,7 +214,7 @@ impl<'a> Reader<'a> {
                 severity,
                 file: self.file.to_owned(),
                 place,
-                path: self.document.path(node),
+                path: self.document(node).path(node),
                 message: text.message,
                 help: Some(text.help),
                 related,
@@ -174,17 +226,17 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn error(&mut self, node: NodeId, message: impl Into<String>, help: impl Into<String>) {
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Error, node, self.document.place(node), text, None);
+        self.add(Severity::Error, node, self.document(node).place(node), text, None);
     }
 
     pub(crate) fn error_at_key(&mut self, node: NodeId, message: impl Into<String>, help: impl Into<String>) {
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Error, node, self.document.key_place(node), text, None);
+        self.add(Severity::Error, node, self.document(node).key_place(node), text, None);
     }
 
     pub(crate) fn warn(&mut self, node: NodeId, message: impl Into<String>, help: impl Into<String>) {
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Warning, node, self.document.place(node), text, None);
+        self.add(Severity::Warning, node, self.document(node).place(node), text, None);
     }
 
     /// An error about two places; `what` is said of the other one.
@@ -196,9 +248,49 @@ impl<'a> Reader<'a> {
         other: NodeId,
         what: impl Into<String>,
     ) {
-        let related = Related { place: self.document.place(other), message: what.into() };
         let text = Problem { message: message.into(), help: help.into() };
-        self.add(Severity::Error, node, self.document.place(node), text, Some(related));
+        match (self.is_of_fragment(node), self.is_of_fragment(other)) {
+            (true, true) if self.part(node) != self.part(other) => {
+                self.set_aside(node, text, Rank::AgainstAnother);
+            }
+            (true, _) => self.set_aside(node, text, Rank::First),
+            // The file wins.
+            (false, true) => self.set_aside(other, text, Rank::First),
+            (false, false) => {
+                let related = Related { place: self.document(other).place(other), message: what.into() };
+                self.add(Severity::Error, node, self.document(node).place(node), text, Some(related));
+            }
+        }
+    }
+
+    /// Says what is wrong with a service of a fragment that could be good if others were not there.
+    pub(crate) fn error_of_others(
+        &mut self,
+        node: NodeId,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        if self.is_of_fragment(node) {
+            self.set_aside(node, Problem { message: message.into(), help: help.into() }, Rank::OfPools);
+        } else {
+            self.error(node, message, help);
+        }
+    }
+
+    /// What is set aside as one: a service of a fragment, or if `node` is not of one, its root.
+    pub(crate) fn part(&self, node: NodeId) -> NodeId {
+        let document = self.document(node);
+        let path: Vec<NodeId> = std::iter::successors(Some(node), |id| document.parent(*id)).collect();
+        // The last is the root, before it comes `services`.
+        let service = path.len().checked_sub(3).and_then(|index| path.get(index)).copied();
+        service.unwrap_or_else(|| document.root())
+    }
+
+    fn set_aside(&mut self, node: NodeId, text: Problem, rank: Rank) {
+        let part = self.part(node);
+        let (path, of) = (self.document(node).path(node), self.document(part).path(part));
+        let within = path.strip_prefix(&of).unwrap_or(&path).trim_start_matches('.');
+        self.asides.add(part, within, node, &text, rank);
     }
 
     /// "there is no `kind` named `name`", and the one that was meant.
@@ -228,9 +320,16 @@ impl<'a> Reader<'a> {
     /// Whether something beneath `node` is refused already, so that what is missing there may be a mere
     /// consequence.
     pub(crate) fn refused_within(&self, node: NodeId) -> bool {
+        if self.is_of_fragment(node) {
+            let document = self.document(node);
+            let is_within = |found: &NodeId| {
+                std::iter::successors(Some(*found), |id| document.parent(*id)).any(|id| id == node)
+            };
+            return self.asides.of(self.part(node)).iter().any(is_within);
+        }
         self.found.iter().any(|(found, diagnostic)| {
             diagnostic.severity == Severity::Error
-                && std::iter::successors(*found, |id| self.document.parent(*id)).any(|id| id == node)
+                && std::iter::successors(*found, |id| self.document(*id).parent(*id)).any(|id| id == node)
         })
     }
 

@@ -18,19 +18,49 @@ mod peer;
 mod pools;
 mod services;
 mod witness;
+mod written;
 
 use crate::file::{File, TimingSection};
+use crate::fragment::Fragment;
 use crate::model::{AdvertInterval, Config, SharedDigest, Timing};
 use crate::parse::Before;
 use crate::reader::{Field, Reader};
 use crate::scalar::Profile;
 use crate::table::Or;
+use allocations::Allocated;
 use std::sync::Arc;
+use written::{Services, SetAside};
 
-/// `None` if anything was refused; it has been reported then.
+/// `None` if anything of the file was refused; it has been reported then. What is wrong of fragments is set aside, and the
+/// rest is read again as if that were not there.
 pub(crate) fn resolve(
     reader: &mut Reader<'_>,
     file: &File,
+    fragments: &[Fragment],
+    host_name: &str,
+    before: &Before,
+) -> Option<Config> {
+    let mark = reader.mark();
+    let mut aside = SetAside::default();
+    aside.add(reader.take_asides());
+    loop {
+        let services = aside.rest(reader, file, fragments);
+        let config = resolve_once(reader, file, &services, host_name, before);
+        let found = reader.take_asides();
+        if found.is_empty() || reader.refused() {
+            let mut config = config?;
+            config.sources = Arc::new(aside.told(reader, &before.fragments, fragments));
+            return Some(config);
+        }
+        aside.add(found);
+        reader.rewind(&mark);
+    }
+}
+
+fn resolve_once(
+    reader: &mut Reader<'_>,
+    file: &File,
+    written: &Services<'_>,
     host_name: &str,
     before: &Before,
 ) -> Option<Config> {
@@ -45,17 +75,17 @@ pub(crate) fn resolve(
     let mut groups = groups::resolve(reader, file, &nodes, &interfaces, &timing, &ranges);
     address_pools::check_groups(reader, file, &mut ranges, &groups);
     let own = own::Around { nodes: &nodes, interfaces: &interfaces, timing: &timing, ranges: &ranges };
-    own::of_services(reader, file, &own, &mut groups);
+    own::of_services(reader, file, written, &own, &mut groups);
     let witness = witness::resolve(reader, file, &nodes, &interfaces, &groups);
-    let allocations = allocations::resolve(reader, file, &ranges, &mut groups, before);
-    own::of_pools(reader, &own, &allocations, &mut groups);
+    let Allocated { active, all } = allocations::resolve(reader, written, &ranges, &mut groups, before);
+    own::of_pools(reader, &own, written, &active, &mut groups);
     if groups.all.is_empty() && reader.child(file.at, "groups").is_none() {
         reader.warn(file.at, "there is no VIP group: this node answers for nothing", "add `groups:`");
     }
     let checks = checks::resolve(reader, file);
     let pools = pools::resolve(reader, file, &checks, &groups, &ranges);
     let around = services::Around { checks: &checks, pools: &pools, groups: &groups, ranges: &ranges };
-    let services = services::resolve(reader, file, &around, &allocations);
+    let services = services::resolve(reader, written, &around, &active);
     let kubernetes = kubernetes::resolve(reader, file, &checks);
     let hooks = hooks::resolve(reader, file, &groups, before.programs);
     let admin = admin::resolve(file);
@@ -73,9 +103,10 @@ pub(crate) fn resolve(
         witness,
         services,
         pools: ranges.all,
-        allocations: Arc::new(allocations),
+        allocations: Arc::new(all),
         overrides: Arc::default(),
         kubernetes,
+        sources: Arc::default(),
         hooks,
         timing,
         admin,

@@ -84,6 +84,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         hooks: BTreeMap::new(),
         allocations: Arc::default(),
         overrides: Arc::default(),
+        sources: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     }
 }

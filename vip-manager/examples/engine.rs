@@ -241,6 +241,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         hooks: BTreeMap::new(),
         allocations: Arc::default(),
         overrides: Arc::default(),
+        sources: Arc::default(),
         shared: fulcrum_config::SharedDigest::default(),
     })
 }

@@ -1,13 +1,13 @@
 //! Who has what, while addresses are handed out.
 
 use super::{Kept, Reason, Request, words};
-use crate::model::{Allocations, Family, GroupName, Pool, PoolName, TenantName, after};
+use crate::model::{Allocations, Family, GroupName, Pool, PoolName, ServiceName, TenantName, after};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Tenant and word of those who share.
-type Key<'a> = (Option<&'a TenantName>, &'a str);
+/// Source, tenant and word of those who share.
+type Key<'a> = (Option<&'a str>, Option<&'a TenantName>, &'a str);
 
 pub(super) struct Book<'a> {
     /// In the order in which they are tried.
@@ -25,6 +25,8 @@ pub(super) struct Book<'a> {
     used: HashMap<(&'a PoolName, Family), u128>,
     /// Below this there is no free one.
     from: HashMap<(&'a PoolName, Family), IpAddr>,
+    /// Addresses of services that are away.
+    reserved: HashMap<IpAddr, ServiceName>,
     /// What each service has.
     owned: BTreeMap<&'a str, BTreeMap<IpAddr, &'a Pool>>,
 }
@@ -44,6 +46,7 @@ impl<'a> Book<'a> {
             tenants: HashMap::new(),
             used: HashMap::new(),
             from: HashMap::new(),
+            reserved: HashMap::new(),
             owned: BTreeMap::new(),
         }
     }
@@ -52,7 +55,7 @@ impl<'a> Book<'a> {
         let mut allocations = Allocations::default();
         for (service, addresses) in self.owned {
             for (address, pool) in addresses {
-                allocations.insert(crate::model::ServiceName::new(service), address, pool.name.clone());
+                allocations.insert(ServiceName::new(service), address, pool.name.clone());
             }
         }
         allocations
@@ -102,6 +105,27 @@ impl<'a> Book<'a> {
         }
     }
 
+    /// Gives nobody what those have who are `away`, as far as pools still hand it out.
+    pub(super) fn reserve(
+        &mut self,
+        before: &Allocations,
+        away: &dyn Fn(&ServiceName) -> bool,
+    ) -> Allocations {
+        let mut reserved = Allocations::default();
+        for (service, addresses) in before.iter().filter(|(service, _)| away(service)) {
+            for address in addresses.keys() {
+                let Some(pool) = self.pool_of(*address).filter(|pool| pool.has(*address)) else { continue };
+                reserved.insert(service.clone(), *address, pool.name.clone());
+                if !self.holders.contains_key(address) && !self.reserved.contains_key(address) {
+                    let used = self.used.entry((&pool.name, Family::of(*address))).or_default();
+                    *used = used.saturating_add(1);
+                    self.reserved.insert(*address, service.clone());
+                }
+            }
+        }
+        reserved
+    }
+
     fn has_one(&self, request: &Request, family: Family) -> bool {
         let owned = self.owned.get(request.service.as_str());
         owned.is_some_and(|owned| owned.keys().any(|address| Family::of(*address) == family))
@@ -114,6 +138,9 @@ impl<'a> Book<'a> {
 
     /// Whether a service can have an address besides those who have it.
     fn may_share(&self, request: &Request, address: IpAddr) -> Result<(), String> {
+        if let Some(service) = self.reserved.get(&address).filter(|_| request.service.source().is_some()) {
+            return Err(format!("it is kept for service `{service}`, which is set aside"));
+        }
         let Some(holders) = self.holders.get(&address) else { return Ok(()) };
         for holder in holders {
             if request.share.is_none() || key(holder) != key(request) {
@@ -375,7 +402,7 @@ impl<'a> Book<'a> {
         let from = self.from.get(&(&pool.name, family)).copied().unwrap_or(lowest);
         let mut candidate = pool.next(family, from)?;
         // Each address in use is passed over once.
-        while self.holders.contains_key(&candidate) {
+        while self.holders.contains_key(&candidate) || self.reserved.contains_key(&candidate) {
             candidate = pool.next(family, after(candidate)?)?;
         }
         self.from.insert((&pool.name, family), candidate);
@@ -384,5 +411,5 @@ impl<'a> Book<'a> {
 }
 
 fn key(request: &Request) -> Option<Key<'_>> {
-    Some((request.tenant.as_ref(), request.share.as_deref()?))
+    Some((request.service.source(), request.tenant.as_ref(), request.share.as_deref()?))
 }

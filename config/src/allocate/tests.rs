@@ -175,7 +175,7 @@ proptest! {
         requests in any_requests(), before in any_before(), quota in 0_u32..3, closed: bool,
     ) {
         let pools = pools(quota, closed);
-        is_sound(&pools, &requests, &allocate(&pools, &requests, &before, &BTreeMap::new()));
+        is_sound(&pools, &requests, &allocate(&pools, &requests, &before, &BTreeMap::new(), &|_| false));
     }
 
     #[test]
@@ -183,14 +183,14 @@ proptest! {
         requests in any_requests(), later in any_requests(), quota in 0_u32..3, shuffle in any::<u64>(),
     ) {
         let pools = pools(quota, true);
-        let first = allocate(&pools, &requests, &Allocations::default(), &BTreeMap::new());
+        let first = allocate(&pools, &requests, &Allocations::default(), &BTreeMap::new(), &|_| false);
         // The same again, in another order.
         let mut shuffled = requests.clone();
         shuffled.sort_by_key(|request| {
             let name: u64 = request.service.as_str()[1..].parse().unwrap();
             name.wrapping_add(1).wrapping_mul(shuffle | 1).rotate_left(17)
         });
-        let again = allocate(&pools, &shuffled, &first.allocations, &BTreeMap::new());
+        let again = allocate(&pools, &shuffled, &first.allocations, &BTreeMap::new(), &|_| false);
         // One that was refused may find somebody to share with now.
         for (service, addresses) in first.allocations.iter() {
             prop_assert_eq!(again.allocations.of(service), Some(addresses));
@@ -199,13 +199,13 @@ proptest! {
             prop_assert_eq!(&again.allocations, &first.allocations);
         }
         prop_assert_eq!(&again.lost, &vec![]);
-        let fresh = allocate(&pools, &shuffled, &Allocations::default(), &BTreeMap::new());
+        let fresh = allocate(&pools, &shuffled, &Allocations::default(), &BTreeMap::new(), &|_| false);
         prop_assert_eq!(&fresh, &first);
         // Others come and go; who stays as it was has what it had.
         let stays: Vec<Request> =
             requests.iter().filter(|it| !later.iter().any(|other| other.service == it.service)).cloned().collect();
         let all: Vec<Request> = stays.iter().chain(&later).cloned().collect();
-        let after = allocate(&pools, &all, &first.allocations, &BTreeMap::new());
+        let after = allocate(&pools, &all, &first.allocations, &BTreeMap::new(), &|_| false);
         is_sound(&pools, &all, &after);
         for request in &stays {
             let (was, is) = (first.allocations.of(&request.service), after.allocations.of(&request.service));
@@ -219,7 +219,7 @@ proptest! {
     #[test]
     fn no_tenant_gets_more_than_its_quota(requests in any_requests(), quota in 0_u32..3) {
         let pools = pools(quota, false);
-        let outcome = allocate(&pools, &requests, &Allocations::default(), &BTreeMap::new());
+        let outcome = allocate(&pools, &requests, &Allocations::default(), &BTreeMap::new(), &|_| false);
         prop_assert!(held(&outcome, "small", "t1", &requests) <= quota as usize);
     }
 
@@ -228,7 +228,7 @@ proptest! {
         let pools = pools(0, true);
         let requests: Vec<Request> = (0..count).map(|number| request(&format!("s{number:02}"))).collect();
         let rooms = BTreeMap::from([(GroupName::new("web"), room)]);
-        let outcome = allocate(&pools, &requests, &Allocations::default(), &rooms);
+        let outcome = allocate(&pools, &requests, &Allocations::default(), &rooms, &|_| false);
         // 3 of the small pool, and 10.0.1.1 to 10.0.1.5 of the large one.
         let expected = count.min(8).min(room);
         prop_assert_eq!(outcome.allocations.len(), expected);

@@ -3,7 +3,7 @@ use super::*;
 fn digest(text: &str) -> SharedDigest {
     let (document, faults) = Document::read(text);
     assert!(faults.is_empty(), "{faults:?}");
-    shared(&document, &Allocations::default(), &Overrides::default())
+    shared(&document, &Allocations::default(), &Overrides::default(), &Fragments::default())
 }
 
 const FILE: &str = "\

@@ -57,11 +57,11 @@ fn checked<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<ServiceName, BTreeMap<IpAddr, PoolName>>, D::Error> {
     let services = BTreeMap::<ServiceName, BTreeMap<IpAddr, PoolName>>::deserialize(deserializer)?;
-    let mut names = services.iter().flat_map(|(service, addresses)| {
-        std::iter::once(service.as_str()).chain(addresses.values().map(PoolName::as_str))
-    });
-    match names.find(|name| Name::parse(name).is_err()) {
-        Some(_) => Err(serde::de::Error::custom("a name that none can have")),
-        None => Ok(services),
+    let is_good = |(service, addresses): (&ServiceName, &BTreeMap<IpAddr, PoolName>)| {
+        service.is_good() && addresses.values().all(|pool| Name::parse(pool.as_str()).is_ok())
+    };
+    match services.iter().all(is_good) {
+        true => Ok(services),
+        false => Err(serde::de::Error::custom("a name that none can have")),
     }
 }

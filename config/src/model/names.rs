@@ -1,5 +1,7 @@
 //! Names of configured things: each its own type, so that one can't stand for another.
 
+use crate::scalar::Name;
+use crate::table::Scalar;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 use std::fmt;
@@ -56,6 +58,38 @@ name! {
     ClusterName,
     /// Whom services belong to.
     TenantName,
+    /// What services that do not stand in the file come from, such as a Kubernetes cluster.
+    SourceName,
+}
+
+impl ServiceName {
+    /// The longest name.
+    pub const LENGTH: usize = 256;
+
+    /// The source that it comes from; none of a service of the file. The name begins with it, and those of the file have
+    /// no `/`.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(source, _)| source)
+    }
+
+    /// Whether it is one that a service of `source` can have: `source/namespace/name` or `source/namespace/name:port`.
+    #[must_use]
+    pub fn is_of(text: &str, source: &SourceName) -> bool {
+        let rest = text.strip_prefix(&*source.0).and_then(|rest| rest.strip_prefix('/'));
+        let Some((namespace, name)) = rest.and_then(|rest| rest.split_once('/')) else { return false };
+        let (name, port) = name.split_once(':').map_or((name, None), |(name, port)| (name, Some(port)));
+        let is_name = |text: &str| Name::parse(text).is_ok();
+        text.len() <= Self::LENGTH && is_name(namespace) && is_name(name) && port.is_none_or(is_name)
+    }
+
+    /// Whether it is one that a service of the file or of a source can have.
+    pub(crate) fn is_good(&self) -> bool {
+        match self.source() {
+            None => Name::parse(&self.0).is_ok(),
+            Some(source) => Name::parse(source).is_ok() && Self::is_of(&self.0, &SourceName::new(source)),
+        }
+    }
 }
 
 impl GroupName {

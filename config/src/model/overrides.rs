@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 mod tests;
 
 /// The longest name in an override; that of who asked, too.
-const NAME_LIMIT: usize = 256;
+const NAME_LIMIT: usize = ServiceName::LENGTH + 128;
 /// As many as there can be.
 const COUNT_LIMIT: usize = 1024;
 
@@ -65,7 +65,8 @@ impl TryFrom<String> for BackendId {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let (service, backend) = text.split_once('/').ok_or("a backend is SERVICE/BACKEND")?;
+        // Names of services that come from outside the file have `/`, those of backends never.
+        let (service, backend) = text.rsplit_once('/').ok_or("a backend is SERVICE/BACKEND")?;
         Ok(Self { service: ServiceName::new(service), backend: BackendName::new(backend) })
     }
 }

@@ -2,9 +2,10 @@
 
 use super::address_pools::AddressPools;
 use super::groups::{GroupFacts, Groups, MAX_VIPS};
+use super::written::{Services, Written};
 use crate::allocate::{Lost, Outcome, Request, allocate};
 use crate::document::NodeId;
-use crate::file::{File, ServiceSection};
+use crate::file::ServiceSection;
 use crate::model::{Allocations, Family, PoolName, Protocol, ServiceName, TenantName, Vip};
 use crate::parse::Before;
 use crate::reader::{Field, Reader};
@@ -13,42 +14,59 @@ use crate::table::Or;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Serves the services of `file`. Where groups or pools are refused, nobody gets anything: it would be said of the wrong
-/// pools.
+/// What services have of pools.
+#[derive(Debug, Default)]
+pub(super) struct Allocated {
+    /// Services that are in force.
+    pub(super) active: Allocations,
+    /// Those that are set aside, too: it is kept for them.
+    pub(super) all: Allocations,
+}
+
+/// Serves the services. Where groups or pools are refused, nobody gets anything: it would be said of the wrong pools.
 pub(super) fn resolve(
     reader: &mut Reader<'_>,
-    file: &File,
+    written: &Services<'_>,
     pools: &AddressPools,
     groups: &mut Groups,
     before: &Before,
-) -> Allocations {
+) -> Allocated {
     let mut places = BTreeMap::new();
     let mut requests = Vec::new();
-    for (name, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
-        let Some(section) = section else { continue };
-        let name = ServiceName::new(&name.value.0);
-        let (place, asked) = request(reader, &name, section, pools);
+    for Written { name, section, .. } in written.iter() {
+        let (place, asked) = request(reader, name, section, pools);
         if let (Some(place), Some(request)) = (place, asked) {
-            places.insert(name, place);
+            places.insert(name.clone(), place);
             requests.push(request);
         }
     }
     if !pools.complete || !groups.complete {
-        return Allocations::default();
+        return Allocated::default();
     }
     let room = |vips: usize| MAX_VIPS.saturating_sub(vips);
     let rooms = groups.all.iter().map(|(name, group)| (name.clone(), room(group.vips.len()))).collect();
-    let Outcome { allocations, refused, lost } = allocate(&pools.all, &requests, &before.allocations, &rooms);
+    let away = |service: &ServiceName| {
+        let is_unread = |source| written.unread.contains(source);
+        written.set_aside.contains(service) || service.source().is_some_and(is_unread)
+    };
+    let Outcome { allocations, reserved, refused, lost } =
+        allocate(&pools.all, &requests, &before.allocations, &rooms, &away);
     for (service, reason) in refused {
         if let Some(place) = places.get(&service) {
-            reader.error(*place, reason.message, reason.help);
+            reader.error_of_others(*place, reason.message, reason.help);
         }
     }
     for lost in lost {
         say_lost(reader, pools, &places, &allocations, &lost, before.give_up);
     }
     add_vips(pools, groups, &allocations);
-    allocations
+    let mut all = allocations.clone();
+    for (service, addresses) in reserved.iter() {
+        for (address, pool) in addresses {
+            all.insert(service.clone(), *address, pool.clone());
+        }
+    }
+    Allocated { active: allocations, all }
 }
 
 /// Where a service says what it asks for, if it does; and that, if it makes sense.
@@ -92,7 +110,8 @@ fn request(
     {
         let names = pools.all.keys().map(PoolName::as_str);
         reader.dangling(*node, "pool of addresses", name.as_str(), names);
-    } else if pools.complete && pools.all.is_empty() && !reader.refused() {
+    } else if pools.complete && pools.all.is_empty() && (!reader.refused() || reader.is_of_fragment(vip.node))
+    {
         // Once is enough, and it may be that its key is misspelt.
         let help = "add `pools:`, or write one of a group's VIPs";
         reader.error(vip.node, "there is no pool of addresses", help);
@@ -131,11 +150,22 @@ fn say_lost(
     let Lost { service, address, pool, why } = lost;
     let Some(place) = places.get(service).copied() else { return };
     let message = format!("service `{service}` has {address} of pool `{pool}`, and can't keep it: {why}");
-    if give_up {
+    let is_of_fragment = reader.is_of_fragment(place);
+    // Nobody can give it back to one of a fragment by a change of that.
+    let is_gone = !pools.all.values().any(|pool| pool.has(*address));
+    if give_up || (is_of_fragment && is_gone) {
         let gets = allocations.of(service).into_iter().flatten().map(|(address, _)| address.to_string());
         let gets: Vec<String> = gets.collect();
         let help = format!("it has {} now: tell those who connect to it", gets.join(" and "));
-        reader.warn(place, message, help);
+        reader.warn(if is_of_fragment { reader.root() } else { place }, message, help);
+        return;
+    }
+    if is_of_fragment {
+        reader.error_of_others(
+            place,
+            message,
+            "let it ask for what it asked for before, or for another address",
+        );
         return;
     }
     let help =

@@ -150,6 +150,7 @@ impl Replies {
         let Some(place) = section.backends.as_ref().map(|field| field.node) else { return };
         for backend in &service.backends {
             if let Some((other, first)) = self.add_backend(service, backend, place) {
+                self.forget(service);
                 let message = format!(
                     "backend `{}` serves service `{other}` at another address or port: whose replies are its replies?",
                     backend.name
@@ -157,6 +158,18 @@ impl Replies {
                 let help = "in mode nat give each VIP and port its own ports on the backends";
                 reader.conflict(place, message, help, first, "the other one");
                 return;
+            }
+        }
+    }
+
+    /// What is refused is in nobody's way.
+    fn forget(&mut self, service: &Service) {
+        for (backend, port) in
+            service.backends.iter().flat_map(|it| service.ports.iter().map(move |port| (it, port)))
+        {
+            let key = (backend.address.socket(port), service.protocol);
+            if self.seen.get(&key).is_some_and(|(_, name, _)| *name == service.name) {
+                self.seen.remove(&key);
             }
         }
     }

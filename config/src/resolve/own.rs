@@ -7,13 +7,14 @@ use super::address_pools::AddressPools;
 use super::addresses::{check_vip, vip_behind};
 use super::groups::{GroupFacts, Groups, MAX_VIPS};
 use super::nodes::{Interfaces, Nodes, Unelectable};
+use super::written::{Services, Written};
 use crate::document::NodeId;
 use crate::file::{File, ServiceSection};
 use crate::model::{
     Adverts, Allocations, Class, Election, Group, GroupName, NodeName, OnSplit, Preempt, Priority, Proof,
     Timing, Track, TrackEffect, Vip,
 };
-use crate::reader::{At, Field, Reader};
+use crate::reader::{At, Reader};
 use crate::scalar::VipWord;
 use crate::table::Or;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,15 +36,27 @@ pub(super) struct Around<'a> {
 }
 
 /// Groups of the addresses that services write themselves. Each of them is in a group afterwards, or was refused.
-pub(super) fn of_services(reader: &mut Reader<'_>, file: &File, around: &Around<'_>, groups: &mut Groups) {
+///
+/// Those of the file are made first, and those of fragments do not change them.
+pub(super) fn of_services(
+    reader: &mut Reader<'_>,
+    file: &File,
+    written: &Services<'_>,
+    around: &Around<'_>,
+    groups: &mut Groups,
+) {
     let nodes_refused = file.nodes.as_ref().is_none_or(|nodes| reader.refused_within(nodes.node));
     if !groups.complete || !around.interfaces.complete || nodes_refused {
         return;
     }
+    of_some(reader, &written.of_file, around, groups);
+    of_some(reader, &written.of_fragments, around, groups);
+}
+
+fn of_some(reader: &mut Reader<'_>, some: &[Written<'_>], around: &Around<'_>, groups: &mut Groups) {
     let mut places = BTreeMap::new();
     let mut services = Vec::new();
-    for (_, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
-        let Some(section) = section else { continue };
+    for section in some.iter().map(|it| it.section) {
         let (listed, others): (Vec<_>, Vec<_>) =
             written(section).into_iter().partition(|address| groups.vips.contains_key(&address.value));
         if let Some(facts) = listed.first().and_then(|address| groups.vips.get(&address.value)) {
@@ -72,23 +85,28 @@ pub(super) fn of_services(reader: &mut Reader<'_>, file: &File, around: &Around<
 pub(super) fn of_pools(
     reader: &mut Reader<'_>,
     around: &Around<'_>,
+    written: &Services<'_>,
     allocations: &Allocations,
     groups: &mut Groups,
 ) {
-    let mut services = Vec::new();
-    let mut vips = BTreeMap::new();
-    for (_, addresses) in allocations.iter() {
-        let mut own = Vec::new();
-        for (address, pool) in addresses {
-            let pool = around.ranges.all.get(pool).filter(|pool| pool.group.is_none());
-            let Some(range) = pool.and_then(|pool| pool.range_of(*address)) else { continue };
-            let Some((_, place)) = around.ranges.around(*address) else { continue };
-            own.push(*address);
-            vips.insert(*address, (Vip { address: *address, interface: range.interface.clone() }, place));
+    for (some, is_file) in [(&written.of_file, true), (&written.of_fragments, false)] {
+        let mut services = Vec::new();
+        let mut vips = BTreeMap::new();
+        for service in some {
+            let mut own = Vec::new();
+            for (address, pool) in allocations.of(&service.name).into_iter().flatten() {
+                let pool = around.ranges.all.get(pool).filter(|pool| pool.group.is_none());
+                let Some(range) = pool.and_then(|pool| pool.range_of(*address)) else { continue };
+                let Some((_, place)) = around.ranges.around(*address) else { continue };
+                own.push(*address);
+                let place = if is_file { place } else { service.node };
+                vips.entry(*address)
+                    .or_insert((Vip { address: *address, interface: range.interface.clone() }, place));
+            }
+            services.push(own);
         }
-        services.push(own);
+        around.add(reader, groups, &services, &vips);
     }
-    around.add(reader, groups, &services, &vips);
 }
 
 /// The gateways that groups track.
@@ -219,7 +237,7 @@ impl Around<'_> {
                     "services have {} addresses together with this one; one group moves at most {MAX_VIPS}",
                     vips.len()
                 );
-                reader.error(*place, message, "make services with fewer addresses");
+                reader.error_of_others(*place, message, "make services with fewer addresses");
                 continue;
             }
             if groups.all.len() >= MAX_GROUPS {
@@ -227,11 +245,8 @@ impl Around<'_> {
                     "`{}` can't be a group of its own: there are {MAX_GROUPS} groups, as many as can be",
                     first.address
                 );
-                reader.error(
-                    *place,
-                    message,
-                    "list addresses together in `groups`, or give a pool a `group`",
-                );
+                let help = "list addresses together in `groups`, or give a pool a `group`";
+                reader.error_of_others(*place, message, help);
                 continue;
             }
             let name = GroupName::new(&first.address.to_string());

@@ -1,33 +1,36 @@
 //! Services: whose VIPs they are on, that they do not collide, and what their protocol can do.
 
 mod control_plane;
+mod taken;
 
 use super::address_pools::AddressPools;
 use super::checks::{Checks, referred};
 use super::forwarding::{self, Replies};
 use super::groups::Groups;
 use super::pools::{Pools, backends};
+use super::written::{Services, Written};
 use crate::document::NodeId;
-use crate::file::{File, LimitsSection, RateSection, ServiceSection, TimeoutsSection};
+use crate::file::{LimitsSection, RateSection, ServiceSection, TimeoutsSection};
 use crate::model::{
     Allocations, Backend, Balance, Check, Class, ConnectionLog, Family, GroupName, Limits, Mode, OnDown,
     PoolName, PortRange, Protocol, ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, ServiceName,
     Timeouts, UdpOptions,
 };
 use crate::reader::{At, Field, Reader};
-use crate::scalar::{Number, OnDownWord, VipWord};
+use crate::scalar::{CheckType, Number, OnDownWord, VipWord};
 use crate::table::Or;
 use control_plane::ControlPlanes;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use taken::Taken;
 
 /// Where each service listens: by address and protocol, its ports, its name and where they stand.
 type Listeners = HashMap<(IpAddr, Protocol), Vec<(PortRange, ServiceName, NodeId)>>;
 
 pub(super) fn resolve(
     reader: &mut Reader<'_>,
-    file: &File,
+    written: &Services<'_>,
     around: &Around<'_>,
     allocations: &Allocations,
 ) -> BTreeMap<ServiceName, Arc<Service>> {
@@ -35,30 +38,49 @@ pub(super) fn resolve(
     let mut listeners = Listeners::new();
     let mut replies = Replies::default();
     let mut control_planes = ControlPlanes::default();
-    for (name, section) in file.services.get().map(|named| named.0.as_slice()).unwrap_or_default() {
-        let Some(section) = section else { continue };
-        let name = ServiceName::new(&name.value.0);
-        let walk = Walk { section, around, allocated: allocations.of(&name) };
+    for Written { name, section, .. } in &written.of_file {
+        let walk = Walk { section, around, allocated: allocations.of(name) };
         if let Some(service) = walk.service(reader, name.clone(), &mut listeners) {
             replies.add(reader, &service, section);
             control_planes.add(reader, &service, section, around.groups);
-            services.insert(name, Arc::new(service));
+            services.insert(name.clone(), Arc::new(service));
         }
     }
-    refuse_overlaps(reader, listeners);
+    refuse_overlaps(reader, &listeners);
+    let mut taken = Taken::of(listeners);
+    for Written { name, section, node } in &written.of_fragments {
+        let walk = Walk { section, around, allocated: allocations.of(name) };
+        let mut listeners = Listeners::new();
+        walk.refuse_what_stands_in_files_only(reader);
+        if let Some(service) = walk.service(reader, name.clone(), &mut listeners) {
+            // Others need not make room for what is set aside.
+            if !reader.refused_within(*node) {
+                taken.add(reader, listeners);
+            }
+            if !reader.refused_within(*node) {
+                replies.add(reader, &service, section);
+            }
+            services.insert(name.clone(), Arc::new(service));
+        } else if !reader.refused_within(*node) {
+            let message = "its address is of no group: something else has it that is set aside";
+            reader.error_of_others(*node, message, "give it another address");
+        }
+    }
     services
 }
 
-fn refuse_overlaps(reader: &mut Reader<'_>, listeners: Listeners) {
-    for ((address, protocol), mut ports) in listeners {
+fn refuse_overlaps(reader: &mut Reader<'_>, listeners: &Listeners) {
+    for ((address, protocol), ports) in listeners {
+        let mut ports: Vec<_> =
+            ports.iter().map(|(range, name, node)| (*range, name.clone(), *node)).collect();
         ports.sort_by_key(|(range, _, node)| (*range, *node));
         let mut widest: Option<(PortRange, ServiceName, NodeId)> = None;
         for (range, name, node) in ports {
             if let Some((other_range, other, other_node)) = &widest
                 && range.first <= other_range.last
             {
-                let protocol = if protocol == Protocol::Tcp { "TCP" } else { "UDP" };
-                let place = std::net::SocketAddr::new(address, range.first);
+                let protocol = if *protocol == Protocol::Tcp { "TCP" } else { "UDP" };
+                let place = std::net::SocketAddr::new(*address, range.first);
                 // The later one of the file is at fault.
                 let ((at, first), (other_at, other)) = if node > *other_node {
                     ((node, &name), (*other_node, other))
@@ -97,6 +119,16 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// What runs programs on the nodes is theirs who write their files.
+    fn refuse_what_stands_in_files_only(&self, reader: &mut Reader<'_>) {
+        if let Some(Or::Long(check)) = self.section.check.get()
+            && let Some(kind) = check.r#type.filter(|kind| kind.value == CheckType::Script)
+        {
+            let help = "write it into `checks` of the file, and its name here";
+            reader.error(kind.node, "a check of type script can't come from outside the file", help);
+        }
+    }
+
     fn service(
         &self,
         reader: &mut Reader<'_>,
@@ -199,6 +231,14 @@ impl Walk<'_> {
                 let message =
                     format!("group `{}` has `accept: false`, so nothing can listen there", facts.name);
                 reader.conflict(vip.node, message, "delete `accept: false`", facts.place, "the VIP");
+            }
+            let class = self.around.groups.all.get(&facts.name).map(|group| group.class);
+            if class == Some(Class::ControlPlane) && reader.is_of_fragment(vip.node) {
+                let message = format!(
+                    "`{}` is of group `{}`, of class control-plane, whose addresses only the file gives away",
+                    vip.value, facts.name
+                );
+                reader.error(vip.node, message, "take an address of a pool");
             }
             match &group {
                 Some((name, first)) if *name != facts.name => {

@@ -62,10 +62,10 @@ text! {
 text! {
     /// A name, or several.
     NamePattern(String), "a name or a pattern of names", "a name, in which `*` stands for any text",
-    "^[A-Za-z0-9._*-]{1,63}$",
+    "^[A-Za-z0-9._*/:-]{1,256}$",
     |text| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-*".contains(&byte);
-        checked(text, (1..=63).contains(&text.len()) && text.bytes().all(inner))
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-*/:".contains(&byte);
+        checked(text, (1..=256).contains(&text.len()) && text.bytes().all(inner))
     }
 }
 

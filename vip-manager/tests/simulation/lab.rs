@@ -117,6 +117,7 @@ impl Lab {
             hooks: BTreeMap::new(),
             allocations: Arc::default(),
             overrides: Arc::default(),
+            sources: Arc::default(),
             shared: fulcrum_config::SharedDigest::default(),
         }
     }

@@ -7,7 +7,7 @@ fn names(services: &[&str]) -> Vec<Request> {
 }
 
 fn run(pools: &BTreeMap<PoolName, Pool>, requests: &[Request], before: &Outcome) -> Outcome {
-    allocate(pools, requests, &before.allocations, &BTreeMap::new())
+    allocate(pools, requests, &before.allocations, &BTreeMap::new(), &|_| false)
 }
 
 fn of(outcome: &Outcome, service: &str) -> Vec<String> {
