@@ -3,6 +3,7 @@
 pub(crate) mod drill;
 pub(crate) mod replace;
 pub(crate) mod roll;
+pub(crate) mod source;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fulcrum_config::init::NodeOption;
@@ -333,6 +334,11 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+
+    /// Shows and sets services that come from outside the file: from a controller or a script.
+    #[command(after_help = source::HELP)]
+    Source(source::SourceArguments),
+
     /// Changes all nodes, one after another: each is emptied, changed by your command, and waited for.
     #[command(after_help = roll::HELP)]
     Roll(roll::RollOptions),

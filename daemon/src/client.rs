@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::last_good;
 use crate::wire::Refusal;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -64,12 +64,22 @@ impl Client {
 
     /// Asks.
     pub(crate) fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<Reply<T>, Failure> {
+        self.ask_with(method, path, String::new())
+    }
+
+    /// Asks, and sends `text`.
+    pub(crate) fn ask_with<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        text: String,
+    ) -> Result<Reply<T>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Io { what: "no event loop".to_owned(), error })?;
         let answer = async {
-            tokio::time::timeout(TIMEOUT, self.exchange(method, path))
+            tokio::time::timeout(TIMEOUT, self.exchange(method, path, text))
                 .await
                 .unwrap_or_else(|_| Err(self.garbled(&format!("no answer within {} s", TIMEOUT.as_secs()))))
         };
@@ -92,15 +102,22 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| Failure::Io { what: "no event loop".to_owned(), error })?;
-        let (status, body) = runtime.block_on(self.exchange(Method::GET, path))?;
+        let (status, body) = runtime.block_on(self.exchange(Method::GET, path, String::new()))?;
         if status.is_success() {
-            Ok(String::from_utf8_lossy(&body).into_owned())
-        } else {
-            Err(self.garbled(&status.to_string()))
+            return Ok(String::from_utf8_lossy(&body).into_owned());
         }
+        Err(match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Failure::Refused(refusal.error),
+            Err(_) => self.garbled(&status.to_string()),
+        })
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        text: String,
+    ) -> Result<(StatusCode, Bytes), Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(error))?;
         let garbled = |error: hyper::Error| self.garbled(&error.to_string());
         let (mut sender, connection) =
@@ -110,7 +127,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header("Host", "fulcrum")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(Bytes::from(text)))
             .map_err(|error| Failure::Refused(format!("{path} can't be asked for: {error}")))?;
         let answer = sender.send_request(request).await.map_err(garbled)?;
         let status = answer.status();

@@ -13,6 +13,7 @@ mod overrides;
 mod preflight;
 mod roll;
 mod run;
+mod source;
 mod status;
 mod upgrade;
 
@@ -65,6 +66,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::UpgradeBinary(options) => upgrade::upgrade(&options),
         Command::Hook(options) => hook::hook(&options),
         Command::Overrides { connect, json } => overrides::list(&connect, json),
+        Command::Source(arguments) => source::source(&arguments.what),
         Command::PeerKey { file } => peer_key(&file),
         Command::Init(options) => init::init(options),
         Command::Version => print(&format!("fulcrum {}\n", env!("CARGO_PKG_VERSION"))),

@@ -33,6 +33,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     limits(&mut page, status)?;
     hooks(&mut page, status)?;
     overrides(&mut page, status)?;
+    sources(&mut page, status)?;
     engines(&mut page, status)?;
     Ok(page.registry)
 }
@@ -323,6 +324,26 @@ fn pools(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         for (state, count) in [("used", pool.used), ("free", pool.free), ("total", pool.total)] {
             addresses.with_label_values(&[&pool.name, &pool.family, state]).set(number(count));
         }
+    }
+    Ok(())
+}
+
+fn sources(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let services = page.gauge(
+        "fulcrum_source_services",
+        "Services that come from this source outside the file: in force (applied) and set-aside.",
+        &["source", "state"],
+    )?;
+    let refused = page.gauge(
+        "fulcrum_source_refused",
+        "1 if nothing of what the source says can be used.",
+        &["source"],
+    )?;
+    for source in &status.sources {
+        let aside = u64::try_from(source.set_aside.len()).unwrap_or(u64::MAX);
+        services.with_label_values(&[&source.name, "applied"]).set(number(source.services));
+        services.with_label_values(&[&source.name, "set-aside"]).set(number(aside));
+        refused.with_label_values(&[&source.name]).set(flag(source.refused.is_some()));
     }
     Ok(())
 }

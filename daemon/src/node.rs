@@ -21,6 +21,7 @@ mod control_plane;
 mod drill;
 mod handover;
 mod limits;
+mod outside;
 mod overriding;
 mod planned;
 mod prepare;
@@ -34,6 +35,7 @@ pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
 pub(crate) use drill::Strike;
 pub(crate) use handover::Transfer;
+pub(crate) use outside::Applied;
 pub(crate) use overriding::{Target, Wish, tend};
 pub(crate) use planned::Upgrading;
 pub(crate) use prepare::prepare;
@@ -101,7 +103,7 @@ pub(crate) struct How {
 }
 
 /// What came of applying a configuration on all nodes.
-struct Applied {
+struct Everywhere {
     /// What became of it at each peer.
     peers: Vec<String>,
     /// From the peers' agreement until the data plane served all of it.
@@ -389,7 +391,7 @@ impl Node {
                 received.from
             )
         });
-        let Applied { mut peers, took } = self.apply_everywhere(begun, source, &old, &new, how).await?;
+        let Everywhere { mut peers, took } = self.apply_everywhere(begun, source, &old, &new, how).await?;
         peers.extend(received);
         let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
         self.set_applied(warnings.clone());
@@ -412,7 +414,7 @@ impl Node {
         old: &Config,
         new: &Arc<Config>,
         how: &How,
-    ) -> Result<Applied, Refusal> {
+    ) -> Result<Everywhere, Refusal> {
         let agreement = self.agree(source.text(), old, new, how).await?;
         let asked = begun.elapsed();
         let before = (self.shared(), self.handle.said().text);
@@ -438,13 +440,16 @@ impl Node {
         };
         trial::applied(self.handle.lb(), revision).await;
         let took = begun.elapsed().saturating_sub(asked);
-        drop(self.take_unproven());
         let mut peers = agreement.notes.clone();
-        self.keep_text(source.runs.clone()).await;
+        // What comes from outside the file proves nothing of that.
+        if new.sources.fragments == old.sources.fragments {
+            drop(self.take_unproven());
+            self.keep_text(source.runs.clone()).await;
+        }
         self.set_source(source);
         self.withdraw();
         peers.extend(self.applied_by(&agreement).await);
-        Ok(Applied { peers, took })
+        Ok(Everywhere { peers, took })
     }
 
     #[allow(clippy::disallowed_methods, reason = "status says since when; nothing is decided by it")]
@@ -463,7 +468,8 @@ impl Node {
     /// What a configuration that comes after `old` goes by.
     fn before(&self, old: &Config, give_up: bool) -> Before {
         let (allocations, overrides) = (Arc::clone(&old.allocations), Arc::clone(&old.overrides));
-        Before { allocations, give_up, overrides, now: overriding::wall_clock(), ..Before::default() }
+        let (fragments, now) = (Arc::clone(&old.sources.fragments), overriding::wall_clock());
+        Before { allocations, give_up, overrides, fragments, now, ..Before::default() }
     }
 
     fn source(&self) -> Option<Source> {
@@ -504,6 +510,7 @@ impl Node {
         self.possible(old, &parsed.config)?;
         self.knows_forced(old, &how.forced)?;
         self.protects(old, &parsed.config, &how.forced)?;
+        self.keeps_addresses_of_sources(old, &parsed.config, how)?;
         Ok((source, parsed))
     }
 
@@ -526,11 +533,13 @@ impl Node {
         rehearsal: bool,
     ) -> Result<Option<u64>, Refusal> {
         let lb = self.handle.lb();
-        let (table, changed) = if rehearsal {
+        let (table, mut changed) = if rehearsal {
             trial::additions(old, new)
         } else {
             (trial::table(old, new), trial::changed(old, new, &lb.borrow()))
         };
+        // One of these that can't listen is an alarm of its own, and keeps nothing else back.
+        changed.retain(|name| name.source().is_none());
         if changed.is_empty() {
             return Ok(None);
         }

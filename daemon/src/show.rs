@@ -17,6 +17,9 @@ pub(crate) fn status(status: &Status, colour: bool) -> String {
     page
 }
 
+/// Of each source, so many services that are set aside are named.
+const SET_ASIDE_SHOWN: usize = 20;
+
 fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Result {
     let config = &status.config;
     let state = match config.state {
@@ -56,6 +59,10 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     }
     if !status.overrides.is_empty() {
         writeln!(page, "\nOVERRIDES\n{}", overrides(status, now(), colour))?;
+    }
+    if !status.sources.is_empty() {
+        writeln!(page, "\nSOURCES\n{}", sources(status, now(), colour))?;
+        page.push_str(&set_aside(status, SET_ASIDE_SHOWN));
     }
     writeln!(page, "\nBACKENDS\n{}", backends(status, colour))
 }
@@ -462,4 +469,44 @@ pub(crate) fn time(seconds: u64) -> String {
 /// "1 group", "2 groups".
 pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What services come from that do not stand in the file.
+pub(crate) fn sources(status: &Status, now: UnixTime, colour: bool) -> String {
+    let mut table = table(&["source", "services", "set aside", "since", "by", "serial"]);
+    for source in &status.sources {
+        let aside = match (&source.refused, source.set_aside.len()) {
+            (Some(_), _) => "ALL".to_owned(),
+            (None, count) => count.to_string(),
+        };
+        let since = UnixTime(source.since).until(now).as_secs();
+        table.add_row(vec![
+            Cell::new(&source.name),
+            Cell::new(source.services),
+            painted(&aside, &["0"], &["ALL"]),
+            Cell::new(format!("{} ago", time(since))),
+            Cell::new(&source.by),
+            Cell::new(source.serial),
+        ]);
+    }
+    text(table, colour)
+}
+
+/// Why services of sources are not in force, at most so many of each.
+pub(crate) fn set_aside(status: &Status, most: usize) -> String {
+    let mut lines = String::new();
+    for source in &status.sources {
+        if let Some(why) = &source.refused {
+            let _infallible = writeln!(lines, "source {}: nothing of it can be used: {why}", source.name);
+        }
+        for (name, why) in source.set_aside.iter().take(most) {
+            let _infallible = writeln!(lines, "set aside: {name}: {why}");
+        }
+        let more = source.set_aside.len().saturating_sub(most);
+        if more > 0 {
+            let _infallible =
+                writeln!(lines, "... and {more} more: 'fulcrum source list --json' has them all");
+        }
+    }
+    lines
 }

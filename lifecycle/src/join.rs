@@ -132,6 +132,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         ]),
         hooks: facts.hooks.clone(),
         overrides: overrides::status(snapshots),
+        sources: crate::sources::status(snapshots),
     }
 }
 

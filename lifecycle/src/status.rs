@@ -55,6 +55,30 @@ pub struct Status {
     /// What operators asked for over the file.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// What services come from that do not stand in the file.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// What services come from that do not stand in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name; those of its services begin with it.
+    pub name: String,
+    /// Who had it say what it says, as the audit log says it.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub since: u64,
+    /// The serial number of the configuration that it is part of here.
+    pub serial: u64,
+    /// Services that are in force.
+    pub services: u64,
+    /// Services that are not, and why.
+    #[serde(default)]
+    pub set_aside: BTreeMap<String, String>,
+    /// Why nothing of it can be used, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// What an operator asked for over the file.

@@ -2,7 +2,8 @@
 
 use crate::serving::Services;
 use fulcrum_config::{
-    Allocations, BackendName, Config, GroupName, KeyPin, NodeName, Overrides, ServiceName, SharedDigest,
+    Allocations, BackendName, Config, Fragments, GroupName, KeyPin, NodeName, Overrides, ServiceName,
+    SharedDigest,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,8 @@ pub struct Offer {
     pub allocations: Option<Arc<Allocations>>,
     /// What operators would have asked for over the file then. None if the version of the sender knows of none.
     pub overrides: Option<Arc<Overrides>>,
+    /// What would come from outside the file then. None if the version of the sender knows of nothing.
+    pub fragments: Option<Arc<Fragments>>,
 }
 
 /// The answer to an offer.
@@ -79,6 +82,8 @@ pub struct Text {
     pub allocations: Option<Arc<Allocations>>,
     /// What operators asked for over the file. None if the version of the sender knows of none.
     pub overrides: Option<Arc<Overrides>>,
+    /// What comes from outside the file. None if the version of the sender knows of nothing.
+    pub fragments: Option<Arc<Fragments>>,
 }
 
 /// What a node says of its adverts.

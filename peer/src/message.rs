@@ -5,7 +5,7 @@
 //! one are passed over, so that a newer node can talk to an older one.
 
 use crate::border::{Answer, Offer, PeerConfig, Prepared, Preparing, Text, Word};
-use fulcrum_config::{Allocations, BackendName, GroupName, Overrides, ServiceName, SharedDigest};
+use fulcrum_config::{Allocations, BackendName, Fragments, GroupName, Overrides, ServiceName, SharedDigest};
 use serde::{Deserialize, Serialize};
 use serving::Portion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,11 @@ mod tests;
 
 /// The version of the protocol: what an older one could misunderstand makes it grow.
 pub(crate) const PROTOCOL: u16 = 1;
-/// The longest message: a word about as many groups as there can be.
-pub(crate) const MESSAGE_LIMIT: usize = 4 << 20;
+/// The longest message: a configuration with as much from outside the file as there can be, which grows when it is written
+/// in JSON.
+pub(crate) const MESSAGE_LIMIT: usize = 40 << 20;
+/// As much of it as may be on its way.
+pub(crate) const WINDOW: u32 = 4 << 20;
 /// The longest configuration that nodes send each other: it may grow when it is written in JSON.
 pub const TEXT_LIMIT: usize = 1 << 20;
 /// The longest allocations that nodes send each other, in JSON.
@@ -144,6 +147,8 @@ struct OfferBody {
     allocations: Option<Arc<Allocations>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     overrides: Option<Arc<Overrides>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fragments: Option<Arc<Fragments>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,6 +166,8 @@ struct TextBody {
     allocations: Option<Arc<Allocations>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     overrides: Option<Arc<Overrides>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fragments: Option<Arc<Fragments>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -245,6 +252,7 @@ impl Message {
                     text: offer.text.to_string(),
                     allocations: offer.allocations.clone(),
                     overrides: offer.overrides.clone(),
+                    fragments: offer.fragments.clone(),
                 });
                 (OFFER, serde_json::to_vec(&body))
             }
@@ -254,10 +262,16 @@ impl Message {
                 (ANSWER, serde_json::to_vec(&AnswerBody { number, serial, errors }))
             }
             Self::Text(text) => {
-                let Text { serial, text, allocations, overrides } = (**text).clone();
+                let Text { serial, text, allocations, overrides, fragments } = (**text).clone();
                 (
                     TEXT,
-                    serde_json::to_vec(&TextBody { serial, text: text.to_string(), allocations, overrides }),
+                    serde_json::to_vec(&TextBody {
+                        serial,
+                        text: text.to_string(),
+                        allocations,
+                        overrides,
+                        fragments,
+                    }),
                 )
             }
             Self::Serving(portion) => (SERVING, portion.encode()),
@@ -314,9 +328,11 @@ impl Message {
             }
             OFFER => {
                 let body: Option<OfferBody> = serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                let offer = |OfferBody { number, forced, text, allocations, overrides, .. }| {
-                    file(text).map(|text| Arc::new(Offer { number, forced, text, allocations, overrides }))
-                };
+                let offer =
+                    |OfferBody { number, forced, text, allocations, overrides, fragments, .. }| {
+                        let offer = |text| Offer { number, forced, text, allocations, overrides, fragments };
+                        file(text).map(|text| Arc::new(offer(text)))
+                    };
                 Ok(Self::Offer(body.map(offer).transpose()?))
             }
             ANSWER => {
@@ -325,9 +341,15 @@ impl Message {
                 Ok(Self::Answer(Arc::new(Answer { number: body.number, serial: body.serial, errors })))
             }
             TEXT => {
-                let TextBody { serial, text, allocations, overrides } =
+                let TextBody { serial, text, allocations, overrides, fragments } =
                     serde_json::from_slice(body).map_err(|_| Misfit::Malformed)?;
-                Ok(Self::Text(Arc::new(Text { serial, text: file(text)?, allocations, overrides })))
+                Ok(Self::Text(Arc::new(Text {
+                    serial,
+                    text: file(text)?,
+                    allocations,
+                    overrides,
+                    fragments,
+                })))
             }
             SERVING => Portion::decode(body).map(Self::Serving),
             FLOWS if body.len() > FLOWS_LIMIT => Err(Misfit::Malformed),

@@ -4,7 +4,7 @@
 //! half is verified by rustls, as for any certificate.
 
 use crate::key::{Key, pin_of};
-use crate::message::MESSAGE_LIMIT;
+use crate::message::WINDOW;
 use fulcrum_config::KeyPin;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
@@ -208,14 +208,13 @@ pub(crate) fn client(key: &Key, pins: BTreeSet<KeyPin>) -> Result<quinn::ClientC
 /// What bounds the memory that a peer can hold.
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
-    let message = u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX);
     let mut acknowledged = AckFrequencyConfig::default();
     acknowledged.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED)).max_ack_delay(Some(ACKNOWLEDGED));
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
-        .stream_receive_window(VarInt::from_u32(message))
-        .receive_window(VarInt::from_u32(message.saturating_mul(2)))
+        .stream_receive_window(VarInt::from_u32(WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW.saturating_mul(2)))
         .send_window(1 << 20)
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)

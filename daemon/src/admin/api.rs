@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(crate) mod drill;
 pub(crate) mod hooks;
 pub(crate) mod overrides;
+pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ enum Route {
     Override(Wish, BTreeSet<GroupName>),
     Tell(hooks::Told),
     Strike(Strike, BTreeSet<GroupName>),
+    Source(sources::Asked),
 }
 
 impl Route {
@@ -45,11 +47,13 @@ impl Route {
     fn method(&self) -> Method {
         match self {
             Self::Status | Self::Metrics | Self::Health | Self::Ready => Method::GET,
+            Self::Source(sources::Asked::Show(_)) => Method::GET,
             Self::Reload(_)
             | Self::Rehearse(_)
             | Self::Handover(_)
             | Self::Override(..)
             | Self::Strike(..)
+            | Self::Source(sources::Asked::Set(_) | sources::Asked::Remove(_))
             | Self::Tell(_) => Method::POST,
         }
     }
@@ -58,12 +62,13 @@ impl Route {
     fn least(&self) -> Role {
         match self {
             Self::Metrics | Self::Health | Self::Ready => Role::Monitor,
-            Self::Status => Role::Viewer,
+            Self::Status | Self::Source(sources::Asked::Show(_)) => Role::Viewer,
             Self::Reload(_)
             | Self::Rehearse(_)
             | Self::Handover(_)
             | Self::Override(..)
             | Self::Strike(..)
+            | Self::Source(sources::Asked::Set(_) | sources::Asked::Remove(_))
             | Self::Tell(_) => Role::Operator,
         }
     }
@@ -85,6 +90,9 @@ impl Route {
                 }
                 if let Some(asked) = overrides::find(path) {
                     return Some(Self::Override(asked.0, asked.1));
+                }
+                if let Some(asked) = sources::find(path) {
+                    return Some(Self::Source(asked));
                 }
                 if let Some(told) = hooks::find(path) {
                     return Some(Self::Tell(told));
@@ -139,7 +147,13 @@ fn name(word: &str) -> Option<String> {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, path: &str) -> Answer {
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    caller: &Caller,
+    method: &Method,
+    path: &str,
+    body: String,
+) -> Answer {
     let visible = |route: &Route| caller.role > Role::Monitor || route.least() == Role::Monitor;
     let Some(route) = Route::find(path).filter(visible) else {
         return refuse(StatusCode::NOT_FOUND, NO_SUCH_PATH);
@@ -175,6 +189,7 @@ pub(crate) async fn answer(node: &Arc<Node>, caller: &Caller, method: &Method, p
         Route::Strike(strike, forced) => drill::answer(node, caller, path, strike, forced).await,
         Route::Override(wish, forced) => override_file(node, caller, path, wish, forced).await,
         Route::Tell(told) => tell(node, caller, path, told).await,
+        Route::Source(asked) => sources::answer(node, caller, path, asked, body).await,
     }
 }
 

@@ -6,7 +6,8 @@ use crate::admin::caller::{self, Caller, Role};
 use crate::admin::tls::Tls;
 use crate::error::Failure;
 use crate::node::Node;
-use fulcrum_config::{Admin, TcpAdmin};
+use fulcrum_config::{Admin, Fragments, TcpAdmin};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
@@ -29,8 +30,10 @@ use tokio::sync::Semaphore;
 const CONNECTIONS: usize = 64;
 /// A request's head must fit.
 const HEAD_BYTES: usize = 16 * 1024;
-/// No request needs a body; a small one is ignored.
-const BODY_BYTES: u64 = 4 * 1024;
+/// But for what a source says no request needs a body; a small one is ignored.
+const BODY_BYTES: usize = 4 * 1024;
+/// What a source says must have come by then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request's head must have come by then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A whole connection takes at most so long: longer than the longest handover.
@@ -216,7 +219,7 @@ async fn serve_metrics(address: SocketAddr, node: Arc<Node>) {
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Option<Caller>, node: Arc<Node>) {
     let service = service_fn(|request: Request<Incoming>| {
         let (caller, node) = (caller.clone(), Arc::clone(&node));
-        async move { Ok::<Answer, Infallible>(respond(&node, caller, &request).await) }
+        async move { Ok::<Answer, Infallible>(respond(&node, caller, request).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -230,13 +233,28 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Option<
     }
 }
 
-async fn respond(node: &Arc<Node>, caller: Option<Caller>, request: &Request<Incoming>) -> Answer {
+async fn respond(node: &Arc<Node>, caller: Option<Caller>, request: Request<Incoming>) -> Answer {
     let Some(caller) = caller else {
         return refuse(StatusCode::FORBIDDEN, "only root, the daemon's user and admin.viewer_group may ask");
     };
-    if request.body().size_hint().lower() > BODY_BYTES {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let has_text = caller.role >= Role::Operator && api::sources::has_text(path);
+    let limit = if has_text { Fragments::SIZE } else { BODY_BYTES };
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request needs so large a body");
     }
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    api::answer(node, &caller, request.method(), path).await
+    let text = if has_text {
+        let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
+        let text = read.ok().and_then(Result::ok).map(|body| body.to_bytes());
+        match text.and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
+            Some(text) => text,
+            None => {
+                return refuse(StatusCode::BAD_REQUEST, "the text is too long, is no UTF-8 or did not come");
+            }
+        }
+    } else {
+        String::new()
+    };
+    api::answer(node, &caller, &head.method, path, text).await
 }

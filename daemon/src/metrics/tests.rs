@@ -59,6 +59,7 @@ fn status() -> Status {
         "alarms": [{"severity": "critical", "what": "w", "affected": "a", "do": "d"}],
         "settings": [], "limits": {"connections": {"used": 1, "limit": 2, "reached": 3}},
         "overrides": [{"of": "backend web/a", "what": "drained", "by": "uid 0", "since": 1000, "connections": 2}],
+        "sources": [{"name": "prod", "by": "uid 0", "since": 1000, "serial": 3, "services": 7, "set_aside": {"prod/a/b": "why"}}],
         "hooks": [{"name": "tell", "on": ["fault"], "command": ["/bin/tell"], "waiting": 2, "running": [],
             "runs": {"succeeded": 3, "killed": 1}, "run_seconds": 10.5, "left_out": {"superseded": 4}, "last": []}],
         "counters": {"health": {"probes": 21}, "vip_manager": {"stalls": 1}, "peer": {"strangers": 6}},
@@ -71,6 +72,8 @@ fn values_are_those_of_the_status() {
     let page = page(&status()).expect("a page");
     for line in [
         "fulcrum_build_info{version=\"1.2.3\"} 1",
+        "fulcrum_source_services{source=\"prod\",state=\"applied\"} 7",
+        "fulcrum_source_services{source=\"prod\",state=\"set-aside\"} 1",
         "fulcrum_vrrp_state{group=\"web\"} 2",
         "fulcrum_vrrp_events_total{event=\"adverts_sent\",family=\"ipv4\",group=\"web\",interface=\"eth0\"} 11",
         "fulcrum_backend_up{backend=\"a\",service=\"http\"} 0",

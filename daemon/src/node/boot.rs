@@ -99,7 +99,8 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
 /// The file, or a peer's newer one if the file was not edited since that came; with what operators asked for over it.
 fn of_file(file: &Path, text: String, parsed: Parsed, before: &Before) -> Boot {
     let kept = Shared::recall(&parsed.config.admin.state_dir, file);
-    let before = Before { overrides: Arc::clone(&kept.overrides), ..before.clone() };
+    let (overrides, fragments) = (Arc::clone(&kept.overrides), Arc::clone(&kept.fragments));
+    let before = Before { overrides, fragments, ..before.clone() };
     let own = Source { runs: text.clone(), own: text, received: None };
     let received = kept.text(&own.own).and_then(|adopted| {
         let source = Source { runs: adopted.ok()?, received: kept.received.clone(), own: own.own.clone() };
@@ -144,8 +145,8 @@ fn first_usable(
         let name = path.display().to_string();
         // It was in force with these; if not, an address that changes is better than no service.
         let shared = Shared::recall(directory, file);
-        let before =
-            Before { overrides: Arc::clone(&shared.overrides), now: wall_clock(), ..recalled.before(true) };
+        let (overrides, fragments) = (Arc::clone(&shared.overrides), Arc::clone(&shared.fragments));
+        let before = Before { overrides, fragments, now: wall_clock(), ..recalled.before(true) };
         let parsed = match parse_after(&text, &name, &host_name(), &before) {
             Ok(parsed) => parsed,
             Err(mistakes) => {

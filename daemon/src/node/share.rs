@@ -4,9 +4,9 @@
 use super::agree::{Task, Vote, next_serial, task, vote, voters};
 use super::shared::{Received, Shared};
 use super::source::{Adopted, Source};
-use super::{How, Node, host_name};
+use super::{How, Node};
 use crate::wire::Refusal;
-use fulcrum_config::{Allocations, Before, Config, NodeName, Overrides, parse_after};
+use fulcrum_config::{Allocations, Before, Change, Config, Fragments, NodeName, Overrides, digest_of_file};
 use fulcrum_peer::{ALLOCATIONS_LIMIT, Answer, LinkState, Offer, PeerState, TEXT_LIMIT, Text};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const ANSWER: Duration = Duration::from_secs(15);
 /// How long the answer to a reload waits for the peers to have applied it.
 const APPLIED: Duration = Duration::from_secs(5);
-/// Time between two checks for peers: none may keep this node busy with them.
+/// Time between two checks for peers, at most, and as long as the last one took: none may keep this node busy with them.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time until what could not be applied is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -58,11 +58,12 @@ impl Node {
     pub(super) async fn set_shared(&self, shared: Shared, text: Option<Arc<Text>>) -> Result<(), String> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&shared);
         self.handle.say(|changes| changes.text = text);
-        // Without a link nothing else but overrides has to last.
+        // Without a link nothing has to last but what stands in no file.
         let has_peers = self.has_peers();
         let (state_dir, file) = (self.state_dir.clone(), self.file.clone());
         let work = move || {
-            let lasts = has_peers || !shared.overrides.is_empty() || Shared::is_kept(&state_dir, &file);
+            let is_asked = !shared.overrides.is_empty() || !shared.fragments.is_empty();
+            let lasts = has_peers || is_asked || Shared::is_kept(&state_dir, &file);
             if lasts { shared.keep(&state_dir, &file) } else { Ok(()) }
         };
         let kept = tokio::task::spawn_blocking(work).await;
@@ -132,7 +133,8 @@ impl Node {
         let allocations = Some(Arc::clone(&new.allocations));
         let forced = how.forced.clone();
         let overrides = Some(Arc::clone(&new.overrides));
-        let offer = Arc::new(Offer { number, forced, text: text.into(), allocations, overrides });
+        let fragments = Some(Arc::clone(&new.sources.fragments));
+        let offer = Arc::new(Offer { number, forced, text: text.into(), allocations, overrides, fragments });
         self.handle.say(|changes| changes.offer = Some(offer));
         let decided = |seen: &fulcrum_peer::Observed| vote(&old.node, own, number, &voters, &seen.peers);
         let waited = tokio::time::timeout(ANSWER, peer.wait_for(|seen| decided(seen) != Vote::Waiting)).await;
@@ -203,7 +205,8 @@ impl Node {
 
     async fn try_offer(&self, from: &NodeName, offer: &Offer) -> Result<(), Vec<String>> {
         let old = self.handle.config();
-        let given = self.given(&old, offer.allocations.as_ref(), offer.overrides.as_ref(), false);
+        let Offer { allocations, overrides, fragments, .. } = offer;
+        let given = self.given(&old, allocations.as_ref(), overrides.as_ref(), fragments.as_ref());
         let before = Before { programs: crate::hooks::JUDGE, ..given };
         let parsed = self.read_received(from, &offer.text, before).await?.parsed;
         self.check_allocations(offer, &parsed.config).await?;
@@ -265,10 +268,12 @@ impl Node {
     async fn try_catch_up(&self, from: &NodeName, text: &Text) -> Result<Vec<String>, Vec<String>> {
         let old = self.handle.config();
         // Its operator was asked about addresses that are lost, too.
-        let before = self.given(&old, text.allocations.as_ref(), text.overrides.as_ref(), true);
-        let Adopted { own, text: adopted, mut parsed } =
-            self.read_received(from, &text.text, before.clone()).await?;
-        let running = self.says_the_same(&parsed.config, &before).await;
+        let Text { allocations, overrides, fragments, .. } = text;
+        let given = self.given(&old, allocations.as_ref(), overrides.as_ref(), fragments.as_ref());
+        let before = Before { give_up: true, ..given };
+        let Adopted { own, text: adopted, mut parsed } = self.read_received(from, &text.text, before).await?;
+        let running = self.says_the_same(&adopted);
+        let is_of_sources = running.is_some() && parsed.config.overrides == old.overrides;
         parsed.config.share(&old);
         let new = Arc::new(parsed.config);
         self.possible(&old, &new).map_err(of_refusal)?;
@@ -285,21 +290,25 @@ impl Node {
             }
         };
         super::trial::applied(self.handle.lb(), revision).await;
-        let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
-        self.set_applied(warnings);
+        if !is_of_sources {
+            let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
+            self.set_applied(warnings);
+        }
         let source = running.unwrap_or_else(|| {
             // The own file may say the same by now.
-            let is_own = parse_after(&own, "", &host_name(), &before)
-                .is_ok_and(|parsed| parsed.config.shared == new.shared);
+            let is_own = digest_of_file(&own).is_some_and(|it| Some(it) == digest_of_file(&adopted));
             let received = Received { from: from.to_string(), text: text.text.to_string() };
             Source { own, received: (!is_own).then_some(received), runs: adopted }
         });
         let shared = source.shared(text.serial, &new);
-        let _ = self.set_shared(shared, Some(Arc::new(text.clone()))).await;
-        drop(self.take_unproven());
-        self.keep_text(source.runs.clone()).await;
+        let fragments = text.fragments.is_some().then(|| Arc::clone(&new.sources.fragments));
+        let _ = self.set_shared(shared, Some(Arc::new(Text { fragments, ..text.clone() }))).await;
+        if !is_of_sources {
+            drop(self.take_unproven());
+            self.keep_text(source.runs.clone()).await;
+        }
         self.set_source(source);
-        Ok(fulcrum_config::difference(&old, &new).iter().map(ToString::to_string).collect())
+        Ok(in_short(&fulcrum_config::difference(&old, &new)))
     }
 }
 
@@ -310,24 +319,30 @@ impl Node {
         old: &Config,
         allocations: Option<&Arc<Allocations>>,
         overrides: Option<&Arc<Overrides>>,
-        give_up: bool,
+        fragments: Option<&Arc<Fragments>>,
     ) -> Before {
-        let mut before = self.before(old, give_up);
+        let mut before = self.before(old, false);
         if let Some(allocations) = allocations {
             before.allocations = Arc::clone(allocations);
         }
         if let Some(overrides) = overrides {
             before.overrides = Arc::clone(overrides);
         }
+        if let Some(fragments) = fragments {
+            // What stays as it was is kept once.
+            let mut fragments = (**fragments).clone();
+            fragments.share(&before.fragments);
+            before.fragments = Arc::new(fragments);
+        }
         before
     }
 
     /// The text that runs here, if that says what `theirs` says: then nobody's file has changed, and one that is being edited
     /// here stays this node's own.
-    async fn says_the_same(&self, theirs: &Config, before: &Before) -> Option<Source> {
+    fn says_the_same(&self, theirs: &str) -> Option<Source> {
         let source = self.source()?;
-        let parsed = self.parse_source(&source, before.clone()).await.ok()?;
-        (parsed.config.shared == theirs.shared).then_some(source)
+        let digest = digest_of_file(theirs)?;
+        (digest_of_file(&source.runs) == Some(digest)).then_some(source)
     }
 }
 
@@ -358,6 +373,7 @@ pub(crate) async fn share(node: Arc<Node>) {
             let refused = behind.filter(|behind| behind.at.elapsed() < AGAIN).map(|behind| behind.serial);
             task(node.shared().serial, &answered, refused, &seen.peers)
         };
+        let begun = Instant::now();
         match todo {
             Task::Nothing => {
                 if peer.changed().await.is_err() {
@@ -368,7 +384,7 @@ pub(crate) async fn share(node: Arc<Node>) {
             Task::Check(from, offer) => node.check_offer(&from, &offer).await,
             Task::CatchUp(from, text) => node.catch_up(&from, &text).await,
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
     }
 }
 
@@ -402,6 +418,14 @@ fn not_agreed(vote: Vote) -> Refusal {
             ANSWER.as_secs()
         )),
     }
+}
+
+/// Thousands of lines would tell nobody anything.
+pub(super) fn in_short(changes: &[Change]) -> Vec<String> {
+    const TOLD: usize = 100;
+    let more = changes.len().saturating_sub(TOLD);
+    let more = (more > 0).then(|| format!("... and {more} more"));
+    changes.iter().take(TOLD).map(ToString::to_string).chain(more).collect()
 }
 
 fn of_refusal(refusal: Refusal) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! than this node's own.
 
 use crate::last_good;
-use fulcrum_config::{Overrides, adopt, digest_of_text};
+use fulcrum_config::{Fragments, Overrides, adopt, digest_of_text};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub(crate) struct Shared {
     /// What operators asked for over the file.
     #[serde(default)]
     pub(crate) overrides: Arc<Overrides>,
+    /// What comes from outside it.
+    #[serde(default)]
+    pub(crate) fragments: Arc<Fragments>,
 }
 
 /// A peer's file.

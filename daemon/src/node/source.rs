@@ -75,12 +75,13 @@ impl Source {
         let text = self.text();
         let (allocations, overrides) =
             (Some(Arc::clone(&config.allocations)), Some(Arc::clone(&config.overrides)));
+        let fragments = Some(Arc::clone(&config.sources.fragments));
         (text.len() <= TEXT_LIMIT)
-            .then(|| Arc::new(Text { serial, text: text.into(), allocations, overrides }))
+            .then(|| Arc::new(Text { serial, text: text.into(), allocations, overrides, fragments }))
     }
 
     pub(crate) fn shared(&self, serial: u64, config: &Config) -> Shared {
-        let overrides = Arc::clone(&config.overrides);
-        Shared { received: self.received.clone(), overrides, ..Shared::of_own(serial, &self.own) }
+        let (overrides, fragments) = (Arc::clone(&config.overrides), Arc::clone(&config.sources.fragments));
+        Shared { received: self.received.clone(), overrides, fragments, ..Shared::of_own(serial, &self.own) }
     }
 }

@@ -301,8 +301,15 @@ fn an_echo_that_knows_of_a_change_voids_what_the_peer_said_before() {
 
 #[test]
 fn a_peer_that_is_behind_is_sent_what_runs_until_it_has_it() {
-    let text =
-        |serial| Some(Arc::new(Text { serial, text: "a: b".into(), allocations: None, overrides: None }));
+    let text = |serial| {
+        Some(Arc::new(Text {
+            serial,
+            text: "a: b".into(),
+            allocations: None,
+            overrides: None,
+            fragments: None,
+        }))
+    };
     let mut world = World::new(1, FAIR);
     let now = world.now;
     for side in [0, 1] {
@@ -348,6 +355,7 @@ fn an_offer_and_its_answer_are_told_again_on_a_new_connection_and_withdrawn() {
         text: "a: b".into(),
         allocations: None,
         overrides: None,
+        fragments: None,
     });
     let answer = Arc::new(Answer { number: 7, serial: 1, errors: vec!["no".to_owned()] });
     let now = world.now;

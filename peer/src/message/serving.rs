@@ -1,6 +1,6 @@
 //! What is said of forwarded services, in portions: each tells of some, and later ones of the same service replace it.
 
-use super::{MESSAGE_LIMIT, Misfit};
+use super::{Misfit, WINDOW};
 use crate::serving::{Judged, Usage, Verdict};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ const NAME_LIMIT: usize = 256;
 /// For how long an older table holds, at most.
 const HOLD_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// How long a portion grows, unless one service alone is longer: whoever reads it has heartbeats to answer in between.
-const FULL: usize = MESSAGE_LIMIT / 32;
+const FULL: usize = WINDOW as usize / 32;
 /// The greatest sizes in JSON: of what each service has, each backend, each address.
 const SIZES: (usize, usize, usize) = (400, 140, 90);
 

@@ -1,5 +1,5 @@
 use super::*;
-use fulcrum_config::NodeName;
+use fulcrum_config::{NodeName, Noted, SourceName, UnixTime};
 use proptest::prelude::*;
 
 fn hello() -> Hello {
@@ -38,7 +38,10 @@ fn whether_a_node_is_linked_is_a_field_that_older_versions_neither_send_nor_mind
 fn allocations_are_a_field_that_older_versions_neither_send_nor_mind() {
     let old = br#"{"serial":9,"text":"a: b"}"#;
     let Ok(Message::Text(read)) = Message::decode(&[&TEXT.to_be_bytes()[..], old].concat()) else { panic!() };
-    assert_eq!(*read, Text { serial: 9, text: "a: b".into(), allocations: None, overrides: None });
+    assert_eq!(
+        *read,
+        Text { serial: 9, text: "a: b".into(), allocations: None, overrides: None, fragments: None }
+    );
     assert_eq!(Message::Text(read).encode()[2..], old[..]);
     #[derive(serde::Deserialize)]
     struct OldText {
@@ -61,11 +64,17 @@ fn offer() -> Message {
         text,
         allocations,
         overrides: None,
+        fragments: None,
     })))
 }
 
 fn answer() -> Message {
     Message::Answer(Arc::new(Answer { number: 1, serial: 2, errors: vec!["line 1\nis wrong".to_owned()] }))
+}
+
+fn fragments(text: &str) -> Arc<Fragments> {
+    let says = Noted { what: text.into(), by: "uid 0".to_owned(), since: UnixTime(1) };
+    Arc::new(Fragments::default().with(SourceName::new("prod"), Some(says)).expect("fits"))
 }
 
 fn text() -> Message {
@@ -74,6 +83,7 @@ fn text() -> Message {
         text: "a: b".into(),
         allocations: Some(Arc::new(allocations(1))),
         overrides: None,
+        fragments: Some(fragments("services: {\"prod/a/b\": {}}")),
     }))
 }
 
@@ -90,12 +100,18 @@ fn a_configuration_of_the_greatest_size_fits_and_a_greater_one_is_refused() {
         text,
         allocations,
         overrides: None,
+        fragments: Some(fragments(&"\"".repeat(Fragments::SIZE))),
     })));
     assert!(message.encode().len() < MESSAGE_LIMIT);
     assert_eq!(Message::decode(&message.encode()), Ok(message));
     let longer = (long + lines).into();
-    let message =
-        Message::Text(Arc::new(Text { serial: 1, text: longer, allocations: None, overrides: None }));
+    let message = Message::Text(Arc::new(Text {
+        serial: 1,
+        text: longer,
+        allocations: None,
+        overrides: None,
+        fragments: None,
+    }));
     assert_eq!(Message::decode(&message.encode()), Err(Misfit::Malformed));
 }
 

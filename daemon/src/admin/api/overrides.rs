@@ -90,6 +90,6 @@ pub(super) fn encode(name: &str) -> String {
 /// A name that could be one.
 pub(super) fn decode(word: &str) -> Option<String> {
     let name = percent_decode_str(word).decode_utf8().ok()?;
-    let is_name = (1..=256).contains(&name.len()) && !name.chars().any(char::is_control);
+    let is_name = (1..=384).contains(&name.len()) && !name.chars().any(char::is_control);
     is_name.then(|| name.into_owned())
 }

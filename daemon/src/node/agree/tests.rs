@@ -29,7 +29,14 @@ fn name(side: usize) -> NodeName {
 }
 
 fn offer(number: u64, text: &str) -> Arc<Offer> {
-    Arc::new(Offer { number, forced: BTreeSet::new(), text: text.into(), allocations: None, overrides: None })
+    Arc::new(Offer {
+        number,
+        forced: BTreeSet::new(),
+        text: text.into(),
+        allocations: None,
+        overrides: None,
+        fragments: None,
+    })
 }
 
 #[test]
@@ -127,6 +134,7 @@ impl World {
                 text: from.text.into(),
                 allocations: None,
                 overrides: None,
+                fragments: None,
             }));
         }
     }

@@ -148,7 +148,7 @@ fn told(ids: &[BackendId]) -> Vec<String> {
 
 /// The backends that a name stands for.
 fn backends(config: &Config, name: &str) -> Result<Vec<BackendId>, Refusal> {
-    let (service, name) = match name.split_once('/') {
+    let (service, name) = match name.rsplit_once('/') {
         Some((service, name)) => (Some(service), name),
         None => (None, name),
     };

@@ -42,7 +42,7 @@ fn a_thousand_services_are_told_in_messages_of_which_each_fits() {
     for services in portions {
         let portion = Portion { instance: 1, sequence: 2, since: 1, services };
         let written = Message::Serving(portion.clone()).encode();
-        assert!(written.len() < MESSAGE_LIMIT, "{}", written.len());
+        assert!(written.len() < WINDOW as usize, "{}", written.len());
         assert_eq!(Message::decode(&written), Ok(Message::Serving(portion.clone())));
         together.extend(portion.services);
     }

@@ -1,0 +1,145 @@
+//! Services that come from outside the file: what a source says is in force on all nodes or on none, as a reload is.
+#![allow(clippy::disallowed_methods, reason = "a driver: it reads the clocks")]
+
+use super::{How, Node, overriding};
+use crate::wire::Refusal;
+use fulcrum_config::{Config, Noted, SourceName, difference};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Of many services, so many are named.
+const NAMED: usize = 20;
+
+/// What came of the services of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Applied {
+    /// Services that are not in force, and why.
+    pub(crate) set_aside: BTreeMap<String, String>,
+    /// The addresses of all others.
+    pub(crate) addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// Whether anything is another than before.
+    pub(crate) changed: bool,
+    /// What became of it at each peer.
+    pub(crate) peers: Vec<String>,
+}
+
+impl Applied {
+    fn of(config: &Config, source: &SourceName) -> Self {
+        let set_aside = config.sources.set_aside_of(source);
+        Self {
+            set_aside: set_aside.map(|(name, why)| (name.to_string(), why.to_owned())).collect(),
+            addresses: config.services_of(source).map(|it| (it.name.to_string(), it.vips.clone())).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Node {
+    /// Has `source` say `text` from now on: YAML with `services:` and nothing else; an empty text takes it out. It is in
+    /// force here and on every peer that can be asked when this is done. What is wrong with a service sets that aside.
+    ///
+    /// # Errors
+    /// Nothing of it was applied: why, for people.
+    #[allow(dead_code, reason = "for the controllers that this process runs itself")]
+    pub(crate) async fn apply(&self, source: &str, text: String) -> Result<Applied, String> {
+        self.apply_by(source, text, source).await.map_err(|refusal| {
+            let lines = std::iter::once(refusal.error).chain(refusal.diagnostics);
+            lines.collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// The same, for whoever asked.
+    pub(crate) async fn apply_by(&self, source: &str, text: String, by: &str) -> Result<Applied, Refusal> {
+        let _changing = self.changing.lock().await;
+        let result = self.try_apply(&SourceName::new(source), &text, by).await;
+        self.withdraw();
+        result
+    }
+
+    async fn try_apply(&self, name: &SourceName, text: &str, by: &str) -> Result<Applied, Refusal> {
+        let begun = Instant::now();
+        let old = self.handle.config();
+        let said = (!text.trim().is_empty()).then_some(text);
+        let before = old.sources.fragments.of(name);
+        if said == before.map(|before| &*before.what) {
+            return Ok(Applied::of(&old, name));
+        }
+        let noted = said.map(|text| Noted {
+            what: Arc::from(text),
+            by: by.to_owned(),
+            since: overriding::wall_clock(),
+        });
+        let fragments = old.sources.fragments.with(name.clone(), noted);
+        let fragments =
+            fragments.map_err(|why| Refusal::new(format!("source {name}: {why}; nothing was changed")))?;
+        let Some(source) = self.source() else {
+            return Err(Refusal::new(format!(
+                "source {name}: the file was bad at the start, and its last good copy runs: nothing was changed\n  correct \
+                 it and 'fulcrum reload' first"
+            )));
+        };
+        let mut before = self.before(&old, false);
+        before.fragments = Arc::new(fragments);
+        let parsed = self.parse_source(&source, before).await.map_err(|wrong| self.refusal(&wrong))?;
+        let mut new = parsed.config;
+        if let Some(why) = new.sources.refused.get(name) {
+            return Err(Refusal::new(format!(
+                "source {name} is refused, and what it said before stays: {why}"
+            )));
+        }
+        new.share(&old);
+        let how = How::default();
+        self.protects(&old, &new, &how.forced)?;
+        let new = Arc::new(new);
+        let everywhere = self.apply_everywhere(begun, source, &old, &new, &how).await?;
+        let changes = difference(&old, &new).len();
+        let applied = Applied { changed: true, peers: everywhere.peers, ..Applied::of(&new, name) };
+        tracing::info!(
+            target: "config", source = %name, services = applied.addresses.len(), set_aside = applied.set_aside.len(),
+            changes, took_ms = begun.elapsed().as_millis(), "a source says something else"
+        );
+        Ok(applied)
+    }
+
+    /// An edit of the file takes no address away from services that do not stand there.
+    pub(super) fn keeps_addresses_of_sources(
+        &self,
+        old: &Config,
+        new: &Config,
+        how: &How,
+    ) -> Result<(), Refusal> {
+        if how.give_up {
+            return Ok(());
+        }
+        let of_pools = old.services.keys().filter(|name| name.source().is_some());
+        let loses = of_pools.filter(|name| {
+            let had = old.allocations.of(name);
+            had.is_some() && old.services.contains_key(*name) && {
+                let vips = |config: &Config| config.services.get(*name).map(|service| service.vips.clone());
+                vips(old) != vips(new)
+            }
+        });
+        let loses: Vec<String> = loses
+            .map(|name| {
+                let why = new.sources.set_aside.get(name).map_or("it would get another", String::as_str);
+                format!("service {name} has an address of a pool, and would lose it: {why}")
+            })
+            .collect();
+        if loses.is_empty() {
+            return Ok(());
+        }
+        let mut diagnostics: Vec<String> = loses.iter().take(NAMED).cloned().collect();
+        let more = loses.len().saturating_sub(NAMED);
+        diagnostics.extend((more > 0).then(|| format!("... and {more} more")));
+        Err(Refusal {
+            error: format!(
+                "{} takes addresses away from services that come from outside it; the running configuration stays\n  undo \
+                 that change; or, if they may lose them: 'fulcrum reload --give-up-addresses'",
+                self.file.display()
+            ),
+            diagnostics,
+        })
+    }
+}
