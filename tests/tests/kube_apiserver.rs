@@ -59,6 +59,7 @@ fn a_service_is_made_and_read_and_outlives_the_apiserver() {
 fn an_api_that_stands_still_or_has_lost_its_etcd_comes_back_with_what_it_had() {
     Lab::run(|lab| {
         let mut api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
+        let other = KubernetesApi::start(&lab.machine("other", 32)?)?;
         let maps = (0..1200).map(|number| {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("map-{number}")}})
         });
@@ -71,6 +72,7 @@ fn an_api_that_stands_still_or_has_lost_its_etcd_comes_back_with_what_it_had() {
 
         api.server()?.process()?.freeze()?;
         assert!(count(&api).is_err(), "it answers although it stands still");
+        assert_eq!(count(&other)?, 0, "another cluster has its own");
         api.server()?.process()?.thaw()?;
         assert_eq!(count(&api)?, 1200);
 
