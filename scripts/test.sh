@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every check of the project, one after another; goes on after a failure and ends with a summary.
-# FULCRUM_TEST_THREADS: labs at a time (2).
+# FULCRUM_TEST_THREADS: labs at a time (3): most of their time they wait.
 set -u
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "The tests make network namespaces: run them as root." >&2; exit 1; }
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 cargo="${CARGO:-cargo}"
 target="${CARGO_TARGET_DIR:-target}"
 export FULCRUM_BIN="${FULCRUM_BIN:-$(realpath -m "$target/release/fulcrum")}"
-threads="${FULCRUM_TEST_THREADS:-2}"
+threads="${FULCRUM_TEST_THREADS:-3}"
 summary=""
 remarks=""
 failed=0
