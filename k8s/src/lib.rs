@@ -3,9 +3,14 @@
 //! [`translate()`] is pure: the objects of one cluster become a *fragment*, text with `services:` as in `fulcrum.yaml`, and
 //! [`report`] says what each Service is to be told. The API may be away for any time: the last fragment stays in force.
 
+pub mod driver;
 mod objects;
+mod reflection;
 pub mod report;
+mod state;
 pub mod translate;
+mod writes;
 
 pub use objects::{ObjectName, Objects};
+pub use state::State;
 pub use translate::{Translation, translate};

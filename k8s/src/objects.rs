@@ -82,6 +82,11 @@ impl Objects {
         self.slices.clear();
     }
 
+    /// Puts the slices of `others` in place of its own.
+    pub fn take_slices(&mut self, others: &mut Self) {
+        self.slices = std::mem::take(&mut others.slices);
+    }
+
     /// The slices of a Service, in the order of their names.
     pub fn slices_of(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> {
         self.slices.get(service).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)

@@ -1,0 +1,369 @@
+//! Keeps up with a cluster, and tells it what came of its Services.
+//!
+//! Every node watches, so that the next writer is warm; only the writer applies fragments and writes. While the API is
+//! away nothing is done at all: what was applied last stays in force.
+#![allow(clippy::disallowed_methods, reason = "a driver: it reads the clock and waits")]
+
+mod client;
+mod teller;
+mod watches;
+
+use crate::objects::ObjectName;
+use crate::reflection::{Kind, Reflection};
+use crate::report::{Applied, Report, report};
+use crate::state::State;
+use crate::translate::{Translation, translate};
+use crate::writes::{Writes, finalizer, writes};
+use client::{chain, client, fingerprint};
+use fulcrum_config::{Cluster, ClusterName, Config, UnixTime};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Service;
+use kube::Client;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use teller::{Teller, Written, now_in_words};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use watches::{Said, watches};
+
+/// What comes within this time is one change.
+const GATHER: Duration = Duration::from_millis(5);
+/// Time between two looks at the files and at whether the API answers.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long the API may take to say which version it is.
+const ANSWER: Duration = Duration::from_secs(4);
+/// What failed is tried again after this time, then after twice that, and so on.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Writes under way at a time.
+const AT_A_TIME: usize = 8;
+/// So many failures without one success end an attempt.
+const FAILURES_AT_MOST: u64 = 16;
+/// Events at once, and so many more each [`LOOK`].
+const EVENTS: (u32, u32) = (200, 50);
+
+/// Where fragments go.
+pub trait Door: Send + Sync {
+    /// Puts `text` in force as what comes from `source`, on all nodes; empty takes it out of force.
+    fn apply<'a>(&'a self, source: &'a str, text: String) -> BoxFuture<'a, Result<Applied, String>>;
+}
+
+/// What a cluster's driver is told.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// What runs.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Whether this node is the one that applies and writes.
+    pub leads: watch::Receiver<bool>,
+}
+
+/// Serves a cluster for as long as the configuration has it.
+pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: watch::Sender<State>) {
+    let mut driver = Driver {
+        name,
+        inputs,
+        door,
+        state,
+        reflection: Reflection::default(),
+        applied: None,
+        events: EVENTS.0,
+        pause: AGAIN.0,
+        trouble: None,
+    };
+    while let Some(cluster) = driver.cluster() {
+        match client(&cluster.access).await {
+            Ok(client) => driver.session(&cluster, client).await,
+            Err(why) => driver.failed(why),
+        }
+        sleep(driver.pause).await;
+    }
+}
+
+struct Driver {
+    name: ClusterName,
+    inputs: Inputs,
+    door: Arc<dyn Door>,
+    state: watch::Sender<State>,
+    reflection: Reflection,
+    /// What is in force, as long as this node is the writer: text, what came of it, and with which configuration.
+    applied: Option<(String, Applied, Arc<Config>)>,
+    /// Events that may be written.
+    events: u32,
+    /// Until the next attempt.
+    pause: Duration,
+    /// What does not work although the API answers: what its Services ask for can't be applied, or not be told.
+    trouble: Option<String>,
+}
+
+/// When there is something to do, and what the watches say.
+struct Session {
+    teller: Teller,
+    due: Option<Instant>,
+    /// Watches that do not work, and why.
+    broken: BTreeMap<Kind, String>,
+    /// The API does not answer at all.
+    silent: Option<String>,
+    began: Instant,
+}
+
+impl Driver {
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.inputs.config.borrow().kubernetes.get(&self.name).cloned()
+    }
+
+    /// Until the way to the API is another, or is to be taken anew.
+    async fn session(&mut self, cluster: &Cluster, client: Client) {
+        let files = fingerprint(&cluster.access);
+        let mut said = watches(&client);
+        let teller = Teller {
+            client: client.clone(),
+            controller: cluster.class.clone(),
+            node: self.inputs.config.borrow().node.to_string(),
+        };
+        let now = Instant::now();
+        let mut session =
+            Session { teller, due: Some(now), broken: BTreeMap::new(), silent: None, began: now };
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = session.due;
+            tokio::select! {
+                Some(said) = said.next() => self.see(&mut session, said),
+                changed = self.inputs.config.changed() => {
+                    if changed.is_err() || self.cluster().is_none_or(|it| it.access != cluster.access) {
+                        return;
+                    }
+                    session.soon();
+                }
+                Ok(()) = self.inputs.leads.changed() => session.soon(),
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => self.act(&mut session).await,
+                _ = look.tick() => {
+                    self.events = self.events.saturating_add(EVENTS.1).min(EVENTS.0);
+                    if fingerprint(&cluster.access) != files {
+                        tracing::info!(target: "kubernetes", cluster = %self.name, "its kubeconfig has changed: it is read again");
+                        self.pause = Duration::ZERO;
+                        return;
+                    }
+                    if self.ask(&mut session, &client).await {
+                        return;
+                    }
+                }
+                else => return,
+            }
+        }
+    }
+
+    /// Asks whether the API answers. Says whether its watches are to be begun anew: it does again, and they do not.
+    async fn ask(&mut self, session: &mut Session, client: &Client) -> bool {
+        session.silent = match timeout(ANSWER, client.apiserver_version()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(format!("its API does not answer: {}", chain(&error))),
+            Err(_) => Some(format!("its API has not answered for {} s", ANSWER.as_secs())),
+        };
+        self.show(session);
+        if session.silent.is_some() || session.broken.is_empty() {
+            return false;
+        }
+        // Those that wait after a failure would wait on.
+        let is_due = session.began.elapsed() > self.pause;
+        if is_due {
+            self.pause = (self.pause.saturating_mul(2)).clamp(AGAIN.0, AGAIN.1);
+        }
+        is_due
+    }
+
+    fn see(&mut self, session: &mut Session, (kind, said): Said) {
+        match said {
+            Ok(seen) => {
+                if session.broken.remove(&kind).is_some() {
+                    self.show(session);
+                }
+                if self.reflection.see(seen) && self.reflection.objects().is_some() {
+                    session.soon();
+                }
+            }
+            Err(why) => {
+                session.broken.insert(kind, why);
+                self.show(session);
+            }
+        }
+    }
+
+    fn failed(&mut self, why: String) {
+        self.pause = self.pause.saturating_mul(2).clamp(AGAIN.0, AGAIN.1);
+        if self.state.borrow().error.as_ref() != Some(&why) {
+            tracing::warn!(target: "kubernetes", cluster = %self.name, "{why}; what was applied last stays in force");
+        }
+        let now = UnixTime::of(SystemTime::now());
+        self.state.send_modify(|state| state.failed(why, now));
+    }
+
+    /// Shows how it stands.
+    fn show(&mut self, session: &Session) {
+        let now = UnixTime::of(SystemTime::now());
+        let why = session.silent.as_ref().or(session.broken.values().next()).cloned();
+        let before = self.state.borrow().clone();
+        self.state.send_if_modified(|state| {
+            match why {
+                Some(why) => state.failed(why, now),
+                None if self.reflection.objects().is_some() => {
+                    state.reached(now);
+                    state.error.clone_from(&self.trouble);
+                }
+                None => {}
+            }
+            *state != before
+        });
+        let after = self.state.borrow();
+        if let Some(why) = after.error.as_ref().filter(|_| after.error != before.error) {
+            tracing::warn!(target: "kubernetes", cluster = %self.name, "{why}; what was applied last stays in force");
+        }
+        if before.reached_since.is_none() && after.reached_since.is_some() {
+            tracing::info!(target: "kubernetes", cluster = %self.name, "its API answers");
+        }
+    }
+
+    /// Applies what is new, and writes what is to be said.
+    async fn act(&mut self, session: &mut Session) {
+        session.due = None;
+        let Some(cluster) = self.cluster() else { return };
+        let config = Arc::clone(&self.inputs.config.borrow_and_update());
+        let leads = *self.inputs.leads.borrow_and_update();
+        let Some(objects) = self.reflection.objects() else { return };
+        let translation = translate(&cluster, &config, objects);
+        let (nodes, slices) = (objects.nodes.len(), objects.slices());
+        self.state.send_modify(|state| {
+            state.services = translation.outcomes.len();
+            (state.nodes, state.slices, state.writes) = (nodes, slices, leads);
+        });
+        self.show(session);
+        if !leads {
+            self.applied = None;
+            return;
+        }
+        let result = match self.apply(&translation, config).await {
+            Ok(applied) => self.write(session, &cluster, &translation, &applied).await,
+            Err(why) => Err(format!("what its Services ask for can't be applied: {why}")),
+        };
+        match result {
+            Ok(()) => {
+                self.pause = AGAIN.0;
+                self.trouble = None;
+                self.show(session);
+            }
+            Err(why) => {
+                self.pause = self.pause.saturating_mul(2).clamp(AGAIN.0, AGAIN.1);
+                self.trouble = Some(why);
+                self.show(session);
+                session.due = Some(Instant::now().checked_add(self.pause).unwrap_or_else(Instant::now));
+            }
+        }
+    }
+
+    async fn apply(&mut self, translation: &Translation, config: Arc<Config>) -> Result<Applied, String> {
+        if let Some((text, applied, with)) = &self.applied
+            && *text == translation.fragment
+            && Arc::ptr_eq(with, &config)
+        {
+            return Ok(applied.clone());
+        }
+        let applied = self.door.apply(self.name.as_str(), translation.fragment.clone()).await?;
+        self.applied = Some((translation.fragment.clone(), applied.clone(), config));
+        Ok(applied)
+    }
+
+    async fn write(
+        &mut self,
+        session: &Session,
+        cluster: &Cluster,
+        translation: &Translation,
+        applied: &Applied,
+    ) -> Result<(), String> {
+        let finalizer = finalizer(&cluster.class);
+        let now = now_in_words();
+        let Some(objects) = self.reflection.objects() else { return Ok(()) };
+        let mut due: Vec<(ObjectName, Arc<Service>, Writes)> = Vec::new();
+        let mut not_served = 0_usize;
+        for (name, service) in &objects.services {
+            let report: Option<Report> =
+                translation.outcomes.get(name).map(|outcome| report(outcome, applied));
+            if report.as_ref().is_some_and(|report| report.reason != "Served") {
+                not_served = not_served.saturating_add(1);
+            }
+            let writes = writes(service, report.as_ref(), &finalizer, &now);
+            if !writes.is_empty() {
+                due.push((name.clone(), Arc::clone(service), writes));
+            }
+        }
+        let left_out = self.limit_events(&mut due);
+        self.state.send_if_modified(|state| {
+            let before = state.clone();
+            state.not_served = not_served;
+            state.events_left_out = state.events_left_out.saturating_add(left_out);
+            *state != before
+        });
+        self.send(session, due).await
+    }
+
+    async fn send(
+        &mut self,
+        session: &Session,
+        due: Vec<(ObjectName, Arc<Service>, Writes)>,
+    ) -> Result<(), String> {
+        let teller = session.teller.clone();
+        let under_way = stream::iter(due).map(|(name, service, writes)| {
+            let teller = teller.clone();
+            async move { teller.write(name, &service, writes).await }
+        });
+        let mut under_way = under_way.buffer_unordered(AT_A_TIME);
+        let (mut failures, mut successes, mut first) = (0_u64, 0_u64, None);
+        while let Some(Written { service, count, error }) = under_way.next().await {
+            if let Some(service) = service {
+                self.reflection.written(service);
+            }
+            successes = successes.saturating_add(count);
+            if let Some(error) = error {
+                failures = failures.saturating_add(1);
+                first.get_or_insert(error);
+            }
+            if failures >= FAILURES_AT_MOST && successes == 0 {
+                break;
+            }
+        }
+        drop(under_way);
+        if failures > 0 || successes > 0 {
+            self.state.send_modify(|state| {
+                state.writes_total = state.writes_total.saturating_add(successes);
+                state.write_errors = state.write_errors.saturating_add(failures);
+            });
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Leaves events out that would be too many; the condition says the same. Says how many.
+    fn limit_events(&mut self, due: &mut [(ObjectName, Arc<Service>, Writes)]) -> u64 {
+        let mut left_out = 0_u64;
+        for (_, _, writes) in due.iter_mut().filter(|(_, _, writes)| writes.event.is_some()) {
+            match self.events.checked_sub(1) {
+                Some(rest) => self.events = rest,
+                None => {
+                    writes.event = None;
+                    left_out = left_out.saturating_add(1);
+                }
+            }
+        }
+        left_out
+    }
+}
+
+impl Session {
+    /// There is something to do, with what else comes in a moment.
+    fn soon(&mut self) {
+        let soon = Instant::now().checked_add(GATHER);
+        self.due = match (self.due, soon) {
+            (Some(due), Some(soon)) => Some(due.min(soon)),
+            (due, soon) => due.or(soon),
+        };
+    }
+}

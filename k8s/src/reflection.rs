@@ -1,0 +1,231 @@
+//! What watches say, gathered: a list takes the place of what was known only when it is whole.
+
+use crate::objects::{ObjectName, Objects};
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::Event;
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
+
+/// What a watch said.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub(crate) enum Seen {
+    Service(Event<Service>),
+    Node(Event<Node>),
+    Slice(Event<EndpointSlice>),
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Services,
+    Nodes,
+    Slices,
+}
+
+impl Kind {
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Nodes => "nodes",
+            Self::Slices => "endpointslices",
+        }
+    }
+}
+
+/// The objects of a cluster, kept up with by watches.
+#[derive(Debug, Default)]
+pub(crate) struct Reflection {
+    objects: Objects,
+    /// Lists that are on their way.
+    coming: Objects,
+    listed: BTreeMap<Kind, ()>,
+}
+
+impl Reflection {
+    /// The objects, once each kind has been listed whole.
+    pub(crate) fn objects(&self) -> Option<&Objects> {
+        (self.listed.len() == 3).then_some(&self.objects)
+    }
+
+    /// Puts what a watch said in place. Says whether what is known has changed.
+    pub(crate) fn see(&mut self, seen: Seen) -> bool {
+        match seen {
+            Seen::Service(event) => self.see_service(event),
+            Seen::Node(event) => self.see_node(event),
+            Seen::Slice(event) => self.see_slice(event),
+        }
+    }
+
+    /// Puts a Service in place as the API server returned it after a write: the watch may say something older yet.
+    pub(crate) fn written(&mut self, service: Service) {
+        if let Some(name) = ObjectName::of(&service.metadata) {
+            place(&mut self.objects.services, name, service);
+        }
+    }
+
+    fn see_service(&mut self, event: Event<Service>) -> bool {
+        match event {
+            Event::Init => {
+                self.coming.services.clear();
+                false
+            }
+            Event::InitApply(service) => {
+                if let Some(name) = ObjectName::of(&service.metadata) {
+                    place(&mut self.coming.services, name, service);
+                }
+                false
+            }
+            Event::InitDone => {
+                let before = mem::replace(&mut self.objects.services, mem::take(&mut self.coming.services));
+                for (name, service) in before {
+                    if let Some(now) = self.objects.services.get(&name)
+                        && is_newer(&service.metadata, &now.metadata)
+                    {
+                        self.objects.services.insert(name, service);
+                    }
+                }
+                self.listed.insert(Kind::Services, ());
+                true
+            }
+            Event::Apply(service) => {
+                let Some(name) = ObjectName::of(&service.metadata) else { return false };
+                place(&mut self.objects.services, name, service)
+            }
+            Event::Delete(service) => ObjectName::of(&service.metadata)
+                .is_some_and(|name| self.objects.services.remove(&name).is_some()),
+        }
+    }
+
+    fn see_node(&mut self, event: Event<Node>) -> bool {
+        match event {
+            Event::Init => {
+                self.coming.nodes.clear();
+                false
+            }
+            Event::InitApply(node) => {
+                self.coming.put_node(slim_node(node));
+                false
+            }
+            Event::InitDone => {
+                self.objects.nodes = mem::take(&mut self.coming.nodes);
+                self.listed.insert(Kind::Nodes, ());
+                true
+            }
+            Event::Apply(node) => {
+                let node = slim_node(node);
+                let before = node.metadata.name.as_ref().and_then(|name| self.objects.nodes.get(name));
+                // A kubelet's report that says nothing new.
+                if before.is_some_and(|before| **before == node) {
+                    return false;
+                }
+                self.objects.put_node(node);
+                true
+            }
+            Event::Delete(node) => {
+                node.metadata.name.is_some_and(|name| self.objects.nodes.remove(&name).is_some())
+            }
+        }
+    }
+
+    fn see_slice(&mut self, event: Event<EndpointSlice>) -> bool {
+        match event {
+            Event::Init => {
+                self.coming.clear_slices();
+                false
+            }
+            Event::InitApply(slice) => {
+                self.coming.put_slice(slim_slice(slice));
+                false
+            }
+            Event::InitDone => {
+                self.objects.take_slices(&mut self.coming);
+                self.listed.insert(Kind::Slices, ());
+                true
+            }
+            Event::Apply(slice) => {
+                self.objects.put_slice(slim_slice(slice));
+                true
+            }
+            Event::Delete(slice) => {
+                self.objects.remove_slice(&slice);
+                true
+            }
+        }
+    }
+}
+
+/// Puts a Service in place, unless what is there is newer. One that neither asks for a load balancer nor could have
+/// something of ours is not kept.
+fn place(services: &mut BTreeMap<ObjectName, Arc<Service>>, name: ObjectName, service: Service) -> bool {
+    if services.get(&name).is_some_and(|known| is_newer(&known.metadata, &service.metadata)) {
+        return false;
+    }
+    let asks = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
+    if !asks && service.metadata.finalizers.as_ref().is_none_or(Vec::is_empty) {
+        return services.remove(&name).is_some();
+    }
+    services.insert(name, Arc::new(slim_service(service)));
+    true
+}
+
+/// Whether `one` is a later state of the same object. Versions are numbers that grow.
+fn is_newer(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    let version = |metadata: &ObjectMeta| metadata.resource_version.as_ref()?.parse::<u64>().ok();
+    match (version(one), version(other)) {
+        (Some(own), Some(others)) => one.uid == other.uid && own > others,
+        _ => false,
+    }
+}
+
+fn slim(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.owner_references = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+fn slim_service(mut service: Service) -> Service {
+    slim(&mut service.metadata);
+    service
+}
+
+/// What nobody asks of a node is left out: images alone are tens of kilobytes.
+fn slim_node(node: Node) -> Node {
+    let metadata = ObjectMeta {
+        name: node.metadata.name,
+        labels: node.metadata.labels,
+        deletion_timestamp: node.metadata.deletion_timestamp,
+        ..ObjectMeta::default()
+    };
+    let spec = node.spec.map(|spec| NodeSpec { taints: spec.taints, ..NodeSpec::default() });
+    let status = node.status.map(|status| {
+        let ready = status.conditions.unwrap_or_default().into_iter().filter(|it| it.type_ == "Ready");
+        let ready = ready.map(|mut condition| {
+            // That says each time that a kubelet was heard.
+            condition.last_heartbeat_time = None;
+            condition
+        });
+        NodeStatus { addresses: status.addresses, conditions: Some(ready.collect()), ..NodeStatus::default() }
+    });
+    Node { metadata, spec, status }
+}
+
+fn slim_slice(mut slice: EndpointSlice) -> EndpointSlice {
+    slim(&mut slice.metadata);
+    for endpoint in &mut slice.endpoints {
+        endpoint.target_ref = None;
+        endpoint.hints = None;
+        endpoint.deprecated_topology = None;
+        endpoint.hostname = None;
+        endpoint.zone = None;
+    }
+    slice
+}

@@ -1,0 +1,120 @@
+use super::*;
+use serde_json::{Value as Json, json};
+
+fn service(name: &str, version: u64, kind: &str) -> Service {
+    let metadata =
+        json!({ "name": name, "namespace": "shop", "uid": name, "resourceVersion": version.to_string() });
+    serde_json::from_value(json!({ "metadata": metadata, "spec": { "type": kind } })).unwrap()
+}
+
+fn balancer(name: &str, version: u64) -> Service {
+    service(name, version, "LoadBalancer")
+}
+
+fn names(reflection: &Reflection) -> Vec<String> {
+    reflection.objects.services.keys().map(|name| name.name.clone()).collect()
+}
+
+fn versions(reflection: &Reflection) -> Vec<String> {
+    let services = reflection.objects.services.values();
+    services.map(|service| service.metadata.resource_version.clone().unwrap()).collect()
+}
+
+fn list(reflection: &mut Reflection, services: Vec<Service>) {
+    reflection.see(Seen::Service(Event::Init));
+    for service in services {
+        reflection.see(Seen::Service(Event::InitApply(service)));
+    }
+    reflection.see(Seen::Service(Event::InitDone));
+}
+
+#[test]
+fn nothing_is_known_before_each_kind_has_been_listed() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![balancer("web", 1)]);
+    assert!(reflection.objects().is_none());
+    reflection.see(Seen::Node(Event::InitDone));
+    assert!(reflection.objects().is_none());
+    reflection.see(Seen::Slice(Event::InitDone));
+    assert!(reflection.objects().is_some());
+}
+
+#[test]
+fn a_list_takes_the_place_of_what_was_known_when_it_is_whole() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![balancer("old", 1), balancer("web", 2)]);
+    reflection.see(Seen::Service(Event::Init));
+    reflection.see(Seen::Service(Event::InitApply(balancer("web", 3))));
+    assert_eq!(names(&reflection), ["old", "web"], "half a list takes nothing away");
+    // It broke off, and begins anew.
+    reflection.see(Seen::Service(Event::Init));
+    reflection.see(Seen::Service(Event::InitApply(balancer("new", 4))));
+    reflection.see(Seen::Service(Event::InitDone));
+    assert_eq!(names(&reflection), ["new"]);
+}
+
+#[test]
+fn what_was_written_is_not_undone_by_a_watch_that_lags() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![balancer("web", 5)]);
+    reflection.written(balancer("web", 7));
+    assert!(!reflection.see(Seen::Service(Event::Apply(balancer("web", 6)))));
+    assert_eq!(versions(&reflection), ["7"]);
+    list(&mut reflection, vec![balancer("web", 6)]);
+    assert_eq!(versions(&reflection), ["7"]);
+    assert!(reflection.see(Seen::Service(Event::Apply(balancer("web", 8)))));
+    // Another Service of this name.
+    let mut again = balancer("web", 2);
+    again.metadata.uid = Some("another".to_owned());
+    assert!(reflection.see(Seen::Service(Event::Apply(again))));
+    assert_eq!(versions(&reflection), ["2"]);
+}
+
+#[test]
+fn services_that_are_none_of_ours_are_not_kept() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![service("inside", 1, "ClusterIP"), balancer("web", 1)]);
+    assert_eq!(names(&reflection), ["web"]);
+    let mut was = service("web", 2, "ClusterIP");
+    was.metadata.finalizers = Some(vec!["fulcrum.dev/lb".to_owned()]);
+    assert!(reflection.see(Seen::Service(Event::Apply(was))));
+    assert_eq!(names(&reflection), ["web"], "it is to be let go yet");
+    assert!(reflection.see(Seen::Service(Event::Apply(service("web", 3, "ClusterIP")))));
+    assert_eq!(names(&reflection), [""; 0]);
+}
+
+fn node(status: Json) -> Node {
+    serde_json::from_value(json!({ "metadata": { "name": "worker" }, "status": status })).unwrap()
+}
+
+#[test]
+fn a_kubelet_that_reports_the_same_changes_nothing() {
+    let ready = |at: &str| json!({ "conditions": [{ "type": "Ready", "status": "True", "lastHeartbeatTime": at }], "images": [{ "names": [at] }] });
+    let mut reflection = Reflection::default();
+    assert!(reflection.see(Seen::Node(Event::Apply(node(ready("2026-11-23T12:00:00Z"))))));
+    assert!(!reflection.see(Seen::Node(Event::Apply(node(ready("2026-11-23T12:05:00Z"))))));
+    let address = json!({ "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] });
+    assert!(reflection.see(Seen::Node(Event::Apply(node(address)))));
+    assert!(reflection.see(Seen::Node(Event::Delete(node(json!({}))))));
+}
+
+#[test]
+fn slices_are_found_by_their_service() {
+    let slice = |name: &str| -> EndpointSlice {
+        let metadata =
+            json!({ "name": name, "namespace": "shop", "labels": { "kubernetes.io/service-name": "web" } });
+        serde_json::from_value(json!({ "metadata": metadata, "addressType": "IPv4", "endpoints": [] }))
+            .unwrap()
+    };
+    let web = ObjectName { namespace: "shop".to_owned(), name: "web".to_owned() };
+    let mut reflection = Reflection::default();
+    for name in ["web-a", "web-b"] {
+        reflection.see(Seen::Slice(Event::Apply(slice(name))));
+    }
+    assert_eq!(reflection.objects.slices_of(&web).count(), 2);
+    reflection.see(Seen::Slice(Event::Delete(slice("web-a"))));
+    assert_eq!(reflection.objects.slices_of(&web).count(), 1);
+    reflection.see(Seen::Slice(Event::Init));
+    reflection.see(Seen::Slice(Event::InitDone));
+    assert_eq!(reflection.objects.slices(), 0);
+}

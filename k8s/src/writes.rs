@@ -1,0 +1,148 @@
+//! What is written to a Service: a pure function of what it says and what it is to say. If it says it already, nothing.
+//!
+//! Patches touch the load balancer's status, the condition of ours and the finalizer of ours; what others keep in the
+//! same lists stays as it is.
+
+use crate::report::{CONDITION, Report};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value as Json, json};
+
+#[cfg(test)]
+mod tests;
+
+/// What is to be written, in this order; strategic merge patches.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Writes {
+    /// To the Service, before its status.
+    pub(crate) guard: Option<Json>,
+    /// To its status.
+    pub(crate) status: Option<Json>,
+    /// What is told besides.
+    pub(crate) event: Option<Told>,
+    /// To the Service, after its status.
+    pub(crate) release: Option<Json>,
+}
+
+impl Writes {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) is_warning: bool,
+    pub(crate) reason: String,
+    pub(crate) note: String,
+}
+
+/// The finalizer of who serves `class`: others, with other classes, have their own.
+pub(crate) fn finalizer(class: &str) -> String {
+    if class.contains('/') { class.to_owned() } else { format!("fulcrum.dev/{class}") }
+}
+
+/// What is to be written to a Service that is to say `report`; with none it is not ours, or not any more. `now` is what a
+/// condition says as the time of its last change.
+pub(crate) fn writes(service: &Service, report: Option<&Report>, finalizer: &str, now: &str) -> Writes {
+    let guarded = service.metadata.finalizers.iter().flatten().any(|it| it == finalizer);
+    let is_deleted = service.metadata.deletion_timestamp.is_some();
+    match report {
+        Some(report) => {
+            let status = status(service, report, now);
+            let event = status.is_some().then(|| event(service, report)).flatten();
+            let guard = (report.is_served && !guarded).then(|| patch_of(service, guarding(finalizer)));
+            Writes { guard, status, event, release: None }
+        }
+        // Its address has been given back: what held it until then lets go.
+        None if guarded => Writes {
+            status: if is_deleted { None } else { cleared(service) },
+            release: Some(patch_of(service, json!({ "$deleteFromPrimitiveList/finalizers": [finalizer] }))),
+            ..Writes::default()
+        },
+        None => Writes::default(),
+    }
+}
+
+fn guarding(finalizer: &str) -> Json {
+    json!({ "finalizers": [finalizer] })
+}
+
+/// A patch of the metadata of this very Service, not of one that has its name later.
+fn patch_of(service: &Service, mut metadata: Json) -> Json {
+    name_it(service, &mut metadata);
+    json!({ "metadata": metadata })
+}
+
+fn name_it(service: &Service, metadata: &mut Json) {
+    if let (Some(map), Some(uid)) = (metadata.as_object_mut(), &service.metadata.uid) {
+        map.insert("uid".to_owned(), json!(uid));
+    }
+}
+
+fn status(service: &Service, report: &Report, now: &str) -> Option<Json> {
+    let ingress = ingress(service);
+    let condition = condition(service);
+    let word = if report.is_served { "True" } else { "False" };
+    let is_told = condition
+        .is_some_and(|it| it.status == word && it.reason == report.reason && it.message == report.message);
+    if is_told && ingress == report.ingress {
+        return None;
+    }
+    // Since when it is served, or is not.
+    let since = condition
+        .filter(|it| it.status == word)
+        .and_then(|it| serde_json::to_value(&it.last_transition_time).ok());
+    let mut metadata = json!({});
+    name_it(service, &mut metadata);
+    Some(json!({
+        "metadata": metadata,
+        "status": {
+            "loadBalancer": { "ingress": report.ingress },
+            "conditions": [{
+                "type": CONDITION,
+                "status": word,
+                "reason": report.reason,
+                "message": report.message,
+                "lastTransitionTime": since.unwrap_or_else(|| json!(now)),
+            }],
+        },
+    }))
+}
+
+/// Takes away what was said of a Service that is not ours any more.
+fn cleared(service: &Service) -> Option<Json> {
+    condition(service)?;
+    let mut metadata = json!({});
+    name_it(service, &mut metadata);
+    Some(json!({
+        "metadata": metadata,
+        "status": {
+            "loadBalancer": { "ingress": null },
+            "conditions": [{ "type": CONDITION, "$patch": "delete" }],
+        },
+    }))
+}
+
+fn event(service: &Service, report: &Report) -> Option<Told> {
+    let told =
+        condition(service).is_some_and(|it| it.reason == report.reason && it.message == report.message);
+    let is_warning = report.reason != "Served";
+    // That the address is not there yet is no news.
+    (!told && report.reason != "Pending").then(|| Told {
+        is_warning,
+        reason: report.reason.clone(),
+        note: report.message.clone(),
+    })
+}
+
+fn condition(service: &Service) -> Option<&Condition> {
+    service.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == CONDITION)
+}
+
+fn ingress(service: &Service) -> Vec<Json> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
+    ingress.iter().filter_map(|ingress| serde_json::to_value(ingress).ok()).collect()
+}
