@@ -91,6 +91,7 @@ fn resolve_once(
     let admin = admin::resolve(file);
     let peer = peer::resolve(reader, file, &nodes);
     forwarding::warn_untold(reader, file, &nodes, &peer);
+    kubernetes::warn_untold(reader, file, &nodes, &peer);
     if reader.refused() {
         return None;
     }

@@ -34,6 +34,7 @@ fn registry(status: &Status) -> prometheus::Result<Registry> {
     hooks(&mut page, status)?;
     overrides(&mut page, status)?;
     sources(&mut page, status)?;
+    kubernetes(&mut page, status)?;
     engines(&mut page, status)?;
     Ok(page.registry)
 }
@@ -506,6 +507,50 @@ fn overrides(page: &mut Page, status: &Status) -> prometheus::Result<()> {
         if let Some(connections) = asked.connections {
             left.with_label_values(&[&asked.of]).set(number(connections));
         }
+    }
+    Ok(())
+}
+
+fn kubernetes(page: &mut Page, status: &Status) -> prometheus::Result<()> {
+    let of = &["cluster"];
+    let up = page.gauge("fulcrum_kubernetes_up", "Whether the cluster's API answers.", of)?;
+    let stale = page.gauge(
+        "fulcrum_kubernetes_stale_since_seconds",
+        "Since when it does not, in seconds since 1970; 0: it does, or never did yet.",
+        of,
+    )?;
+    let writer = page.gauge("fulcrum_kubernetes_writer", "Whether this node applies and writes.", of)?;
+    let services = page.gauge("fulcrum_kubernetes_services", "Services that ask for an address.", of)?;
+    let not_served = page.gauge(
+        "fulcrum_kubernetes_services_not_served",
+        "Of them, those that are not served, or not wholly; of the node that writes.",
+        of,
+    )?;
+    let nodes = page.gauge("fulcrum_kubernetes_nodes", "Nodes of the cluster.", of)?;
+    let slices = page.gauge("fulcrum_kubernetes_endpoint_slices", "Its slices of endpoints.", of)?;
+    let writes = page.counter("fulcrum_kubernetes_writes_total", "Patches and events written.", of)?;
+    let errors = page.counter(
+        "fulcrum_kubernetes_write_errors_total",
+        "Services to which something could not be written, at each attempt.",
+        of,
+    )?;
+    let left_out = page.counter(
+        "fulcrum_kubernetes_events_left_out_total",
+        "Events that were left out, because there were too many at once.",
+        of,
+    )?;
+    for cluster in &status.kubernetes {
+        let of = &[&cluster.cluster];
+        up.with_label_values(of).set(flag(cluster.reached_since.is_some()));
+        stale.with_label_values(of).set(number(cluster.stale_since.unwrap_or(0)));
+        writer.with_label_values(of).set(flag(cluster.writes));
+        services.with_label_values(of).set(number(cluster.services));
+        not_served.with_label_values(of).set(number(cluster.not_served));
+        nodes.with_label_values(of).set(number(cluster.nodes));
+        slices.with_label_values(of).set(number(cluster.endpoint_slices));
+        writes.with_label_values(of).inc_by(number(cluster.writes_total));
+        errors.with_label_values(of).inc_by(number(cluster.write_errors));
+        left_out.with_label_values(of).inc_by(number(cluster.events_left_out));
     }
     Ok(())
 }

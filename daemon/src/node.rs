@@ -2,6 +2,7 @@
 
 use crate::backup::Backups;
 use crate::hooks::{Hooks, JUDGE};
+use crate::kubernetes::Clusters;
 use crate::last_good;
 use crate::runs::Runs;
 use crate::systemd;
@@ -78,6 +79,7 @@ pub(crate) struct Node {
     moving: Arc<tokio::sync::Mutex<()>>,
     witness: Arc<Seen>,
     hooks: Arc<Hooks>,
+    clusters: Arc<Clusters>,
     drains: planned::Drains,
     backups: Arc<Backups>,
     /// How this node's runs ended.
@@ -159,6 +161,7 @@ impl Node {
             moving: Arc::default(),
             witness: Arc::default(),
             hooks: Arc::default(),
+            clusters: Arc::default(),
             drains: planned::Drains::default(),
             backups: Arc::default(),
             runs,
@@ -173,6 +176,11 @@ impl Node {
     /// The programs that are run when something has happened.
     pub(crate) fn hooks(&self) -> Arc<Hooks> {
         Arc::clone(&self.hooks)
+    }
+
+    /// The Kubernetes clusters whose Services are served.
+    pub(crate) fn clusters(&self) -> Arc<Clusters> {
+        Arc::clone(&self.clusters)
     }
 
     /// The backups that are made after changes.
@@ -239,6 +247,7 @@ impl Node {
             alarms: self.troubles(),
             witness: self.witness.get().into(),
             hooks: self.hooks.status(),
+            kubernetes: self.clusters.status(),
             limits: BTreeMap::new(),
         }
     }
@@ -281,6 +290,7 @@ impl Node {
             .chain(self.trouble_of_allocations())
             .chain(self.hooks.alarms())
             .chain(overriding::forgotten(&self.handle.config(), overriding::wall_clock()))
+            .chain(self.clusters.alarms())
             .chain(self.backups.alarm())
             .chain(self.runs.alarm(self.held_for(), overriding::wall_clock()))
             .collect()

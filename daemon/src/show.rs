@@ -57,6 +57,9 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     if !status.hooks.is_empty() {
         writeln!(page, "\nHOOKS\n{}", hooks(status, colour))?;
     }
+    if !status.kubernetes.is_empty() {
+        writeln!(page, "\nKUBERNETES\n{}", clusters(status, now(), colour))?;
+    }
     if !status.overrides.is_empty() {
         writeln!(page, "\nOVERRIDES\n{}", overrides(status, now(), colour))?;
     }
@@ -417,6 +420,29 @@ pub(crate) fn overrides(status: &Status, now: UnixTime, colour: bool) -> String 
             Cell::new(format!("{} ago", time(since))),
             Cell::new(left),
             Cell::new(deadline.unwrap_or_else(|| "-".to_owned())),
+        ]);
+    }
+    text(table, colour)
+}
+
+fn clusters(status: &Status, now: UnixTime, colour: bool) -> String {
+    let mut table = table(&["cluster", "API", "since", "services", "not served", "nodes", "writes", "why"]);
+    for cluster in &status.kubernetes {
+        let since = |since: u64| format!("{} ago", time(UnixTime(since).until(now).as_secs()));
+        let (state, since) = match (cluster.reached_since, cluster.stale_since) {
+            (Some(reached), _) => (Cell::new("answers"), since(reached)),
+            (None, Some(stale)) => (Cell::new("AWAY, last state holds").fg(Color::Red), since(stale)),
+            (None, None) => (Cell::new("not yet"), "-".to_owned()),
+        };
+        table.add_row(vec![
+            Cell::new(&cluster.cluster),
+            state,
+            Cell::new(since),
+            Cell::new(cluster.services),
+            Cell::new(if cluster.writes { cluster.not_served.to_string() } else { "-".to_owned() }),
+            Cell::new(cluster.nodes),
+            Cell::new(if cluster.writes { "this node" } else { "another node" }),
+            Cell::new(cluster.error.as_deref().unwrap_or("")),
         ]);
     }
     text(table, colour)

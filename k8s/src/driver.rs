@@ -30,12 +30,14 @@ use watches::{Said, watches};
 
 /// What comes within this time is one change.
 const GATHER: Duration = Duration::from_millis(5);
+/// After it was at work, it rests for so many times as long: events without end must not cost a core.
+const REST: u32 = 2;
 /// Time between two looks at the files and at whether the API answers.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the API may take to say which version it is.
 const ANSWER: Duration = Duration::from_secs(4);
 /// What failed is tried again after this time, then after twice that, and so on.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Writes under way at a time.
 const AT_A_TIME: usize = 8;
 /// So many failures without one success end an attempt.
@@ -100,6 +102,8 @@ struct Driver {
 struct Session {
     teller: Teller,
     due: Option<Instant>,
+    /// Not before then: it has just been at work.
+    rests: Instant,
     /// Watches that do not work, and why.
     broken: BTreeMap<Kind, String>,
     /// The API does not answer at all.
@@ -123,7 +127,7 @@ impl Driver {
         };
         let now = Instant::now();
         let mut session =
-            Session { teller, due: Some(now), broken: BTreeMap::new(), silent: None, began: now };
+            Session { teller, due: Some(now), rests: now, broken: BTreeMap::new(), silent: None, began: now };
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -137,7 +141,11 @@ impl Driver {
                     session.soon();
                 }
                 Ok(()) = self.inputs.leads.changed() => session.soon(),
-                () = sleep_until(due.unwrap_or(now)), if due.is_some() => self.act(&mut session).await,
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => {
+                    let begun = Instant::now();
+                    self.act(&mut session).await;
+                    session.rest(begun.elapsed());
+                }
                 _ = look.tick() => {
                     self.events = self.events.saturating_add(EVENTS.1).min(EVENTS.0);
                     if fingerprint(&cluster.access) != files {
@@ -248,7 +256,9 @@ impl Driver {
         };
         match result {
             Ok(()) => {
-                self.pause = AGAIN.0;
+                if session.broken.is_empty() {
+                    self.pause = AGAIN.0;
+                }
                 self.trouble = None;
                 self.show(session);
             }
@@ -358,9 +368,16 @@ impl Driver {
 }
 
 impl Session {
+    /// It was at work for `time`.
+    fn rest(&mut self, time: Duration) {
+        let until = Instant::now().checked_add(time.saturating_mul(REST).min(AGAIN.0));
+        self.rests = until.unwrap_or(self.rests);
+        self.due = self.due.map(|due| due.max(self.rests));
+    }
+
     /// There is something to do, with what else comes in a moment.
     fn soon(&mut self) {
-        let soon = Instant::now().checked_add(GATHER);
+        let soon = Instant::now().checked_add(GATHER).map(|soon| soon.max(self.rests));
         self.due = match (self.due, soon) {
             (Some(due), Some(soon)) => Some(due.min(soon)),
             (due, soon) => due.or(soon),

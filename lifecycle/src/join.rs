@@ -47,6 +47,8 @@ pub struct Facts {
     pub witness: Witness,
     /// What it knows of each hook.
     pub hooks: Vec<crate::status::Hook>,
+    /// How it stands with each Kubernetes cluster.
+    pub kubernetes: Vec<crate::status::Kubernetes>,
     /// Further limits.
     pub limits: BTreeMap<String, Limit>,
 }
@@ -131,6 +133,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
             ("peer".to_owned(), counters(&snapshots.peer.counters)),
         ]),
         hooks: facts.hooks.clone(),
+        kubernetes: facts.kubernetes.clone(),
         overrides: overrides::status(snapshots),
         sources: crate::sources::status(snapshots),
     }

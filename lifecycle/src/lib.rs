@@ -28,7 +28,7 @@ pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired,
 pub use ready::{Target, may_be_named, target};
 pub use status::{
     Address, Alarm, Backend, Checks, Config, ConfigState, Failover, Fence, Forwarded, Group, Hook, HookRun,
-    Leader, Limit, Link, Override, Peer, PeerLink, Plane, Pool, Proof, Service, Setting, Severity, Source,
-    Status, TablesOf, Track, Votes,
+    Kubernetes, Leader, Limit, Link, Override, Peer, PeerLink, Plane, Pool, Proof, Service, Setting,
+    Severity, Source, Status, TablesOf, Track, Votes,
 };
 pub use verdicts::{Agreement, By, Comparison, Following, ServiceView, View};

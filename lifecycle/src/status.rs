@@ -55,9 +55,48 @@ pub struct Status {
     /// What operators asked for over the file.
     #[serde(default)]
     pub overrides: Vec<Override>,
+    /// Each Kubernetes cluster whose Services are served, by name.
+    #[serde(default)]
+    pub kubernetes: Vec<Kubernetes>,
     /// What services come from that do not stand in the file.
     #[serde(default)]
     pub sources: Vec<Source>,
+}
+
+/// How it stands between this node and a Kubernetes cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kubernetes {
+    /// Its name.
+    pub cluster: String,
+    /// The kubeconfig, or `in-cluster`.
+    pub access: String,
+    /// The class of Services that are served.
+    pub class: String,
+    /// Since when its API answers, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_since: Option<u64>,
+    /// Since when it does not, likewise: what is known may be out of date; what was applied last stays in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale_since: Option<u64>,
+    /// What does not work, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether this node is the one that applies and writes.
+    pub writes: bool,
+    /// Services that ask for an address.
+    pub services: u64,
+    /// Of them, those that are not served, or not wholly; known to the node that writes.
+    pub not_served: u64,
+    /// Its nodes.
+    pub nodes: u64,
+    /// Its slices of endpoints.
+    pub endpoint_slices: u64,
+    /// What this process wrote to it.
+    pub writes_total: u64,
+    /// Services to which something could not be written, counted at each attempt.
+    pub write_errors: u64,
+    /// Events that were left out, because there were too many at once.
+    pub events_left_out: u64,
 }
 
 /// What services come from that do not stand in the file.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [(&str, &str); 9] = [
+const ROOMS: [(&str, &str); 10] = [
     ("T", "tests"),
     ("V", "vip-manager"),
     ("L", "lb"),
@@ -14,6 +14,7 @@ const ROOMS: [(&str, &str); 9] = [
     ("D", "daemon"),
     ("E", "ebpf"),
     ("P", "peer"),
+    ("K", "k8s"),
 ];
 
 #[test]

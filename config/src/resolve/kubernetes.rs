@@ -1,8 +1,9 @@
 //! The Kubernetes clusters: how each is reached, and modes that can work.
 
 use super::checks::Checks;
+use super::nodes::Nodes;
 use crate::file::{File, KubernetesSection};
-use crate::model::{Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode};
+use crate::model::{Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode, NodeKind, PeerLink};
 use crate::reader::{At, Field, Reader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,16 @@ pub(super) fn resolve(
         }
     }
     clusters
+}
+
+/// One node applies what comes from a cluster, and the others are told of it over the peer link.
+pub(super) fn warn_untold(reader: &mut Reader<'_>, file: &File, nodes: &Nodes, link: &PeerLink) {
+    let Some(field) = &file.kubernetes else { return };
+    let mut others = nodes.all.iter().filter(|(_, node)| node.kind == NodeKind::Fulcrum);
+    if nodes.all.len() > 1 && !others.all(|(name, _)| link.pins.contains_key(name)) {
+        let message = "without the peer link what comes from clusters reaches one node alone, and its addresses end with it";
+        reader.warn(field.node, message, "list `keys` of every node");
+    }
 }
 
 fn cluster(

@@ -6,6 +6,7 @@ use crate::backup;
 use crate::engines;
 use crate::error::Failure;
 use crate::hooks;
+use crate::kubernetes;
 use crate::lock;
 use crate::logging;
 use crate::node::{Boot, Node, boot, prepare, share, tend};
@@ -69,6 +70,10 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
     runtime.spawn(witness);
     hooks::start(&node).map_err(|error| Failure::Io {
         what: "the thread of the hooks can't be started".to_owned(),
+        error,
+    })?;
+    kubernetes::start(&node).map_err(|error| Failure::Io {
+        what: "the thread of the Kubernetes clusters can't be started".to_owned(),
         error,
     })?;
     runtime.block_on(daemon(signals, bound, &node, started))

@@ -46,6 +46,7 @@ pub(crate) fn facts() -> Facts {
         alarms: Vec::new(),
         witness: crate::join::Witness::default(),
         hooks: Vec::new(),
+        kubernetes: Vec::new(),
         limits: BTreeMap::new(),
     }
 }

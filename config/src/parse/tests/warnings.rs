@@ -41,6 +41,12 @@ fn each_warning_has_its_place_and_its_advice() {
             "services.web.balance",
             "no other node knows which backend has a connection",
         ),
+        (
+            "\nservices:\n",
+            "\nkubernetes: {prod: {in_cluster: true}}\nservices:\n",
+            "kubernetes",
+            "reaches one node alone",
+        ),
     ];
     for (from, to, field, message) in rows {
         assert_eq!(pair.matches(from).count(), 1, "`{from}` must be there once");
