@@ -26,7 +26,7 @@ pub(crate) const WINDOW: u32 = 4 << 20;
 /// The longest configuration that nodes send each other: it may grow when it is written in JSON.
 pub const TEXT_LIMIT: usize = 1 << 20;
 /// The longest allocations that nodes send each other, in JSON.
-pub const ALLOCATIONS_LIMIT: usize = 640 << 10;
+pub const ALLOCATIONS_LIMIT: usize = 4 << 20;
 /// Errors in an answer, and the length of each.
 const ERRORS: (usize, usize) = (50, 2000);
 /// The longest message of flows.

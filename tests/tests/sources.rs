@@ -1,9 +1,9 @@
 //! Services that come from outside the file: on all nodes, for as long as their source says so.
-#![allow(clippy::indexing_slicing, reason = "there are two nodes, 0 and 1")]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "there are two nodes, 0 and 1")]
 
 use fulcrum_tests::lab::{Fulcrum, Lab, Linked, Status};
 use fulcrum_tests::probe::Session;
-use fulcrum_tests::wait::wait_for;
+use fulcrum_tests::wait::{now, wait_for};
 use fulcrum_tests::{LabError, Result};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -156,5 +156,43 @@ fn a_node_that_was_away_catches_up_with_a_source() {
         scene.nodes[1].process().terminate(LONG)?;
         scene.nodes[1] = Fulcrum::start(&machine, &file)?;
         scene.wait(1, "the services", |status| status.service("prod/shop/cart").is_some())
+    });
+}
+
+/// By hand, with `FULCRUM_BIN` of a release: `cargo test -p fulcrum-tests --test sources -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_change_of_one_backend_takes() {
+    let text = |count: u32, changed: u32| {
+        let service = |number: u32| {
+            let last = if number == 7 { 30 + changed } else { 21 };
+            let port = 1_000 + number;
+            format!(
+                "  prod/shop/s{number}: {{vip: auto, share: all, port: {port}, check: none, \
+                 backends: [10.77.0.22:80, 10.77.0.{last}:80]}}\n"
+            )
+        };
+        format!("services:\n{}", (0..count).map(service).collect::<String>())
+    };
+    Lab::run(|lab| {
+        let scene = scene(lab)?;
+        for count in [500, 5_000] {
+            let mut took = Vec::new();
+            for changed in 0..10 {
+                let begun = now();
+                set(&scene, 0, &text(count, changed))?;
+                took.push(begun.elapsed());
+            }
+            println!(
+                "{count} services: all of them {:?}, then one backend {:?}",
+                took.first(),
+                took.get(1..)
+            );
+        }
+        for line in scene.nodes[0].process().log().lines().filter(|line| line.contains("says something else"))
+        {
+            println!("{line}");
+        }
+        Ok(())
     });
 }

@@ -1,5 +1,6 @@
 use crate::model::{Allocations, Config, Fragments, Noted, ServiceName, SourceName, UnixTime};
 use crate::{Before, parse_after};
+use proptest::prelude::*;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -286,4 +287,75 @@ fn there_are_bounds() {
     assert_eq!(fragments.with(name(0), None).unwrap().iter().count(), Fragments::COUNT - 1);
     let json = serde_json::to_string(&fragments).unwrap();
     assert_eq!(serde_json::from_str::<Fragments>(&json).unwrap(), fragments);
+}
+
+/// A word that a service may have somewhere, well or badly placed.
+fn any_word() -> impl Strategy<Value = String> {
+    let words = [
+        "auto",
+        "10.0.1.3",
+        "10.0.3.1",
+        "10.0.3.2",
+        "10.0.4.2",
+        "80",
+        "443",
+        "0",
+        "[]",
+        "{}",
+        "ping",
+        "nat",
+        "dsr",
+        "{pool: tiny}",
+        "{address: 10.0.1.5}",
+        "{families: [ipv4, ipv6]}",
+        "[10.0.9.2:80]",
+        "[10.0.3.1:80]",
+        "\"1-9\"",
+    ];
+    proptest::sample::select(words.map(ToOwned::to_owned).to_vec())
+}
+
+prop_compose! {
+    fn any_service(number: u32)(
+        name in prop_oneof![5 => Just(format!("prod/a/s{number}")), 1 => Just(format!("other/a/s{number}"))],
+        vip in any_word(), port in any_word(), backends in any_word(),
+        more in proptest::option::of((
+            proptest::sample::select(vec!["share", "check", "mode", "tenant", "quorum", "vips", "odd"]), any_word(),
+        )),
+    ) -> String {
+        let more = more.map(|(key, word)| format!(", {key}: {word}")).unwrap_or_default();
+        format!("  {name}: {{vip: {vip}, port: {port}, backends: {backends}{more}}}\n")
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_comes_from_outside_the_file_stays_as_it_is(
+        services in (any_service(1), any_service(2), any_service(3), any_service(4), any_service(5)),
+    ) {
+        let (one, two, three, four, five) = services;
+        let without = with(&Arc::default(), "services: {}");
+        // Each service is in force or set aside, and what another node makes of it is the same.
+        let config = with(&Arc::default(), &format!("services:\n{one}{two}{three}{four}{five}"));
+        let known = config.services_of(&source()).count().checked_add(config.sources.set_aside.len());
+        prop_assert_eq!(known, Some(5));
+        for (name, service) in &without.services {
+            prop_assert_eq!(config.services.get(name), Some(service));
+        }
+        for (name, group) in &without.groups {
+            prop_assert_eq!(config.groups.get(name), Some(group));
+        }
+    }
+
+    #[test]
+    fn any_text_from_outside_never_panics_and_never_refuses_the_file(text in any::<String>()) {
+        let Ok(fragments) = Fragments::default().with(
+            source(),
+            Some(Noted { what: Arc::from(text), by: String::new(), since: UnixTime(1) }),
+        ) else { return Ok(()) };
+        let before = Before { fragments: Arc::new(fragments), ..Before::default() };
+        prop_assert!(parse_after(FILE, "f", "lb-1", &before).is_ok());
+    }
 }
