@@ -38,6 +38,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(4);
 /// What failed is tried again after this time, then after twice that, and so on.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The first attempt after this time is no trouble yet: the other node may just have been the one that applies.
+const SOON: Duration = Duration::from_millis(250);
 /// Writes under way at a time.
 const AT_A_TIME: usize = 8;
 /// So many failures without one success end an attempt.
@@ -71,6 +73,7 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         applied: None,
         events: EVENTS.0,
         pause: AGAIN.0,
+        again: Duration::ZERO,
         trouble: None,
     };
     while let Some(cluster) = driver.cluster() {
@@ -94,6 +97,8 @@ struct Driver {
     events: u32,
     /// Until the next attempt.
     pause: Duration,
+    /// Until what could not be applied or written is tried again; nothing, if all was.
+    again: Duration,
     /// What does not work although the API answers: what its Services ask for can't be applied, or not be told.
     trouble: Option<String>,
 }
@@ -259,14 +264,17 @@ impl Driver {
                 if session.broken.is_empty() {
                     self.pause = AGAIN.0;
                 }
+                self.again = Duration::ZERO;
                 self.trouble = None;
                 self.show(session);
             }
             Err(why) => {
-                self.pause = self.pause.saturating_mul(2).clamp(AGAIN.0, AGAIN.1);
-                self.trouble = Some(why);
-                self.show(session);
-                session.due = Some(Instant::now().checked_add(self.pause).unwrap_or_else(Instant::now));
+                if !self.again.is_zero() {
+                    self.trouble = Some(why);
+                    self.show(session);
+                }
+                self.again = self.again.saturating_mul(2).clamp(SOON, AGAIN.1);
+                session.due = Some(Instant::now().checked_add(self.again).unwrap_or_else(Instant::now));
             }
         }
     }
