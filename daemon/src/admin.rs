@@ -11,6 +11,7 @@ mod tls;
 pub(crate) use api::NO_SUCH_PATH;
 pub(crate) use api::drill::path as path_of_strike;
 pub(crate) use api::hooks::{Told, path as path_of_told};
+pub(crate) use api::inplace::path as path_of_in_place;
 pub(crate) use api::overrides::path as path_of_wish;
 pub(crate) use api::sources::{Asked, path as path_of_source};
 pub(crate) use server::{Bound, bind, serve};

@@ -42,7 +42,7 @@ Examples:
   FULCRUM_LOG=debug fulcrum run
 
 Signals: SIGTERM and SIGINT hand every VIP over and stop (a second one stops at once); SIGHUP reloads.")]
-    Run(ConfigFile),
+    Run(RunOptions),
 
     /// Shows who leads each group since when and why, services, and backends with the reason of their state.
     #[command(after_help = "\
@@ -291,11 +291,13 @@ Connections that are there stay where they are.")]
         options: OverrideOptions,
     },
 
-    /// Replaces the installed binary by another version, without a failed request: another node leads meanwhile.
+    /// Replaces the installed binary by another version, without a failed request: another node leads meanwhile, or the new
+    /// process takes over from the old one on this node.
     #[command(after_help = "\
 Examples:
   fulcrum upgrade-binary ./fulcrum-0.2.0
   fulcrum upgrade-binary ./fulcrum-0.2.0 --deadline 30m
+  fulcrum upgrade-binary ./fulcrum-0.2.0 --in-place
   fulcrum upgrade-binary ./fulcrum-0.2.0 --installed /opt/fulcrum/fulcrum --restart 'rc-service fulcrum restart'
 
 On the node itself, as root, one node after the other:
@@ -308,7 +310,15 @@ On the node itself, as root, one node after the other:
      restarted, and the exit code is 1
   6. the drain ends
 
-If this command is killed the node stays drained, and the others serve: run it again, or 'fulcrum undrain lb-node NAME'.")]
+If this command is killed the node stays drained, and the others serve: run it again, or 'fulcrum undrain lb-node NAME'.
+
+With --in-place, and by itself where no other node could lead, 3 to 6 are instead:
+  3. the binary is replaced, and the daemon starts the one that is installed where it was itself
+  4. the new process reads the configuration, looks at every backend, gets all listening sockets, and leads beside the old one. If
+     it ends, fails, or takes longer than --ready, it is killed: the binary before is put back, the exit code is 1, and the old
+     process has missed nothing
+  5. it takes all new clients. The old process finishes its connections, until --deadline at the latest; 'fulcrum status' shows
+     them. Until then another upgrade in place is refused")]
     UpgradeBinary(UpgradeOptions),
 
     /// Runs this node's hooks before an upgrade that you make yourself, or has them told that it is over.
@@ -479,6 +489,16 @@ pub(crate) struct HookOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+
+    /// Takes over from the daemon that has started this process.
+    #[arg(long, hide = true)]
+    pub(crate) take_over: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct UpgradeOptions {
     /// The new binary.
     pub(crate) new: PathBuf,
@@ -490,6 +510,11 @@ pub(crate) struct UpgradeOptions {
     /// How long the new daemon may take until it is ready.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = deadline)]
     pub(crate) ready: Duration,
+
+    /// The new process takes over from the old one on this very node: no other node is needed, and what this one leads it
+    /// goes on leading. By itself where no other node could lead.
+    #[arg(long, conflicts_with_all = ["restart", "forced"])]
+    pub(crate) in_place: bool,
 
     /// How the daemon is restarted; run by `sh -c`.
     #[arg(long, value_name = "COMMAND", default_value = "systemctl restart fulcrum")]

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 /// Does what was asked, and says how it went.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     let result = match cli.command {
-        Command::Run(config) => run::run(config.path()),
+        Command::Run(options) => run::run(options.config.path(), options.take_over),
         Command::Status(options) => status::status(&options),
         Command::Reload(options) => reload(&options),
         Command::Check(options) => check::check(&options),

@@ -1,12 +1,15 @@
 //! Starts the engines with what `lifecycle` wants of them.
 
 use crate::error::Failure;
+use crate::inplace::{Estate, Heir};
 use crate::witness;
-use fulcrum_config::{Config, NodeName};
+use fulcrum_config::{Config, GroupName, NodeName};
+use fulcrum_lb::Stage;
 use fulcrum_lifecycle::{
-    Engine, Engines, Following, data_plane_missing, health_desired, lb_desired, peer_desired, vip_desired,
+    Engine, Engines, Following, data_plane_missing, first_round_done, health_desired, lb_desired,
+    peer_desired, vip_desired,
 };
-use fulcrum_vip_manager::{Fencing, GuardCommand};
+use fulcrum_vip_manager::{Fencing, GuardCommand, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
@@ -18,6 +21,11 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// How long the start waits for listeners before it takes part in the election anyway.
 const LISTENERS: Duration = Duration::from_secs(1);
+
+/// How long an heir waits until it leads what the other process does: milliseconds are usual.
+const LEADS: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Messages of flows that wait between the engines.
 const MESSAGES: usize = 64;
@@ -33,46 +41,126 @@ pub(crate) fn guard_main() -> ExitCode {
     fulcrum_vip_manager::guard_main()
 }
 
-/// Starts the engines. The data plane comes first, so that it listens before this node leads.
-pub(crate) fn start(config: &Arc<Config>, serial: u64) -> Result<(Engines, witness::Ends), Failure> {
-    let nothing = fulcrum_lb::Desired::default();
-    let table = lb_desired(config, &fulcrum_health::Observed::default(), &Following::default(), &nothing)
-        .unwrap_or(nothing);
-    let (lb_desired, seen) = watch::channel(table);
+/// Starts the engines. The data plane comes first, so that it listens before this node leads. An heir takes over from
+/// another process: it has all of them beside the other's, and the link to the peers last, when that one has let go of it.
+pub(crate) fn start(
+    config: &Arc<Config>,
+    serial: u64,
+    estate: &Estate,
+    mut heir: Option<&mut Heir>,
+) -> Result<(Engines, witness::Ends), Failure> {
+    let mut health = None;
+    if let Some(heir) = heir.as_deref_mut() {
+        // Its clients are not to meet backends that nobody has looked at.
+        let known = health.insert(start_health(config)?);
+        wait_while(|| !first_round_done(config, &known.observed.borrow()));
+        heir.prepared(serial, estate)?;
+        let is_up = |name| known.observed.borrow().services.get(name).is_some_and(|it| it.up);
+        wait_while(|| !heir.up().iter().all(is_up));
+    }
     let (lb_flows, peer_flows) = flow_links();
-    let observed = fulcrum_lb::start_with_flows(seen, lb_options(config), lb_flows).map_err(refused)?;
-    wait_for_listeners(&observed);
-    let lb = Engine { desired: lb_desired, observed };
-
-    let (health_desired, seen) = watch::channel(health_desired(config));
-    let observed = fulcrum_health::start(seen, fulcrum_health::Options::default()).map_err(refused)?;
-    let health = Engine { desired: health_desired, observed };
-
-    let missing = data_plane_missing(config, &lb.observed.borrow(), &BTreeSet::new(), &BTreeSet::new());
-    let (vip_desired, seen) =
-        watch::channel(vip_desired(config, &BTreeMap::new(), false, missing, BTreeSet::new()));
+    let known = health.as_ref().map(|health| health.observed.borrow().clone());
+    let lb = start_lb(config, &known.unwrap_or_default(), estate, heir.is_some(), lb_flows)?;
+    let health = health.map_or_else(|| start_health(config), Ok)?;
     let (echoed, echoes) = watch::channel(BTreeMap::new());
-    let options = fulcrum_vip_manager::Options {
-        guard: Some(guard()),
-        state_directory: Some(config.admin.socket.with_extension("state")),
-        fencing: fencing(),
-        echoes: Some(echoes),
-    };
     let (heartbeats, peer_heartbeats) = heartbeat_links();
     let (witness, ends) = witness_links();
     let links = fulcrum_vip_manager::Links { heartbeats: Some(heartbeats), witness: Some(witness) };
-    let observed = fulcrum_vip_manager::start(seen, options, links).map_err(refused)?;
-    let vip = Engine { desired: vip_desired, observed };
-
+    let inherited = heir.as_deref().map(|heir| heir.led().clone());
+    let vip = start_vip(config, &lb, inherited, echoes, links)?;
+    if let Some(heir) = heir {
+        leads_all(heir, &vip.observed)?;
+        heir.stands()?;
+        lb.desired.send_modify(|desired| desired.stage = Stage::Whole);
+        vip.desired.send_modify(|desired| desired.part = Part::Whole);
+        heir.follow(estate);
+    }
     let (peer_desired, seen) = watch::channel(peer_desired(config, 1, serial, &vip.observed.borrow()));
     let options = fulcrum_peer::Options {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         echoes: Some(Box::new(move |news| tell_echoes(&echoed, news))),
         heartbeats: Some(peer_heartbeats),
+        sockets: estate.peer.clone(),
     };
     let observed = fulcrum_peer::start(seen, peer_flows, options).map_err(refused)?;
     let peer = Engine { desired: peer_desired, observed };
     Ok((Engines { health, vip, lb, peer }, ends))
+}
+
+fn start_lb(
+    config: &Config,
+    health: &fulcrum_health::Observed,
+    estate: &Estate,
+    is_heir: bool,
+    flows: fulcrum_lb::FlowLink,
+) -> Result<Engine<fulcrum_lb::Desired, fulcrum_lb::Observed>, Failure> {
+    let nothing = fulcrum_lb::Desired::default();
+    let mut table = lb_desired(config, health, &Following::default(), &nothing).unwrap_or(nothing);
+    if is_heir {
+        table.stage = Stage::Heir;
+    }
+    let (desired, seen) = watch::channel(table);
+    let options = fulcrum_lb::Options { sockets: estate.lb.clone(), ..lb_options(config) };
+    let observed = fulcrum_lb::start_with_flows(seen, options, flows).map_err(refused)?;
+    if is_heir {
+        // The other process has all of it; what takes too long is for that one to say.
+        wait_while(|| !observed.borrow().ready);
+    } else {
+        wait_for_listeners(&observed);
+    }
+    Ok(Engine { desired, observed })
+}
+
+fn start_health(
+    config: &Config,
+) -> Result<Engine<fulcrum_health::Desired, fulcrum_health::Observed>, Failure> {
+    let (desired, seen) = watch::channel(health_desired(config));
+    let observed = fulcrum_health::start(seen, fulcrum_health::Options::default()).map_err(refused)?;
+    Ok(Engine { desired, observed })
+}
+
+fn start_vip(
+    config: &Arc<Config>,
+    lb: &Engine<fulcrum_lb::Desired, fulcrum_lb::Observed>,
+    inherited: Option<BTreeMap<GroupName, u64>>,
+    echoes: watch::Receiver<BTreeMap<NodeName, fulcrum_vip_manager::Echo>>,
+    links: fulcrum_vip_manager::Links,
+) -> Result<Engine<fulcrum_vip_manager::Desired, fulcrum_vip_manager::Observed>, Failure> {
+    let missing = data_plane_missing(config, &lb.observed.borrow(), &BTreeSet::new(), &BTreeSet::new());
+    let planned = vip_desired(config, &BTreeMap::new(), false, missing, BTreeSet::new());
+    let part = if inherited.is_some() { Part::Heir } else { Part::Whole };
+    let (desired, seen) = watch::channel(fulcrum_vip_manager::Desired { part, ..planned });
+    let options = fulcrum_vip_manager::Options {
+        guard: Some(guard()),
+        state_directory: Some(config.admin.socket.with_extension("state")),
+        fencing: fencing(),
+        echoes: Some(echoes),
+        inherited,
+    };
+    let observed = fulcrum_vip_manager::start(seen, options, links).map_err(refused)?;
+    Ok(Engine { desired, observed })
+}
+
+/// For an heir: the other process ends one that waits for too long.
+#[allow(clippy::disallowed_methods, reason = "nothing else runs yet")]
+fn wait_while(lacks: impl Fn() -> bool) {
+    while lacks() {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Waits until this process leads what the other one does.
+#[allow(clippy::disallowed_methods, reason = "nothing else runs yet")]
+fn leads_all(heir: &Heir, vip: &watch::Receiver<fulcrum_vip_manager::Observed>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let lacks = || heir.led().keys().find(|group| !vip.borrow().leads(group)).cloned();
+    while let Some(group) = lacks() {
+        if begun.elapsed() >= LEADS {
+            return Err(Failure::Refused(format!("group {group} could not be led on")));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// What the peers echo goes to `vip-manager` without a detour: it renews heartbeats by it. That is woken only where a peer

@@ -75,6 +75,17 @@ impl Hooks {
         });
     }
 
+    /// Another process of this node has hooks run from now on: waits for those that run, for `bound` at most.
+    pub(crate) async fn leave(&self, bound: Duration) {
+        let idle = async {
+            while !self.machine().is_idle() {
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        let _ = tokio::time::timeout(bound, idle).await;
+        self.end.notify_one();
+    }
+
     /// After the node left its groups: has hooks told of it, and waits for those that run, for `bound` at most.
     pub(crate) async fn finish(&self, node: &Node, bound: Duration) {
         self.look(node);

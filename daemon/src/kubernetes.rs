@@ -143,7 +143,8 @@ async fn serve(node: &Arc<Node>) {
             let door = Arc::new(ToNode(Arc::clone(node)));
             running.insert(name.clone(), tokio::spawn(run(name.clone(), inputs, door, state)));
         }
-        if node.handle().is_stopping() {
+        // Another process of this node goes on with them.
+        if node.handle().is_stopping() || node.estate().is_left() {
             return;
         }
         sleep(if now.kubernetes.is_empty() { IDLE } else { PACE }).await;

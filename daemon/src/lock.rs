@@ -30,7 +30,13 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The held lock.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl From<Lock> for OwnedFd {
+    fn from(lock: Lock) -> Self {
+        lock.file.into()
+    }
 }
 
 /// Where the lock of the daemon at `socket` is.
@@ -66,7 +72,7 @@ fn take_now(socket: &Path) -> Result<Lock, Failure> {
         return Err(Failure::AlreadyRuns { pid: holder(&mut file), path });
     }
     sign(&mut file).map_err(io("the lock can't be written"))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// The process that has signed a lock, for people.
@@ -84,10 +90,17 @@ pub(crate) fn sign(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
+/// The lock is another process's that this one takes over from: it holds it, too, and says so.
+pub(crate) fn inherit(file: OwnedFd) -> io::Result<OwnedFd> {
+    let mut file = File::from(file);
+    sign(&mut file)?;
+    Ok(file.into())
+}
+
 /// The held lock of the network namespace.
 #[derive(Debug)]
 pub(crate) struct NamespaceLock {
-    _socket: Option<OwnedFd>,
+    pub(crate) socket: Option<OwnedFd>,
 }
 
 /// Takes the lock of the network namespace this process is in. Waits for one that is about to be gone.
@@ -136,7 +149,7 @@ fn take_name(name: &[u8]) -> Result<NamespaceLock, Failure> {
         Ok(()) => {
             // Whoever comes second learns from the connection who we are.
             listen(&socket, 8).map_err(io)?;
-            return Ok(NamespaceLock { _socket: Some(socket) });
+            return Ok(NamespaceLock { socket: Some(socket) });
         }
         Err(Errno::ADDRINUSE) => {}
         Err(error) => return Err(io(error)),
@@ -152,7 +165,7 @@ fn take_name(name: &[u8]) -> Result<NamespaceLock, Failure> {
             user = holder.uid.as_raw(),
             "another user's process holds the name that tells daemons of one machine apart; it is ignored"
         );
-        return Ok(NamespaceLock { _socket: None });
+        return Ok(NamespaceLock { socket: None });
     }
     let pid = holder.map_or_else(|| "unknown".to_owned(), |holder| holder.pid.as_raw_nonzero().to_string());
     Err(Failure::SameNamespace { pid })

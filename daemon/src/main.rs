@@ -15,6 +15,7 @@ mod engines;
 mod error;
 mod explain;
 mod hooks;
+mod inplace;
 mod kubernetes;
 mod last_good;
 mod lock;

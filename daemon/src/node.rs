@@ -2,6 +2,7 @@
 
 use crate::backup::Backups;
 use crate::hooks::{Hooks, JUDGE};
+use crate::inplace::Estate;
 use crate::kubernetes::Clusters;
 use crate::last_good;
 use crate::runs::Runs;
@@ -21,6 +22,7 @@ mod boot;
 mod control_plane;
 mod drill;
 mod handover;
+mod inplace;
 mod limits;
 mod outside;
 mod overriding;
@@ -36,6 +38,7 @@ pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
 pub(crate) use drill::Strike;
 pub(crate) use handover::Transfer;
+pub(crate) use inplace::InPlace;
 pub(crate) use outside::Applied;
 pub(crate) use overriding::{Target, Wish, tend};
 pub(crate) use planned::Upgrading;
@@ -75,6 +78,8 @@ pub(crate) struct Node {
     allocations: Mutex<Allocated>,
     /// Held through a change of the configuration: they come one after the other.
     changing: tokio::sync::Mutex<()>,
+    /// Held while another process takes over.
+    handing: tokio::sync::Mutex<()>,
     /// Held while a group of class control-plane is moved.
     moving: Arc<tokio::sync::Mutex<()>>,
     witness: Arc<Seen>,
@@ -84,6 +89,8 @@ pub(crate) struct Node {
     backups: Arc<Backups>,
     /// How this node's runs ended.
     runs: Runs,
+    /// What another process may go on with.
+    estate: Arc<Estate>,
 }
 
 /// How what services have from pools is kept.
@@ -131,6 +138,7 @@ impl Node {
         started: Instant,
         unkept: Option<String>,
         runs: Runs,
+        estate: Arc<Estate>,
     ) -> Self {
         let loaded = Loaded {
             state: boot.state,
@@ -158,6 +166,7 @@ impl Node {
             unproven: Mutex::new(boot.source.as_ref().map(|source| source.runs.clone())),
             closed: Mutex::new(BTreeMap::new()),
             changing: tokio::sync::Mutex::new(()),
+            handing: tokio::sync::Mutex::new(()),
             moving: Arc::default(),
             witness: Arc::default(),
             hooks: Arc::default(),
@@ -165,7 +174,18 @@ impl Node {
             drains: planned::Drains::default(),
             backups: Arc::default(),
             runs,
+            estate,
         }
+    }
+
+    /// What another process of this node may go on with.
+    pub(crate) fn estate(&self) -> &Estate {
+        &self.estate
+    }
+
+    /// The same, to hold.
+    pub(crate) fn shared_estate(&self) -> Arc<Estate> {
+        Arc::clone(&self.estate)
     }
 
     /// What is known of the witness.
@@ -249,6 +269,7 @@ impl Node {
             hooks: self.hooks.status(),
             kubernetes: self.clusters.status(),
             limits: BTreeMap::new(),
+            finishing: self.estate.finishing(),
         }
     }
 

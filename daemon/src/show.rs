@@ -44,6 +44,15 @@ fn write_page(page: &mut String, status: &Status, colour: bool) -> std::fmt::Res
     if let Some(votes) = &status.votes {
         page.push_str(&split(votes));
     }
+    if let Some(before) = &status.finishing {
+        let connections = counted(usize::try_from(before.connections).unwrap_or(usize::MAX), "connection");
+        writeln!(
+            page,
+            "the process before this one, {}, finishes {connections}, for {} at most",
+            before.pid,
+            time(before.seconds)
+        )?;
+    }
     for waits in &status.not_ready {
         writeln!(page, "not ready: {waits}")?;
     }

@@ -41,6 +41,11 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("handing the groups over")]);
 }
 
+/// Another process is the one to watch. Only the one that is says so.
+pub(crate) fn main_process(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+}
+
 pub(crate) fn watchdog() {
     tell(&[NotifyState::Watchdog]);
 }

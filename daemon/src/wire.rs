@@ -40,6 +40,17 @@ impl fmt::Display for Reloaded {
     }
 }
 
+/// The answer to an upgrade in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replaced {
+    /// The new process.
+    pub(crate) pid: u32,
+    /// Its version.
+    pub(crate) version: String,
+    /// What the old one finishes.
+    pub(crate) connections: u64,
+}
+
 /// The answer to what an operator asks for over the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Overridden {

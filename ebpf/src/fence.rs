@@ -67,7 +67,7 @@ impl Fence {
     /// # Errors
     /// The kernel does not take it.
     pub fn load(mode: Mode) -> Result<Self, KernelError> {
-        Self::load_with(mode, false)
+        Self::load_with(mode, false, true)
     }
 
     /// Loads it with tables that the forwarding plane of this network namespace reads too, and that outlive the
@@ -77,7 +77,15 @@ impl Fence {
     /// # Errors
     /// The kernel does not take it.
     pub fn load_shared(mode: Mode) -> Result<Self, KernelError> {
-        Self::load_with(mode, true)
+        Self::load_with(mode, true, true)
+    }
+
+    /// The same for a process that takes over from one that lives still: what that one said holds, and it goes on saying it.
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    pub fn load_beside(mode: Mode) -> Result<Self, KernelError> {
+        Self::load_with(mode, true, false)
     }
 
     /// Whether the kernel takes it; nothing of it is left there.
@@ -89,7 +97,7 @@ impl Fence {
         HOOKS.iter().try_for_each(|hook| load_classifier(&mut ebpf, hook.program))
     }
 
-    fn load_with(mode: Mode, share: bool) -> Result<Self, KernelError> {
+    fn load_with(mode: Mode, share: bool, anew: bool) -> Result<Self, KernelError> {
         let (pins, unpinned) = match Pins::open() {
             Ok(pins) => (Some(pins), None),
             Err(reason) => (None, Some(reason)),
@@ -106,7 +114,7 @@ impl Fence {
         for hook in HOOKS {
             load_classifier(&mut ebpf, hook.program)?;
         }
-        if shared.is_some() {
+        if shared.is_some() && anew {
             silence(&mut groups)?;
         }
         let interfaces = Interfaces::new(&HOOKS, Place::FENCE, mode, pins);
@@ -138,6 +146,11 @@ impl Fence {
     /// an earlier life may have used.
     pub fn retain(&mut self, keep: impl Fn(u32) -> bool, others: &[String]) {
         self.interfaces.retain(keep, others);
+    }
+
+    /// Another process may have put its own in place of these: the next [`Fence::attach`] attaches them anew.
+    pub fn forget_attached(&mut self) {
+        self.interfaces.forget();
     }
 
     /// A VIP and the index of its group.

@@ -60,6 +60,11 @@ impl Interfaces {
         self.attached.get(&index)?.last().map(Attached::attachment)
     }
 
+    /// Leaves them where they are, and takes them for attached no more.
+    pub(crate) fn forget(&mut self) {
+        std::mem::take(&mut self.attached).into_values().flatten().for_each(Attached::leave);
+    }
+
     /// Takes them off all interfaces but these, also off those of an earlier life. `others` are the names of those
     /// that an earlier life may have used.
     pub(crate) fn retain(&mut self, keep: impl Fn(u32) -> bool, others: &[String]) {
@@ -80,7 +85,7 @@ impl Interfaces {
 
 impl Drop for Interfaces {
     fn drop(&mut self) {
-        std::mem::take(&mut self.attached).into_values().flatten().for_each(Attached::leave);
+        self.forget();
         if let Some(pins) = &self.pins {
             pins.close();
         }

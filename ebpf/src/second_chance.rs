@@ -52,6 +52,11 @@ impl SecondChance {
         self.interfaces.attach(&mut self.ebpf, interface, index)
     }
 
+    /// Another process may have put its own in place of it: the next [`SecondChance::attach`] attaches it anew.
+    pub fn forget_attached(&mut self) {
+        self.interfaces.forget();
+    }
+
     /// Takes it off all interfaces but these, also off those of an earlier life. `others` are the names of those that
     /// an earlier life may have used.
     pub fn retain(&mut self, keep: impl Fn(u32) -> bool, others: &[String]) {

@@ -19,6 +19,23 @@ pub struct Desired {
     pub follow: BTreeMap<ServiceName, Arc<ServiceTables>>,
     /// Told back as [`Observed::applied`]; grows whenever what is asked of the node changes.
     pub revision: u64,
+    /// Whether another process of this node takes part in it.
+    pub stage: Stage,
+}
+
+/// What this process is to another of the same node, while one takes over from the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// There is no other.
+    #[default]
+    Whole,
+    /// It has all that it needs, its listeners among it, and leaves clients to the other still.
+    Heir,
+    /// It takes clients, its listeners are with [`crate::Sockets`], and the forwarding plane is the other's.
+    Lends,
+    /// It takes no new client, and finishes what it has.
+    Left,
 }
 
 /// One service, and what its backends may be used for now.
@@ -72,6 +89,8 @@ pub struct Observed {
     pub beat: u64,
     /// The revision of the last table that every worker has: with it come the errors of its listeners.
     pub applied: u64,
+    /// As it is asked for, once it is so.
+    pub stage: Stage,
     /// Connections of the whole process, and the limit it keeps (from the limit on open files).
     pub connections: u64,
     /// The limit.

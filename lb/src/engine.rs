@@ -10,11 +10,12 @@ use crate::error::StartError;
 use crate::plane::Plane;
 use crate::pulse::Pulses;
 use crate::shared::{Message, Shared};
+use crate::sockets::Sockets;
 use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
 use crate::udp::UdpWorkers;
 use crate::worker::Worker;
-use crate::{Desired, FlowLink, Observed, ServiceDesired};
+use crate::{Desired, FlowLink, Observed, ServiceDesired, Stage};
 use flows::{FlowEvent, Flows};
 use fulcrum_config::{Protocol, ServiceName};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -46,6 +47,8 @@ pub struct Options {
     pub attach: crate::Attach,
     /// Where it works by XDP. That is decided once, when it is loaded: attaching in a driver stops some for a moment.
     pub xdp: fulcrum_config::Xdp,
+    /// Listeners that another process hands over, or is handed: those of the addresses that are served are taken from here.
+    pub sockets: Sockets,
 }
 
 /// Starts the engine. It ends when the sender of `desired` is dropped, or when one of its workers cannot go on;
@@ -95,8 +98,8 @@ fn begin(
         tables: Tables::new(options.seed, count, epoch),
         plane: Plane::new(options.seed, options.attach, options.xdp, epoch),
         flows: Flows::new(flows),
-        tcp: TcpListeners::new(Arc::clone(&shared), files),
-        udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log)),
+        tcp: TcpListeners::new(Arc::clone(&shared), files, options.sockets.clone()),
+        udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log), options.sockets),
         errors: BTreeMap::new(),
         shared: Arc::clone(&shared),
         threads,
@@ -104,6 +107,7 @@ fn begin(
         udp_watched: 0,
         change: 0,
         revision: 0,
+        stage: Stage::Whole,
         files,
         desired,
         observed: observed_sender,
@@ -131,6 +135,7 @@ struct Engine {
     change: u64,
     /// Of the table that `change` brings to the workers.
     revision: u64,
+    stage: Stage,
     files: u64,
     desired: watch::Receiver<Desired>,
     observed: watch::Sender<Observed>,
@@ -207,6 +212,12 @@ impl Engine {
     fn apply(&mut self, now: Instant) {
         let desired = self.desired.borrow_and_update().clone();
         self.revision = desired.revision;
+        let before = std::mem::replace(&mut self.stage, desired.stage);
+        self.plane.set_left(matches!(self.stage, Stage::Lends | Stage::Left));
+        if self.stage == Stage::Heir {
+            self.tcp.hold();
+            self.udp.hold();
+        }
         let (forwarded, proxied) = split(desired);
         let changes = self.tables.apply(&proxied);
         // First all that is given up, since it may be wanted by another.
@@ -229,12 +240,35 @@ impl Engine {
             }
         }
         self.tcp.close_free();
+        if before != self.stage {
+            self.enter();
+        }
         // Once the proxy has let go of what is forwarded now, or after it has taken what no longer is.
         self.plane.apply(forwarded, now);
         self.limit_descriptors();
         self.change = self.change.wrapping_add(1);
         let change = self.change;
         self.send_all(|| Message::Applied(change));
+    }
+
+    /// Another process of this node takes over, or not any more.
+    fn enter(&mut self) {
+        match self.stage {
+            Stage::Heir => {}
+            Stage::Whole => {
+                self.tcp.release_held();
+                self.udp.release_held();
+            }
+            Stage::Lends => {
+                self.tcp.lend();
+                self.udp.lend();
+            }
+            Stage::Left => {
+                self.tcp.leave();
+                self.udp.leave();
+                self.errors.clear();
+            }
+        }
     }
 
     fn apply_service(&mut self, cell: &Arc<ServiceCell>, listeners: bool, condemned: bool) {
@@ -284,6 +318,7 @@ impl Engine {
             let mut news = replace(&mut told.ready, ready);
             if is_applied {
                 news |= replace(&mut told.applied, self.revision);
+                news |= replace(&mut told.stage, self.stage);
             }
             news |= replace(&mut told.connections_limit, descriptors.limit() / 2);
             news |= replace(&mut told.refused_at_limit, descriptors.refused());
@@ -339,7 +374,10 @@ impl Engine {
     }
 
     fn stop(mut self) {
-        self.plane.stop();
+        // In every other stage it is another process's, too.
+        if self.stage == Stage::Whole {
+            self.plane.stop();
+        }
         self.send_all(|| Message::Stop);
         for thread in self.threads {
             // A worker that panicked has said so.
@@ -352,10 +390,10 @@ impl Engine {
 fn split(desired: Desired) -> (Desired, Desired) {
     let is_forwarded = |service: &ServiceDesired| service.service.mode.forwarding().is_some();
     let (forwarded, proxied) = desired.services.into_iter().partition(|(_, service)| is_forwarded(service));
-    let (interfaces, revision) = (desired.interfaces, desired.revision);
+    let (interfaces, revision, stage) = (desired.interfaces, desired.revision, desired.stage);
     let proxied =
-        Desired { services: proxied, interfaces: interfaces.clone(), revision, ..Desired::default() };
-    (Desired { services: forwarded, interfaces, follow: desired.follow, revision }, proxied)
+        Desired { services: proxied, interfaces: interfaces.clone(), revision, stage, ..Desired::default() };
+    (Desired { services: forwarded, interfaces, follow: desired.follow, revision, stage }, proxied)
 }
 
 /// Whether that changed it.

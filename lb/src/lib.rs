@@ -21,6 +21,7 @@ pub mod preflight;
 pub mod proxy_protocol;
 mod pulse;
 mod shared;
+mod sockets;
 mod splice;
 mod sys;
 mod table;
@@ -32,11 +33,12 @@ mod worker;
 pub use balance::Seed;
 pub use border::{
     BackendState, BackendStats, BackendUse, ChecksObserved, Desired, FlowCounters, FlowLink, FlowsObserved,
-    Observed, PlaneObserved, ServiceDesired, ServiceObserved, ServiceStats,
+    Observed, PlaneObserved, ServiceDesired, ServiceObserved, ServiceStats, Stage,
 };
 pub use engine::{Options, start, start_with_flows};
 pub use error::StartError;
 pub use fulcrum_ebpf::{Cut, KernelError, LONGEST_CUT, Mode as Attach, capture};
+pub use sockets::Sockets;
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]

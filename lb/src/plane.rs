@@ -79,6 +79,8 @@ pub(crate) struct Plane {
     next_try: Instant,
     /// Whether what an earlier life left was looked for.
     left_removed: bool,
+    /// The kernel's tables are another process's.
+    left: bool,
     observed: BTreeMap<ServiceName, ServiceObserved>,
     telling: Telling,
     places: Places,
@@ -103,6 +105,7 @@ impl Plane {
             changed: false,
             wanted: Wanted::default(),
             left_removed: false,
+            left: false,
             kernel: None,
             error: None,
             no_room: BTreeMap::new(),
@@ -129,6 +132,9 @@ impl Plane {
     fn apply_desired(&mut self, desired: Desired, now: Instant) {
         self.desired = desired;
         self.changed = true;
+        if self.left {
+            return;
+        }
         if self.desired.services.is_empty() {
             self.stop();
             if !std::mem::replace(&mut self.left_removed, true) {
@@ -146,7 +152,7 @@ impl Plane {
     /// To be called now and then.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.reschedule(now);
-        if self.desired.services.is_empty() || now < self.next_look {
+        if self.left || self.desired.services.is_empty() || now < self.next_look {
             return;
         }
         self.next_look = now.checked_add(LOOK_EVERY).unwrap_or(now);
@@ -156,6 +162,9 @@ impl Plane {
 
     /// Brings the kernel up to date.
     fn renew(&mut self, now: Instant) {
+        if self.left {
+            return;
+        }
         if self.kernel.is_none() && now >= self.next_try {
             self.next_try = now.checked_add(TRY_EVERY).unwrap_or(now);
             match Kernel::load(self.mode, self.seed) {
@@ -204,6 +213,21 @@ impl Plane {
         if std::mem::replace(&mut self.untold, untold) < untold {
             self.telling.handle_loss(now);
         }
+    }
+
+    /// The kernel's tables are another process's: they stay as they are, and so does what stands at the interfaces. Or they are
+    /// this one's again.
+    pub(crate) fn set_left(&mut self, left: bool) {
+        if self.left != left && left {
+            self.kernel = None;
+        }
+        if self.left && !left {
+            // What the other told the kernel is adopted as that of an earlier life is.
+            self.book = Book::new(self.seed);
+            self.live = Live::default();
+            self.changed = true;
+        }
+        self.left = left;
     }
 
     /// Which loading of the kernel's tables this is, if they are there.

@@ -2,8 +2,9 @@
 
 use crate::listener::{self, Listener};
 use crate::shared::{Message, Shared};
+use crate::sockets::Sockets;
 use crate::table::ServiceCell;
-use fulcrum_config::{ServiceName, Timeouts};
+use fulcrum_config::{Protocol, ServiceName, Timeouts};
 use rustix::io::Errno;
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,12 @@ pub(crate) struct TcpListeners {
     addresses: usize,
     /// Listeners there may be.
     limit: usize,
+    /// Of another process, or for it.
+    sockets: Sockets,
+    /// What the workers are to be told once clients are no longer another process's.
+    held: Option<Vec<(usize, Message)>>,
+    /// Another process has all of them.
+    left: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +54,7 @@ struct Placed {
 
 impl TcpListeners {
     /// `files` is the limit on open files, of which listeners may use half.
-    pub(crate) fn new(shared: Arc<Shared>, files: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, files: u64, sockets: Sockets) -> Self {
         let limit = usize::try_from(files / 2).unwrap_or(usize::MAX);
         Self {
             shared,
@@ -56,6 +63,9 @@ impl TcpListeners {
             ids: Slab::new(),
             addresses: 0,
             limit,
+            sockets,
+            held: None,
+            left: false,
         }
     }
 
@@ -85,6 +95,9 @@ impl TcpListeners {
 
     /// Has a service served as its table says now. Returns why some addresses are not, a message for each.
     pub(crate) fn apply(&mut self, cell: &Arc<ServiceCell>) -> Vec<String> {
+        if self.left {
+            return Vec::new();
+        }
         let table = cell.table();
         let serve = table.can_serve();
         let timeouts = table.service().timeouts;
@@ -121,6 +134,40 @@ impl TcpListeners {
         errors
     }
 
+    /// From now on clients are another process's: no worker is told anything.
+    pub(crate) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Clients are this process's.
+    pub(crate) fn release_held(&mut self) {
+        for (worker, message) in self.held.take().into_iter().flatten() {
+            if let Some(worker) = self.shared.workers.get(worker) {
+                worker.send(message);
+            }
+        }
+    }
+
+    /// Has all listeners ready for another process; this one goes on with them meanwhile.
+    pub(crate) fn lend(&self) {
+        for (address, placed) in self.services.values().flat_map(|bound| &bound.addresses) {
+            for socket in placed.iter().filter_map(|it| it.listener.socket.try_clone().ok()) {
+                self.sockets.put(Protocol::Tcp, *address, socket);
+            }
+        }
+    }
+
+    /// Lets go of all listeners, which stay open in another process. Connections go on.
+    pub(crate) fn leave(&mut self) {
+        self.left = true;
+        let services = std::mem::take(&mut self.services);
+        for placed in services.into_values().flat_map(|bound| bound.addresses.into_values()).flatten() {
+            self.tell(&placed, Message::Leave { id: placed.id });
+        }
+        self.ids.clear();
+        self.addresses = 0;
+    }
+
     /// Closes what was given up and nobody wanted. Comes after [`Self::apply`] for all services.
     pub(crate) fn close_free(&mut self) {
         for placed in std::mem::take(&mut self.free).into_values() {
@@ -133,7 +180,7 @@ impl TcpListeners {
     }
 
     fn take_over(
-        &self,
+        &mut self,
         mut free: Vec<Placed>,
         cell: &Arc<ServiceCell>,
         timeouts: &Timeouts,
@@ -151,8 +198,11 @@ impl TcpListeners {
     }
 
     /// Gives listeners to workers for this class, if others have them. What waits to be accepted goes along.
-    fn move_to_class(&self, placed: &mut [Placed], protected: bool, serve: bool) {
-        for placed in placed.iter_mut().filter(|it| self.shared.is_protected(it.worker) != protected) {
+    fn move_to_class(&mut self, placed: &mut [Placed], protected: bool, serve: bool) {
+        for placed in placed.iter_mut() {
+            if self.shared.is_protected(placed.worker) == protected {
+                continue;
+            }
             let (from, to) = (self.shared.of_class(!protected), self.shared.of_class(protected));
             self.tell(placed, Message::Leave { id: placed.id });
             placed.worker = placed.worker.saturating_sub(from.start).saturating_add(to.start);
@@ -174,10 +224,12 @@ impl TcpListeners {
         if self.ids.len().saturating_add(count) > self.limit {
             return Err(Errno::MFILE);
         }
-        let sockets = listener::bind(address, count, timeouts)?;
+        let inherited = self.sockets.take(Protocol::Tcp, address);
+        let is_new = inherited.is_empty();
+        let sockets = if is_new { listener::bind(address, count, timeouts)? } else { inherited };
         let listeners: Vec<Arc<Listener>> =
             sockets.into_iter().map(|socket| Arc::new(Listener::new(socket, address, cell))).collect();
-        if serve {
+        if serve && is_new {
             // Here already, so that an error is known and no SYN is refused from now on.
             listeners.iter().try_for_each(|listener| listener.listen())?;
         }
@@ -194,8 +246,10 @@ impl TcpListeners {
         Ok(placed)
     }
 
-    fn tell(&self, placed: &Placed, message: Message) {
-        if let Some(worker) = self.shared.workers.get(placed.worker) {
+    fn tell(&mut self, placed: &Placed, message: Message) {
+        if let Some(held) = &mut self.held {
+            held.push((placed.worker, message));
+        } else if let Some(worker) = self.shared.workers.get(placed.worker) {
             worker.send(message);
         }
     }

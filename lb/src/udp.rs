@@ -28,8 +28,9 @@ mod worker;
 use crate::connection_log::LogQueue;
 use crate::pulse::{Pulse, Pulses};
 use crate::shared::Shared;
+use crate::sockets::Sockets;
 use crate::table::ServiceCell;
-use fulcrum_config::ServiceName;
+use fulcrum_config::{Protocol, ServiceName};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -56,6 +57,12 @@ pub(crate) struct UdpWorkers {
     sockets: usize,
     /// Sockets there may be.
     limit: usize,
+    /// Of another process, or for it.
+    shelf: Sockets,
+    /// What the workers are to be told once clients are no longer another process's.
+    held: Option<Vec<(usize, Command)>>,
+    /// Another process has all of them.
+    left: bool,
 }
 
 /// An address that is served.
@@ -63,7 +70,8 @@ pub(crate) struct UdpWorkers {
 struct Held {
     /// Each worker's listener has a clone: as long as one is left, the address is in use by ourselves.
     mark: Weak<()>,
-    sockets: usize,
+    /// The workers'.
+    sockets: Vec<Weak<OwnedFd>>,
 }
 
 /// One thread. Commands are not bounded by number, but there are only as many as addresses to serve.
@@ -77,7 +85,7 @@ struct Handle {
 impl UdpWorkers {
     /// As many workers as `shared` has; their threads start with the first service. `files` is the limit on
     /// open files, of which listeners may use a quarter.
-    pub(crate) fn new(shared: Arc<Shared>, files: u64, log: Option<LogQueue>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, files: u64, log: Option<LogQueue>, shelf: Sockets) -> Self {
         let limit = usize::try_from(files / 4).unwrap_or(usize::MAX);
         Self {
             shared,
@@ -88,6 +96,9 @@ impl UdpWorkers {
             addresses: 0,
             sockets: 0,
             limit,
+            shelf,
+            held: None,
+            left: false,
         }
     }
 
@@ -107,6 +118,9 @@ impl UdpWorkers {
     /// Serves a service as its table says now. Returns why some of its addresses are not served, a message for
     /// each; calling it again tries those again.
     pub(crate) fn apply(&mut self, cell: &Arc<ServiceCell>) -> Vec<String> {
+        if self.left {
+            return Vec::new();
+        }
         if let Err(error) = self.start() {
             return vec![format!(
                 "UDP workers can't start: {error}; free memory or raise the limit on threads"
@@ -155,7 +169,7 @@ impl UdpWorkers {
 
     fn release(&mut self, address: SocketAddr, held: Held) {
         self.addresses = self.addresses.saturating_sub(1);
-        self.sockets = self.sockets.saturating_sub(held.sockets);
+        self.sockets = self.sockets.saturating_sub(held.sockets.len());
         self.released.retain(|_, mark| mark.strong_count() > 0);
         self.released.insert(address, held.mark);
     }
@@ -170,22 +184,64 @@ impl UdpWorkers {
         // Another service may have it still, and lose it with the same change.
         let ours = self.released.get(&address).is_some_and(|mark| mark.strong_count() > 0)
             || self.services.values().any(|held| held.contains_key(&address));
-        let sockets = sockets::listeners(address, count, ours)?;
+        let inherited = self.shelf.take(Protocol::Udp, address);
+        let sockets =
+            if inherited.is_empty() { sockets::listeners(address, count, ours)? } else { inherited };
         let mark = Arc::new(());
-        let first = self.addresses.checked_rem(self.workers.len()).unwrap_or(0);
-        for (worker, socket) in self.workers.iter().cycle().skip(first).zip(sockets) {
-            worker.tell(Command::Listen { cell: Arc::clone(cell), address, socket, mark: Arc::clone(&mark) });
+        let sockets: Vec<Arc<OwnedFd>> = sockets.into_iter().map(Arc::new).collect();
+        for (offset, socket) in sockets.iter().enumerate() {
+            let worker = self.addresses.wrapping_add(offset).checked_rem(self.workers.len()).unwrap_or(0);
+            let (cell, socket, mark) = (Arc::clone(cell), Arc::clone(socket), Arc::clone(&mark));
+            self.tell(worker, Command::Listen { cell, address, socket, mark });
         }
         self.released.remove(&address);
         self.addresses = self.addresses.saturating_add(1);
-        self.sockets = self.sockets.saturating_add(count);
-        Ok(Held { mark: Arc::downgrade(&mark), sockets: count })
+        self.sockets = self.sockets.saturating_add(sockets.len());
+        Ok(Held { mark: Arc::downgrade(&mark), sockets: sockets.iter().map(Arc::downgrade).collect() })
     }
 
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        for worker in &self.workers {
-            worker.tell(command());
+    fn tell(&mut self, worker: usize, command: Command) {
+        if let Some(held) = &mut self.held {
+            held.push((worker, command));
+        } else if let Some(worker) = self.workers.get(worker) {
+            worker.tell(command);
         }
+    }
+
+    fn tell_all(&mut self, command: impl Fn() -> Command) {
+        for worker in 0..self.workers.len() {
+            self.tell(worker, command());
+        }
+    }
+
+    /// From now on clients are another process's: no worker is told anything.
+    pub(crate) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Clients are this process's.
+    pub(crate) fn release_held(&mut self) {
+        for (worker, command) in self.held.take().into_iter().flatten() {
+            self.tell(worker, command);
+        }
+    }
+
+    /// Has all sockets ready for another process; this one goes on with them meanwhile.
+    pub(crate) fn lend(&self) {
+        for (address, held) in self.services.values().flatten() {
+            let sockets = held.sockets.iter().filter_map(Weak::upgrade);
+            for socket in sockets.filter_map(|socket| socket.try_clone().ok()) {
+                self.shelf.put(Protocol::Udp, *address, socket);
+            }
+        }
+    }
+
+    /// Takes no more datagrams from clients: another process does. Replies of the sessions that there are go on.
+    pub(crate) fn leave(&mut self) {
+        self.left = true;
+        self.tell_all(|| Command::Leave);
+        self.services.clear();
+        (self.addresses, self.sockets) = (0, 0);
     }
 
     fn start(&mut self) -> io::Result<()> {

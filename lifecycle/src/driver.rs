@@ -9,7 +9,9 @@ use crate::ready::{self, Own};
 use crate::status::{Alarm, Status};
 use crate::verdicts::{Essence, Seen, Verdicts, View, WAITS};
 use fulcrum_config::{BackendName, Config, GroupName, NodeName, ServiceName};
+use fulcrum_lb::Stage;
 use fulcrum_peer::{Prepared, Preparing};
+use fulcrum_vip_manager::Part;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +62,44 @@ pub struct Asked {
     pub stopping: bool,
     /// End the engines.
     pub ending: bool,
+    /// Whether another process of this node takes over.
+    pub succession: Succession,
+    /// How many such processes were given up.
+    pub given_up: u64,
+}
+
+/// How far another process of this node has come with taking over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Succession {
+    /// There is no other.
+    #[default]
+    None,
+    /// It gets listeners, and has the forwarding plane; this one takes clients.
+    Lends,
+    /// It was given up. Counts such.
+    Retaken(u64),
+    /// It takes all new clients. This one leads still, for it has the link to the peers.
+    Served,
+    /// It has everything but the connections that this process finishes.
+    Left,
+}
+
+impl Succession {
+    fn stage(self) -> Stage {
+        match self {
+            Self::None | Self::Retaken(_) => Stage::Whole,
+            Self::Lends => Stage::Lends,
+            Self::Served | Self::Left => Stage::Left,
+        }
+    }
+
+    fn part(self) -> Part {
+        match self {
+            Self::None | Self::Lends | Self::Served => Part::Whole,
+            Self::Retaken(times) => Part::Retaken(times),
+            Self::Left => Part::Left,
+        }
+    }
 }
 
 impl Asked {
@@ -177,6 +217,8 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         prepared: BTreeMap::new(),
         stopping: false,
         ending: false,
+        succession: Succession::None,
+        given_up: 0,
     });
     let (ended, ended_seen) = watch::channel(None);
     let marks = Arc::new(Mutex::new(Marks {
@@ -209,6 +251,7 @@ pub fn start(config: Arc<Config>, serial: u64, engines: Engines) -> Result<Handl
         verdicts: Verdicts::default(),
         looked: None,
         peer_lives: true,
+        vip_lives: true,
         own: OwnReadiness::default(),
     };
     std::thread::Builder::new().name("lifecycle".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
@@ -413,6 +456,29 @@ impl Handle {
         }
     }
 
+    /// Has listeners ready for another process of this node, and leaves the forwarding plane to it. Clients are taken still.
+    pub fn lend(&self) {
+        self.asked.send_modify(|asked| asked.succession = Succession::Lends);
+    }
+
+    /// That process was given up.
+    pub fn take_back(&self) {
+        self.asked.send_modify(|asked| {
+            asked.given_up = asked.given_up.saturating_add(1);
+            asked.succession = Succession::Retaken(asked.given_up);
+        });
+    }
+
+    /// That process leads and serves: this one takes no new client.
+    pub fn leave_clients(&self) {
+        self.asked.send_modify(|asked| asked.succession = Succession::Served);
+    }
+
+    /// The same, and it says nothing to peers any more: it finishes its connections.
+    pub fn leave(&self) {
+        self.asked.send_modify(|asked| asked.succession = Succession::Left);
+    }
+
     /// Resigns every group and withdraws its addresses, then ends the engines; each of the two takes at most
     /// `bound`. Says whether the groups were resigned in time.
     pub async fn stop(&self, bound: Duration) -> bool {
@@ -459,6 +525,7 @@ struct Driver {
     /// What they were last looked at with, and when to look again.
     looked: Option<(Arc<Config>, Essence, Instant)>,
     peer_lives: bool,
+    vip_lives: bool,
     own: OwnReadiness,
 }
 
@@ -492,10 +559,12 @@ impl Driver {
                     self.tell_words();
                     None
                 }
-                alive = engines.vip.observed.changed() => {
+                alive = engines.vip.observed.changed(), if self.vip_lives => {
                     self.tell_peer();
                     self.marks.lock().unwrap_or_else(PoisonError::into_inner).vip_told = Instant::now();
-                    alive.err().map(|_| "vip-manager")
+                    self.vip_lives = alive.is_ok();
+                    let left = self.asked.borrow().succession == Succession::Left;
+                    alive.err().filter(|_| !left).map(|_| "vip-manager")
                 }
                 _ = beat.tick() => None,
             };
@@ -533,6 +602,11 @@ impl Driver {
         });
         self.tell_vip();
         self.tell_peer();
+        if self.asked.borrow().succession == Succession::Left && self.peer_lives {
+            // It ends; what is said from now on is said to nobody.
+            let nothing = self.engines.peer.desired.borrow().clone();
+            self.engines.peer.desired = watch::channel(nothing).0;
+        }
     }
 
     /// Finds out which groups this node could lead, and tells the peers.
@@ -728,7 +802,9 @@ impl Driver {
             if let Some(planned) = planned {
                 *desired = planned;
             }
-            desired.revision = asked.revision;
+            let stage = asked.succession.stage();
+            let is_news = is_news || desired.stage != stage;
+            (desired.revision, desired.stage) = (asked.revision, stage);
             is_news
         });
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -763,12 +839,14 @@ impl Driver {
         let missing = plan::data_plane_missing(&asked.config, &lb, &served_once, on_trial);
         let held = plan::held(&asked.config, &lb);
         let planned = plan::vip_desired(&asked.config, &asked.left(), asked.stopping, missing, held);
+        let planned = fulcrum_vip_manager::Desired { part: asked.succession.part(), ..planned };
         self.engines.vip.desired.send_if_modified(|desired| {
             let changed = !Arc::ptr_eq(&desired.config, &planned.config)
                 || desired.data_plane_missing != planned.data_plane_missing
                 || desired.standing_down != planned.standing_down
                 || desired.stopping != planned.stopping
-                || desired.held != planned.held;
+                || desired.held != planned.held
+                || desired.part != planned.part;
             if changed {
                 let words = std::mem::take(&mut desired.words);
                 let behind = std::mem::take(&mut desired.behind);

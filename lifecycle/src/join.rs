@@ -3,8 +3,8 @@
 use crate::alarms::alarms;
 use crate::overrides;
 use crate::status::{
-    Address, Alarm, Backend, Checks, Config as ConfigStatus, ConfigState, Failover, Fence, Group, Leader,
-    Limit, Link, Plane, Pool, Proof, Service, Setting, Status, Track,
+    Address, Alarm, Backend, Checks, Config as ConfigStatus, ConfigState, Failover, Fence, Finishing, Group,
+    Leader, Limit, Link, Plane, Pool, Proof, Service, Setting, Status, Track,
 };
 use crate::sync;
 use crate::verdicts::View;
@@ -51,6 +51,8 @@ pub struct Facts {
     pub kubernetes: Vec<crate::status::Kubernetes>,
     /// Further limits.
     pub limits: BTreeMap<String, Limit>,
+    /// The process that this one took over from.
+    pub finishing: Option<Finishing>,
 }
 
 /// What is known of a witness that holds a lock.
@@ -136,6 +138,7 @@ pub fn join(facts: &Facts, snapshots: &Snapshots, now: Instant) -> Status {
         kubernetes: facts.kubernetes.clone(),
         overrides: overrides::status(snapshots),
         sources: crate::sources::status(snapshots),
+        finishing: facts.finishing.clone(),
     }
 }
 

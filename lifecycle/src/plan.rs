@@ -53,7 +53,7 @@ pub fn lb_desired(
     let interfaces = interfaces(config);
     changed |= interfaces != previous.interfaces || following.tables != previous.follow;
     let follow = following.tables.clone();
-    changed.then_some(fulcrum_lb::Desired { services, interfaces, follow, revision: previous.revision })
+    changed.then_some(fulcrum_lb::Desired { services, interfaces, follow, ..previous.clone() })
 }
 
 /// What a service is served by: this node's own health checks, and what counts more if it is there.
@@ -280,6 +280,7 @@ pub fn vip_desired(
         held,
         // Until the first round of checks is done.
         behind: config.groups.keys().cloned().collect(),
+        part: fulcrum_vip_manager::Part::Whole,
     }
 }
 

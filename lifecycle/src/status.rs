@@ -61,6 +61,9 @@ pub struct Status {
     /// What services come from that do not stand in the file.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// The process that this one took over from, as long as it finishes connections.
+    #[serde(default)]
+    pub finishing: Option<Finishing>,
 }
 
 /// How it stands between this node and a Kubernetes cluster.
@@ -118,6 +121,17 @@ pub struct Source {
     /// Why nothing of it can be used, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+/// A process that was upgraded in place and finishes its connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finishing {
+    /// It.
+    pub pid: i32,
+    /// What it has left.
+    pub connections: u64,
+    /// After so many seconds it ends all the same.
+    pub seconds: u64,
 }
 
 /// What an operator asked for over the file.

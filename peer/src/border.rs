@@ -1,6 +1,7 @@
 //! What this room is told and what it tells.
 
 use crate::serving::Services;
+use crate::sockets::Sockets;
 use fulcrum_config::{
     Allocations, BackendName, Config, Fragments, GroupName, KeyPin, NodeName, Overrides, ServiceName,
     SharedDigest,
@@ -182,6 +183,8 @@ pub struct Options {
     pub echoes: Option<TellEchoes>,
     /// Where what is said of elected groups comes from and goes.
     pub heartbeats: Option<HeartbeatLink>,
+    /// Those of another process of this node, or for one.
+    pub sockets: Sockets,
 }
 
 impl fmt::Debug for Options {

@@ -108,7 +108,8 @@ async fn run(
             // What can't be sent yet waits where it comes from.
             Some((bytes, permit)) = next_flows(&mut to_peers, &room) => driver.say_flows(&bytes, permit),
             () = next_heartbeats(&mut to_send, &mut said) => {
-                said.drain(..).for_each(|bytes| driver.say_heartbeat(&bytes));
+                said.iter().for_each(|bytes| driver.say_heartbeat(bytes));
+                driver.said_last = std::mem::take(&mut said);
             }
             () = tokio::time::sleep_until(driver.poll_timeout().into()) => driver.handle_timeout(clock()),
         }
@@ -169,6 +170,8 @@ struct Driver {
     tell_at: Instant,
     again_at: Option<Instant>,
     told: BTreeMap<NodeName, Told>,
+    /// What was said last of elected groups: whoever can be reached from now on hears it at once.
+    said_last: Vec<Arc<[u8]>>,
     /// As they were told last.
     echoes: BTreeMap<NodeName, Echoed>,
     is_news: bool,
@@ -212,6 +215,7 @@ impl Driver {
         flows: Flows,
         now: Instant,
     ) -> Self {
+        let sockets = options.sockets.clone();
         Self {
             desired,
             options,
@@ -222,7 +226,7 @@ impl Driver {
             is_heard: false,
             key: None,
             errors: Vec::new(),
-            endpoints: Endpoints::new(events),
+            endpoints: Endpoints::new(events, sockets),
             links: BTreeMap::new(),
             connections: BTreeMap::new(),
             next: 0,
@@ -230,6 +234,7 @@ impl Driver {
             tell_at: now,
             again_at: None,
             told: BTreeMap::new(),
+            said_last: Vec::new(),
             echoes: BTreeMap::new(),
             is_news: true,
         }
@@ -344,7 +349,10 @@ impl Driver {
                 link.handle_settings(settings, now);
                 link.handle_config(runs);
             } else {
-                let link = Link::new(settings, &self.options.version, self.instance, runs, now);
+                let mut link = Link::new(settings, &self.options.version, self.instance, runs, now);
+                if self.options.sockets.are_inherited() {
+                    link.handle_inherited(now);
+                }
                 self.links.insert(name.clone(), link);
             }
         }
@@ -508,12 +516,15 @@ impl Driver {
 
     /// To every peer. What can't be sent now is not worth sending later.
     fn say_heartbeat(&mut self, bytes: &[u8]) {
+        let carriers: Vec<Id> = self.links.values().filter_map(|link| Some(link.carrier()?.0)).collect();
+        carriers.into_iter().for_each(|id| self.say_heartbeat_to(id, bytes));
+    }
+
+    fn say_heartbeat_to(&mut self, id: Id, bytes: &[u8]) {
+        let Some(held) = self.connections.get(&id) else { return };
         let datagram = [&[ELECTION], bytes].concat();
-        for (id, _) in self.links.values().filter_map(Link::carrier) {
-            let Some(held) = self.connections.get(&id) else { continue };
-            if held.connection.send_datagram(datagram.clone().into()).is_err() {
-                self.counters.heartbeats_lost = self.counters.heartbeats_lost.saturating_add(1);
-            }
+        if held.connection.send_datagram(datagram.into()).is_err() {
+            self.counters.heartbeats_lost = self.counters.heartbeats_lost.saturating_add(1);
         }
     }
 
@@ -545,13 +556,23 @@ impl Driver {
     fn tell_flows(&mut self) {
         let sender = &self.flows.from_peers;
         self.flows.missed.retain(|peer| sender.try_send((peer.clone(), Arc::default())).is_err());
-        let carriers = self.links.iter().filter_map(|(name, link)| Some((name.clone(), link.carrier()?.1)));
-        let carriers = carriers.collect();
+        let carriers = self.links.iter().filter_map(|(name, link)| Some((name.clone(), link.carrier()?)));
+        let carriers: BTreeMap<NodeName, (Id, u64)> = carriers.collect();
+        let sessions = carriers.iter().map(|(name, (_, session))| (name.clone(), *session)).collect();
+        let mut new = Vec::new();
         self.flows.peers.send_if_modified(|told| {
-            let is_news = *told != carriers;
-            *told = carriers;
+            let is_new = |(name, (_, session)): &(&NodeName, &(Id, u64))| told.get(*name) != Some(session);
+            new.extend(carriers.iter().filter(is_new).map(|(_, (id, _))| *id));
+            let is_news = *told != sessions;
+            *told = sessions;
             is_news
         });
+        // They need not wait for the next: silence counts from the last one that they heard.
+        let said = std::mem::take(&mut self.said_last);
+        for id in new {
+            said.iter().for_each(|bytes| self.say_heartbeat_to(id, bytes));
+        }
+        self.said_last = said;
     }
 
     fn dial(&mut self, peer: &NodeName, attempt: u32) {
@@ -637,6 +658,10 @@ impl Driver {
 
     /// Tells the peers that this node ends.
     async fn end(mut self) {
+        if self.options.sockets.is_wanted() {
+            // Another process of this node goes on with its own connections, which take the place of these.
+            return self.endpoints.leave();
+        }
         for held in self.connections.values() {
             close(&held.connection, Code::Ending);
         }

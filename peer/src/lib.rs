@@ -30,6 +30,7 @@ mod link;
 mod message;
 pub mod preflight;
 mod serving;
+mod sockets;
 mod tls;
 
 pub use border::{
@@ -40,6 +41,7 @@ pub use driver::start;
 pub use error::{KeyError, StartError};
 pub use message::{ALLOCATIONS_LIMIT, TEXT_LIMIT};
 pub use serving::{Judged, Services, Serving, Usage, Verdict};
+pub use sockets::Sockets;
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]

@@ -321,6 +321,11 @@ impl Link {
         }
     }
 
+    /// Another process of this node had a link a moment ago: the peer knows of nothing, and so does not dial.
+    pub(crate) fn handle_inherited(&mut self, now: Instant) {
+        self.dial.at = Some(now);
+    }
+
     fn dial_anew(&mut self, now: Instant) {
         self.dial.anew = self.current.is_some();
         self.dial.at = Some(now);

@@ -11,7 +11,7 @@ use fulcrum_config::{
     Node, NodeKind, NodeName, Preempt, Priority, Timing, Track, TrackEffect, Vip, Vrid, Weight,
 };
 use fulcrum_vip_manager::{
-    Desired, Fencing, GroupObserved, GuardCommand, Links, Observed, Options, guard_main, start,
+    Desired, Fencing, GroupObserved, GuardCommand, Links, Observed, Options, Part, guard_main, start,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -54,6 +54,7 @@ fn run() -> Result<()> {
         words: BTreeMap::new(),
         held: BTreeSet::new(),
         behind: BTreeSet::new(),
+        part: Part::Whole,
     };
     let guard = GuardCommand { program: std::env::current_exe()?, arguments: vec!["guard".into()] };
     let options = Options {
@@ -65,6 +66,7 @@ fn run() -> Result<()> {
             Some(_) | None => Fencing::Auto,
         },
         echoes: None,
+        inherited: None,
     };
     let (sender, desired) = watch::channel(first);
     let mut observed = start(desired, options, Links::default())?;

@@ -28,6 +28,22 @@ pub struct Desired {
     /// Groups whose leader's state (verdicts, tables) is not here: as long as it isn't, this node does not take them from
     /// a living leader only because it has the higher priority.
     pub behind: BTreeSet<GroupName>,
+    /// Whether another process of this node has a part in this.
+    pub part: Part,
+}
+
+/// What this process is to another of the same node, while one takes over from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// There is no other.
+    #[default]
+    Whole,
+    /// The other still guards what this one leads already: should this one die, nothing is to be given up.
+    Heir,
+    /// The other has taken over what this one leads: this one ends, and gives nothing up.
+    Left,
+    /// The other was to take over, and was given up: what it may have attached in the kernel is attached anew. Counts such.
+    Retaken(u64),
 }
 
 /// What a node says of its adverts over the link to another.
@@ -319,6 +335,8 @@ pub enum Role {
 pub enum Reason {
     /// The process started.
     Started,
+    /// The process started, and took over from the one that led on this node.
+    Inherited,
     /// The leader was not heard for the down interval.
     LeaderSilent,
     /// No leader was known, and none was heard for the down interval.
@@ -372,6 +390,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started => write!(f, "the process started"),
+            Self::Inherited => write!(f, "it goes on for the process of before"),
             Self::LeaderSilent => write!(f, "the leader fell silent: no advert for the down interval"),
             Self::NoLeader => write!(f, "no leader was heard for the down interval"),
             Self::LeaderResigned => write!(f, "the leader resigned"),

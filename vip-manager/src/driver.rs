@@ -21,7 +21,7 @@ use crate::guard::GuardCommand;
 use crate::sys;
 use crate::witness::Echoes;
 use engine::Engine;
-use fulcrum_config::NodeName;
+use fulcrum_config::{GroupName, NodeName};
 use fulcrum_ebpf::Mode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +44,9 @@ pub struct Options {
     /// there is a change, as it should where a peer leads something else than before. Without it the local clock and the
     /// adverts alone decide.
     pub echoes: Option<watch::Receiver<BTreeMap<NodeName, Echo>>>,
+    /// What another process of this node leads that is about to be gone, each group with its epoch: this one begins as leader of
+    /// it. `None` if there is no such process.
+    pub inherited: Option<BTreeMap<GroupName, u64>>,
 }
 
 /// How the lock of a witness is asked for, and how long it is held.

@@ -33,7 +33,7 @@ mod witness;
 
 pub use border::{
     AddressState, Advice, Answerer, Counters, Desired, Echo, FenceObserved, Finding, GroupObserved,
-    KernelSetting, LinkObserved, Observed, PeerSeen, ProofObserved, QuorumObserved, Reason, Role,
+    KernelSetting, LinkObserved, Observed, Part, PeerSeen, ProofObserved, QuorumObserved, Reason, Role,
     TrackObserved, Unclaimed, Word,
 };
 pub use driver::{Fencing, HeartbeatLink, Links, Options, WitnessLink, start};

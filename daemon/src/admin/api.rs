@@ -2,7 +2,7 @@
 
 use crate::admin::caller::{Caller, Role};
 use crate::metrics;
-use crate::node::{How, Node, Strike, Transfer, Wish};
+use crate::node::{How, InPlace, Node, Strike, Transfer, Wish};
 use crate::systemd;
 use crate::wire::{Refusal, Reloaded};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub(crate) mod drill;
 pub(crate) mod hooks;
+pub(crate) mod inplace;
 pub(crate) mod overrides;
 pub(crate) mod sources;
 #[cfg(test)]
@@ -40,6 +41,7 @@ enum Route {
     Tell(hooks::Told),
     Strike(Strike, BTreeSet<GroupName>),
     Source(sources::Asked),
+    Replace(InPlace),
 }
 
 impl Route {
@@ -54,6 +56,7 @@ impl Route {
             | Self::Override(..)
             | Self::Strike(..)
             | Self::Source(sources::Asked::Set(_) | sources::Asked::Remove(_))
+            | Self::Replace(_)
             | Self::Tell(_) => Method::POST,
         }
     }
@@ -69,6 +72,7 @@ impl Route {
             | Self::Override(..)
             | Self::Strike(..)
             | Self::Source(sources::Asked::Set(_) | sources::Asked::Remove(_))
+            | Self::Replace(_)
             | Self::Tell(_) => Role::Operator,
         }
     }
@@ -84,6 +88,9 @@ impl Route {
             _ => {
                 if let Some(query) = path.strip_prefix("/v1/reload?") {
                     return reload_of(query);
+                }
+                if let Some(how) = inplace::find(path) {
+                    return Some(Self::Replace(how));
                 }
                 if let Some(asked) = drill::find(path) {
                     return Some(Self::Strike(asked.0, asked.1));
@@ -188,6 +195,7 @@ pub(crate) async fn answer(
         Route::Handover(transfer) => handover(node, caller, transfer).await,
         Route::Strike(strike, forced) => drill::answer(node, caller, path, strike, forced).await,
         Route::Override(wish, forced) => override_file(node, caller, path, wish, forced).await,
+        Route::Replace(how) => inplace::answer(node, caller, how).await,
         Route::Tell(told) => tell(node, caller, path, told).await,
         Route::Source(asked) => sources::answer(node, caller, path, asked, body).await,
     }

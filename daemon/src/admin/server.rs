@@ -5,6 +5,7 @@ use crate::admin::api::{self, Answer, refuse};
 use crate::admin::caller::{self, Caller, Role};
 use crate::admin::tls::Tls;
 use crate::error::Failure;
+use crate::inplace::Estate;
 use crate::node::Node;
 use fulcrum_config::{Admin, Fragments, TcpAdmin};
 use http_body_util::{BodyExt, Limited};
@@ -17,6 +18,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +28,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+/// By these names another process gets them.
+const SOCKET: &str = "admin.socket";
+const TLS: &str = "admin.tcp";
+const METRICS: &str = "admin.metrics";
 /// Connections of one listener at a time; further ones wait in its queue.
 const CONNECTIONS: usize = 64;
 /// A request's head must fit.
@@ -57,13 +63,19 @@ pub(crate) struct Bound {
 }
 
 /// Opens the Unix socket. The others follow once the node runs: it does not need them. The caller holds the lock of the socket's path, so one that is there is a dead one's.
-pub(crate) fn bind(admin: &Admin) -> Result<Bound, Failure> {
+pub(crate) fn bind(admin: &Admin, estate: &Estate) -> Result<Bound, Failure> {
     let viewers = match &admin.viewer_group {
         Some(name) => Some(caller::group_id(name).map_err(|error| io_failure("admin.viewer_group", error))?),
         None => None,
     };
     let socket = admin.socket.display().to_string();
-    let unix = bind_unix(&admin.socket, viewers)
+    let inherited = estate.inherit(SOCKET).map(std::os::unix::net::UnixListener::from);
+    let unix = inherited
+        .map_or_else(|| bind_unix(&admin.socket, viewers), UnixListener::from_std)
+        .and_then(|unix| {
+            estate.keep(SOCKET, unix.as_fd().try_clone_to_owned()?);
+            Ok(unix)
+        })
         .map_err(|error| io_failure(&format!("{socket}: the admin socket can't be opened"), error))?;
     Ok(Bound { unix, viewers, tls: admin.tcp.clone(), metrics: admin.metrics })
 }
@@ -73,8 +85,11 @@ fn io_failure(what: &str, error: io::Error) -> Failure {
 }
 
 /// The address need not be there yet.
-fn bind_tcp(what: &str, address: SocketAddr) -> Result<TcpListener, String> {
+fn bind_tcp(what: &str, address: SocketAddr, estate: &Estate) -> Result<TcpListener, String> {
     let listen = || -> io::Result<TcpListener> {
+        if let Some(inherited) = estate.inherit(what) {
+            return TcpListener::from_std(inherited.into());
+        }
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         if address.is_ipv4() {
@@ -85,14 +100,18 @@ fn bind_tcp(what: &str, address: SocketAddr) -> Result<TcpListener, String> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    listen().map_err(|error| {
+    let kept = |listener: TcpListener| {
+        estate.keep(what, listener.as_fd().try_clone_to_owned()?);
+        Ok(listener)
+    };
+    listen().and_then(kept).map_err(|error| {
         format!("{what}: {address} can't be listened on: {error}; is it taken ('ss -ltnp' says by whom)?")
     })
 }
 
-fn open_tls(files: &TcpAdmin) -> Result<(TcpListener, Arc<Tls>), String> {
+fn open_tls(files: &TcpAdmin, estate: &Estate) -> Result<(TcpListener, Arc<Tls>), String> {
     let tls = Arc::new(Tls::new(files.clone())?);
-    Ok((bind_tcp("admin.tcp", files.listen)?, tls))
+    Ok((bind_tcp(TLS, files.listen, estate)?, tls))
 }
 
 /// Opens a listener, however long that takes; until then it is an alarm. A port that a service wants, too, is the
@@ -137,12 +156,15 @@ fn bind_unix(path: &Path, viewers: Option<u32>) -> io::Result<UnixListener> {
 pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
     let (unix, viewers) = (bound.unix, bound.viewers);
     if let Some(files) = bound.tls {
-        tokio::spawn(serve_tls(files, Arc::clone(node)));
+        let serves = tokio::spawn(serve_tls(files, Arc::clone(node)));
+        node.estate().ends_with_it(serves.abort_handle());
     }
     if let Some(address) = bound.metrics {
-        tokio::spawn(serve_metrics(address, Arc::clone(node)));
+        let serves = tokio::spawn(serve_metrics(address, Arc::clone(node)));
+        node.estate().ends_with_it(serves.abort_handle());
     }
-    tokio::spawn(serve_unix(unix, viewers, Arc::clone(node)));
+    let serves = tokio::spawn(serve_unix(unix, viewers, Arc::clone(node)));
+    node.estate().ends_with_it(serves.abort_handle());
 }
 
 /// Accepts one connection after the other, no more than [`CONNECTIONS`] at a time.
@@ -188,7 +210,7 @@ async fn serve_unix(listener: UnixListener, viewers: Option<u32>, node: Arc<Node
 }
 
 async fn serve_tls(files: TcpAdmin, node: Arc<Node>) {
-    let (listener, tls) = opened("admin.tcp", &node, || open_tls(&files)).await;
+    let (listener, tls) = opened(TLS, &node, || open_tls(&files, node.estate())).await;
     let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
     accept("admin.tcp", next, |(stream, from): (TcpStream, SocketAddr)| {
         let (tls, node) = (Arc::clone(&tls), Arc::clone(&node));
@@ -206,7 +228,7 @@ async fn serve_tls(files: TcpAdmin, node: Arc<Node>) {
 }
 
 async fn serve_metrics(address: SocketAddr, node: Arc<Node>) {
-    let listener = opened("admin.metrics", &node, || bind_tcp("admin.metrics", address)).await;
+    let listener = opened(METRICS, &node, || bind_tcp(METRICS, address, node.estate())).await;
     let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
     accept("admin.metrics", next, |(stream, from): (TcpStream, SocketAddr)| {
         let caller = Caller { role: Role::Monitor, who: from.to_string() };

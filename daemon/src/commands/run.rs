@@ -6,6 +6,7 @@ use crate::backup;
 use crate::engines;
 use crate::error::Failure;
 use crate::hooks;
+use crate::inplace::{Estate, Heir, LOCK, NAMESPACE};
 use crate::kubernetes;
 use crate::lock;
 use crate::logging;
@@ -15,6 +16,7 @@ use crate::watch::watch;
 use crate::witness;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,46 +30,77 @@ const HOOKS: Duration = Duration::from_secs(3);
 /// How long the start waits for listeners before it says that it is up (the status says what is missing).
 const READY: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(file: &Path) -> Result<ExitCode, Failure> {
+/// With `take_over` this process was started by the one that runs, to go on in its place.
+pub(crate) fn run(file: &Path, take_over: bool) -> Result<ExitCode, Failure> {
     let started = Instant::now();
+    let mut heir = take_over.then(Heir::begin).transpose()?;
+    let result = run_as(file, started, &mut heir);
+    if let (Err(failure), Some(heir)) = (&result, &heir) {
+        heir.fail(&failure.to_string());
+    }
+    result
+}
+
+fn run_as(file: &Path, started: Instant, heir: &mut Option<Heir>) -> Result<ExitCode, Failure> {
     let boot = boot(file)?;
     let log = logging::start(boot.config.admin.log_format)
         .map_err(|error| Failure::Io { what: "logging can't be started".to_owned(), error })?;
     logging::end_at_panic();
     let socket = boot.config.admin.socket.clone();
-    let lock = lock::take(&socket)?;
+    let estate = Arc::new(Estate::default());
+    if heir.is_none() {
+        estate.keep(LOCK, lock::take(&socket)?);
+        go_before_the_guard();
+    }
     raise_limit_on_files();
-    go_before_the_guard();
     boot.announce(file);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Io { what: "no event loop; are there files left?".to_owned(), error })?;
-    let result = serve(&runtime, file, &boot, started);
+    let result = serve(&runtime, file, &boot, started, &estate, heir);
     // A handler that still runs must not hold up the end.
     runtime.shutdown_background();
-    let _ = std::fs::remove_file(&socket);
-    drop(lock);
+    // Another process has it before it is an heir no more, and after it has been left to one.
+    if heir.is_none() && !estate.is_left() {
+        let _ = std::fs::remove_file(&socket);
+    }
+    drop(estate);
     drop(log);
     result
 }
 
 /// Everything that can fail for want of rights or addresses comes before the engines; they start outside of
 /// the runtime, for they wait for their threads.
-fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Result<ExitCode, Failure> {
-    let (signals, bound) =
-        runtime.block_on(async { Ok::<_, Failure>((Signals::new()?, admin::bind(&boot.config.admin)?)) })?;
-    let _alone = lock::take_namespace()?;
-    let unkept = boot.keep_allocations(file);
-    let runs = boot.begin_run(file);
-    let (engines, ends) = engines::start(&boot.config, boot.shared.serial)?;
+fn serve(
+    runtime: &Runtime,
+    file: &Path,
+    boot: &Boot,
+    started: Instant,
+    estate: &Arc<Estate>,
+    heir: &mut Option<Heir>,
+) -> Result<ExitCode, Failure> {
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let begin = || {
+        let bound = runtime.block_on(async { admin::bind(&boot.config.admin, estate) })?;
+        take_namespace(estate)?;
+        Ok::<_, Failure>((bound, boot.keep_allocations(file), boot.begin_run(file)))
+    };
+    let begun = if heir.is_none() { Some(begin()?) } else { None };
+    let (engines, ends) = engines::start(&boot.config, boot.shared.serial, estate, heir.as_mut())?;
+    let heir = heir.take();
+    let (bound, unkept, runs) = match begun {
+        Some(begun) => begun,
+        None => begin()?,
+    };
     let handle = fulcrum_lifecycle::start(Arc::clone(&boot.config), boot.shared.serial, engines)
         .map_err(|error| Failure::Refused(error.to_string()))?;
-    let node = Arc::new(Node::new(handle, file.to_owned(), boot, started, unkept, runs));
+    let node = Node::new(handle, file.to_owned(), boot, started, unkept, runs, Arc::clone(estate));
+    let node = Arc::new(node);
     let follow = Arc::clone(&node);
     let witness = witness::keep(move || follow.handle().config(), ends, node.witness());
-    runtime.spawn(witness);
+    estate.ends_with_it(runtime.spawn(witness).abort_handle());
     hooks::start(&node).map_err(|error| Failure::Io {
         what: "the thread of the hooks can't be started".to_owned(),
         error,
@@ -76,7 +109,24 @@ fn serve(runtime: &Runtime, file: &Path, boot: &Boot, started: Instant) -> Resul
         what: "the thread of the Kubernetes clusters can't be started".to_owned(),
         error,
     })?;
-    runtime.block_on(daemon(signals, bound, &node, started))
+    runtime.block_on(daemon(signals, bound, &node, started, heir))
+}
+
+/// The locks: this process's own, or those of the process that it takes over from.
+fn take_namespace(estate: &Estate) -> Result<(), Failure> {
+    if let Some(file) = estate.inherit(LOCK) {
+        let file = lock::inherit(file)
+            .map_err(|error| Failure::Io { what: "the lock can't be written".to_owned(), error })?;
+        estate.keep(LOCK, file);
+    }
+    let socket = match estate.inherit(NAMESPACE) {
+        Some(inherited) => Some(inherited),
+        None => lock::take_namespace()?.socket,
+    };
+    if let Some(socket) = socket {
+        estate.keep(NAMESPACE, socket);
+    }
+    Ok(())
 }
 
 /// Connections cost files: up to the hard limit, rather than the soft one that suits `select`.
@@ -149,22 +199,32 @@ async fn daemon(
     bound: Bound,
     node: &Arc<Node>,
     started: Instant,
+    heir: Option<Heir>,
 ) -> Result<ExitCode, Failure> {
     up(bound, node, started);
+    if let Some(heir) = heir {
+        heir.serves(node.shared_estate());
+    }
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
+                Asked::End if node.estate().is_left() => return Ok(ExitCode::SUCCESS),
                 Asked::End => break,
+                Asked::Reload if node.estate().is_left() => {}
                 Asked::Reload => {
                     let node = Arc::clone(node);
                     tokio::spawn(async move { admin::reload_by_signal(&node).await });
                 }
             },
+            () = node.estate().over() => return Ok(ExitCode::SUCCESS),
             engine = node.handle().failed() => {
                 tracing::error!(engine, "an engine has ended by itself; the process ends so that the peer takes over");
                 return Ok(ExitCode::from(1));
             }
         }
+    }
+    if node.call_off().await {
+        return Ok(ExitCode::SUCCESS);
     }
     tracing::info!("stopping: the groups are handed over first; a second signal stops at once");
     systemd::stopping();
@@ -206,15 +266,19 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
         version = env!("CARGO_PKG_VERSION"),
         "fulcrum runs"
     );
-    tokio::spawn(say_ready(Arc::clone(node), started));
-    tokio::spawn(share(Arc::clone(node)));
-    tokio::spawn(tend(Arc::clone(node)));
-    tokio::spawn(prepare(Arc::clone(node)));
-    tokio::spawn(backup::auto::keep(Arc::clone(node)));
+    // None of it goes on once another process is the node.
+    let keep = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        node.estate().ends_with_it(tokio::spawn(task).abort_handle());
+    };
+    keep(Box::pin(say_ready(Arc::clone(node), started)));
+    keep(Box::pin(share(Arc::clone(node))));
+    keep(Box::pin(tend(Arc::clone(node))));
+    keep(Box::pin(prepare(Arc::clone(node))));
+    keep(Box::pin(backup::auto::keep(Arc::clone(node))));
     let unproven = Arc::clone(node);
-    tokio::spawn(async move { unproven.keep_proven().await });
+    keep(Box::pin(async move { unproven.keep_proven().await }));
     if let Some(interval) = systemd::watchdog_interval() {
-        tokio::spawn(watchdog(Arc::clone(node), interval));
+        keep(Box::pin(watchdog(Arc::clone(node), interval)));
     }
 }
 

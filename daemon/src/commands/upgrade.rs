@@ -18,6 +18,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 mod files;
+mod in_place;
 mod words;
 
 /// As hooks are told what does it.
@@ -38,8 +39,10 @@ pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<ExitCode, Failure> {
     let before = ask::<Status>(&client)?;
     let installed = Installed::find(options.installed.as_deref())?;
     let version = try_out(&options.new, Path::new(&before.config.file))?;
-    could_leave(&before)?;
-    say(format!("{}: {} is to become {version} ({})", before.node, before.version, installed.path.display()));
+    let in_place = options.in_place || is_alone(&before);
+    let how = if in_place { ", in place" } else { "" };
+    let path = installed.path.display();
+    say(format!("{}: {} is to become {version}{how} ({path})", before.node, before.version));
     let upgrading =
         Upgrading { cause: CAUSE.to_owned(), to: Some(version.clone()), forced: !options.forced.is_empty() };
     match hook::tell(&client, &Told::Before(upgrading.clone()))? {
@@ -48,9 +51,14 @@ pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<ExitCode, Failure> {
         None => say(format!("hooks before-upgrade were not run: {} does not know them", before.version)),
     }
     let drained = is_drained(&before);
-    let result = change(&client, options, &before, &installed, drained, &version);
+    let result = if in_place {
+        in_place::change(&client, options, &before, &installed, &version)
+    } else {
+        change(&client, options, &before, &installed, drained, &version)
+    };
     let outcome = if result.is_ok() { UpgradeEnd::Done } else { UpgradeEnd::Abandoned };
-    let result = result.and_then(|()| if drained { Ok(()) } else { undrain(&client, &before, options) });
+    let result =
+        result.and_then(|()| if drained || in_place { Ok(()) } else { undrain(&client, &before, options) });
     if let Err(failure) = hook::tell(&client, &Told::After(upgrading, outcome)) {
         say(format!("hooks after-upgrade were not told: {failure}"));
     }
@@ -118,19 +126,18 @@ fn try_out(new: &Path, file: &Path) -> Result<String, Failure> {
     Ok(version.to_owned())
 }
 
-/// Another node must be there to lead what this one leads.
-fn could_leave(status: &Status) -> Result<(), Failure> {
-    let leads = led(status);
+/// Whether no other node could lead what this one does.
+fn is_alone(status: &Status) -> bool {
     let peers = &status.peer_link.peers;
-    // Without keys nothing is known of the others: whether one takes over shows.
-    if leads.is_empty() || peers.is_empty() || peers.iter().any(|peer| peer.state == "up") {
-        return Ok(());
+    if led(status).is_empty() {
+        return false;
     }
-    Err(Failure::Refused(format!(
-        "no other node could lead {}: no link to one is up; nothing was changed\n  look at 'fulcrum status'; to upgrade a node \
-         that is alone, replace its file and restart the daemon: the connections that it proxies end",
-        leads.join(", ")
-    )))
+    if !peers.is_empty() {
+        return peers.iter().all(|peer| peer.state != "up");
+    }
+    // Without keys nothing is known of the others: whether one takes over shows.
+    let file = crate::node::read(Path::new(&status.config.file));
+    file.is_ok_and(|(_, parsed)| parsed.config.nodes.len() == 1)
 }
 
 fn is_drained(status: &Status) -> bool {

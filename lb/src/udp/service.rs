@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// One address and port of a service.
 pub(super) struct Listener {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Arc<OwnedFd>,
     /// Lets others know that the socket is still open.
     pub(super) _mark: Arc<()>,
     pub(super) address: SocketAddr,

@@ -103,7 +103,7 @@ impl Lab {
             |server: &&Server| BackendAddress { ip: server.address.ip(), port: Some(server.address.port()) };
         Self {
             tables: Tables::new(Seed::default(), count, Instant::now()),
-            workers: UdpWorkers::new(shared(count), 1000, None),
+            workers: UdpWorkers::new(shared(count), 1000, None, crate::Sockets::default()),
             service: service(super::tests::address().into(), PortRange::single(5353)),
             backends: servers.iter().map(|server| (address(server), BackendUse::Live)).collect(),
             up: true,
@@ -399,7 +399,7 @@ fn ended_sessions_are_logged() {
     let (sender, records) = std::sync::mpsc::channel();
     let mut lab = Lab::new(&[&server]);
     let queue = LogQueue::start(move |record| sender.send(record.clone()).unwrap()).unwrap();
-    lab.workers = UdpWorkers::new(shared(1), 1000, Some(queue));
+    lab.workers = UdpWorkers::new(shared(1), 1000, Some(queue), crate::Sockets::default());
     lab.service.log = Some(ConnectionLog { sample: 1, lines_per_second: 100 });
     lab.service.udp.responses = Some(1);
     let lab = lab.serve();

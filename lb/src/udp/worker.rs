@@ -29,15 +29,18 @@ const SWEEP: Duration = Duration::from_millis(20);
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// What a worker is told.
+#[derive(Debug)]
 pub(super) enum Command {
     /// Serve `address` of a service by this socket, from now on, and keep `mark` as long as the socket.
-    Listen { cell: Arc<ServiceCell>, address: SocketAddr, socket: OwnedFd, mark: Arc<()> },
+    Listen { cell: Arc<ServiceCell>, address: SocketAddr, socket: Arc<OwnedFd>, mark: Arc<()> },
     /// Serve it no longer. If the service still has it, there is just no backend for new sessions.
     Unlisten { service: ServiceName, address: SocketAddr },
     /// The service has another table.
     Refresh { service: ServiceName },
     /// The service is gone.
     Remove { service: ServiceName },
+    /// Take no more datagrams from clients: another process has the same sockets.
+    Leave,
 }
 
 /// A reply that waits for its batch to be sent.
@@ -241,13 +244,14 @@ impl Worker {
                 Ok(Command::Unlisten { service, address }) => self.unlisten(&service, address, now),
                 Ok(Command::Refresh { service }) => self.refresh(&service, now),
                 Ok(Command::Remove { service }) => self.remove(&service, now),
+                Ok(Command::Leave) => self.leave(),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn listen(&mut self, cell: Arc<ServiceCell>, address: SocketAddr, socket: OwnedFd, mark: Arc<()>) {
+    fn listen(&mut self, cell: Arc<ServiceCell>, address: SocketAddr, socket: Arc<OwnedFd>, mark: Arc<()>) {
         let service = match self.names.get(&cell.name) {
             Some(service) => *service,
             None => {
@@ -304,11 +308,23 @@ impl Worker {
         self.close_if_unused(id);
     }
 
+    /// The sockets stay open elsewhere, and so would be reported for ever.
+    fn leave(&mut self) {
+        for (_, listener) in &mut self.listeners {
+            listener.refusing = true;
+            let _ = epoll::delete(&self.epoll, &*listener.socket);
+        }
+        let all: Vec<usize> = self.listeners.iter().map(|(id, _)| id).collect();
+        all.into_iter().for_each(|id| self.close_if_unused(id));
+    }
+
     /// Closes a listener that stayed only for its sessions when it has none left.
     fn close_if_unused(&mut self, id: usize) {
         let Some(listener) = self.listeners.get(id) else { return };
         let Some(service) = self.services.get(listener.service) else { return };
         if listener.refusing && !service.sessions.iter().any(|(_, key, _)| key.listener == id) {
+            // Another process may have it, too: it would be reported for ever.
+            let _ = epoll::delete(&self.epoll, &*listener.socket);
             self.listeners.remove(id);
         }
     }

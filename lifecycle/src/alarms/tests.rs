@@ -48,6 +48,7 @@ pub(crate) fn facts() -> Facts {
         hooks: Vec::new(),
         kubernetes: Vec::new(),
         limits: BTreeMap::new(),
+        finishing: None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! The sockets of the link: one at each of this node's own addresses.
 
 use super::connection::{Event, HANDSHAKE};
+use crate::sockets::Sockets;
 use fulcrum_config::{Config, NodeName};
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -20,10 +21,13 @@ pub(super) struct Endpoints {
     known: Arc<RwLock<BTreeSet<IpAddr>>>,
     handshakes: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
+    sockets: Sockets,
 }
 
 struct Open {
     endpoint: Endpoint,
+    /// For another process of this node.
+    second: Option<UdpSocket>,
     accepting: AbortHandle,
 }
 
@@ -35,12 +39,13 @@ impl Drop for Open {
 }
 
 impl Endpoints {
-    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(events: mpsc::Sender<Event>, sockets: Sockets) -> Self {
         Self {
             open: BTreeMap::new(),
             known: Arc::default(),
             handshakes: Arc::new(Semaphore::new(crate::tls::HANDSHAKES_AT_MOST)),
             events,
+            sockets,
         }
     }
 
@@ -74,7 +79,8 @@ impl Endpoints {
     }
 
     fn open_at(&self, address: SocketAddr, server: &ServerConfig) -> io::Result<Open> {
-        let socket = bind(address)?;
+        let socket = self.sockets.take(address).map_or_else(|| bind(address), Ok)?;
+        let second = socket.try_clone().ok();
         let endpoint =
             Endpoint::new(EndpointConfig::default(), Some(server.clone()), socket, Arc::new(TokioRuntime))?;
         let accepting = tokio::spawn(accept(
@@ -83,12 +89,21 @@ impl Endpoints {
             Arc::clone(&self.handshakes),
             self.events.clone(),
         ));
-        Ok(Open { endpoint, accepting: accepting.abort_handle() })
+        Ok(Open { endpoint, second, accepting: accepting.abort_handle() })
     }
 
     /// Closes all.
     pub(super) fn close(&mut self) {
         self.open.clear();
+    }
+
+    /// Leaves the sockets to another process.
+    pub(super) fn leave(&mut self) {
+        for (address, open) in &mut self.open {
+            if let Some(socket) = open.second.take() {
+                self.sockets.put(*address, socket);
+            }
+        }
     }
 
     /// Waits until everybody was told that the connections are closed.
@@ -133,7 +148,7 @@ impl Endpoints {
 }
 
 /// The address may come later: at boot the link starts before the network does.
-fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv4() {
         socket.set_freebind_v4(true)?;

@@ -93,8 +93,17 @@ impl Running {
         let (say, to_peers) = tokio::sync::mpsc::channel(4);
         let (from_peers, heard) = tokio::sync::mpsc::channel(4);
         let flows = FlowLink { peers, to_peers, from_peers };
-        let observed =
-            start(seen, flows, Options { version: "0.1.0".into(), echoes: None, heartbeats: None }).unwrap();
+        let observed = start(
+            seen,
+            flows,
+            Options {
+                version: "0.1.0".into(),
+                echoes: None,
+                heartbeats: None,
+                sockets: crate::Sockets::default(),
+            },
+        )
+        .unwrap();
         Self { desired, observed, known, say, heard }
     }
 

@@ -3,6 +3,7 @@
 mod acting;
 mod electing;
 mod guarding;
+mod inheriting;
 mod keeping;
 mod neighbours;
 mod proving;
@@ -70,6 +71,8 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) guard: Option<Guard>,
     pub(super) desired: Option<Desired>,
+    /// What another process of this node leads, until this one does.
+    inherited: BTreeMap<GroupName, u64>,
     pub(super) links: BTreeMap<Link, LinkDriver>,
     pub(super) groups: BTreeMap<GroupName, GroupDriver>,
     /// The addresses of groups that are not configured any more, until they are gone.
@@ -138,11 +141,12 @@ impl Engine {
             settings,
             guard: options.guard.clone().map(|command| Guard::new(command, now)),
             desired: None,
+            inherited: options.inherited.clone().unwrap_or_default(),
             links: BTreeMap::new(),
             groups: BTreeMap::new(),
             dropped: BTreeMap::new(),
             addresses: Addresses::default(),
-            fence: Fence::new(options.fencing, clock),
+            fence: Fence::new(options.fencing, options.inherited.is_some(), clock),
             second: SecondChance::new(options.fencing.mode()),
             electing: Electing::new(links, now),
             proving: Proving::new(now),
@@ -178,7 +182,7 @@ impl Engine {
 
     /// Whether everything is done after the end of `desired`.
     pub(super) fn is_finished(&self) -> bool {
-        self.ending && self.stopped
+        self.is_left() || (self.ending && self.stopped)
     }
 
     /// Whether `desired` has ended.
@@ -189,6 +193,13 @@ impl Engine {
     /// Nobody can change what is desired any more: everything is given up in good order.
     pub(super) fn handle_end(&mut self, now: Instant) {
         self.ending = true;
+        if self.is_heir() {
+            // What it leads is another process's still.
+            self.stopped = true;
+        }
+        if self.stopped {
+            return;
+        }
         match self.desired.clone() {
             Some(desired) => self.handle_desired(Desired { stopping: true, ..desired }, now),
             None => self.stopped = true,
@@ -208,11 +219,18 @@ impl Engine {
     /// Takes a new snapshot.
     pub(super) fn handle_desired(&mut self, desired: Desired, now: Instant) {
         self.wake();
+        if self.desired.as_ref().map(|known| known.part) != Some(desired.part) {
+            self.handle_part(desired.part);
+        }
+        if self.is_left() {
+            return;
+        }
         let same = self.desired.as_ref().is_some_and(|known| {
             Arc::ptr_eq(&known.config, &desired.config)
                 && known.data_plane_missing == desired.data_plane_missing
                 && known.standing_down == desired.standing_down
                 && known.stopping == desired.stopping
+                && known.part == desired.part
         });
         if same {
             // Only the peers said something else, or less or more of their state is here.
@@ -293,6 +311,9 @@ impl Engine {
     /// One turn: everything that came in, then everything that is due, then everything to be done. Most of what comes in
     /// only says that all is as it was; with many groups the rest of a turn would be most of the work.
     pub(super) fn turn(&mut self, clock: impl Fn() -> Instant) {
+        if self.is_left() || (self.is_heir() && self.ending) {
+            return;
+        }
         self.handle_pause(clock());
         self.read(&clock);
         let now = clock();
@@ -320,11 +341,14 @@ impl Engine {
         // The guard knows what to do before there is anything to undo, and a beat comes before orders.
         self.beat(now);
         self.instruct_guard(now);
-        self.reconcile_devices(now);
-        self.look_at_routes(now);
-        if self.addresses.reconcile(&mut self.groups, &mut self.view, &mut self.netlink, now) {
-            self.show.changed();
+        // They are there, and what becomes of them is for the other process's guard to say as long as there is one.
+        if !self.is_heir() {
+            self.reconcile_devices(now);
+            if self.addresses.reconcile(&mut self.groups, &mut self.view, &mut self.netlink, now) {
+                self.show.changed();
+            }
         }
+        self.look_at_routes(now);
         // And it forgets nothing before it is undone.
         self.instruct_guard(now);
         self.update_fenced();
@@ -358,7 +382,7 @@ impl Engine {
         let last_beat = self.last_beat.unwrap_or(self.last_run);
         let beat = self.beat_interval().and_then(|interval| last_beat.checked_add(interval));
         let tick = self.tick_interval().and_then(|interval| self.last_run.checked_add(interval));
-        let guard = self.guard.as_ref().and_then(Guard::poll_timeout);
+        let guard = self.guard.as_ref().filter(|_| !self.is_heir()).and_then(Guard::poll_timeout);
         let deadlines = [
             groups,
             beat,
@@ -482,6 +506,8 @@ impl Engine {
         for group in self.groups.values_mut() {
             group.update_links(&self.links, now);
         }
+        // Before the fence is attached: what stands there lets pass what is led.
+        self.inherit(now);
         let interfaces = self.links.keys().map(|link| link.interface.clone()).collect();
         if self.stopped {
             return;

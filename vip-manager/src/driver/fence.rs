@@ -39,8 +39,10 @@ struct Slot {
 }
 
 impl Fence {
-    pub(super) fn new(fencing: Fencing, now: impl Fn() -> Instant) -> Self {
+    /// With `beside` another process of this node has told it who leads, and goes on doing so for a moment.
+    pub(super) fn new(fencing: Fencing, beside: bool, now: impl Fn() -> Instant) -> Self {
         let kernel = match fencing.mode() {
+            Some(mode) if beside => Kernel::load_beside(mode).map_err(|error| error.to_string()),
             Some(mode) => Kernel::load_shared(mode).map_err(|error| error.to_string()),
             None => Err("it is switched off".to_owned()),
         };
@@ -85,10 +87,14 @@ impl Fence {
         let Ok(kernel) = &mut self.kernel else { return };
         let mut failed = Vec::new();
         let named: BTreeSet<&GroupName> = wanted.values().collect();
+        let before = wanted.iter().filter_map(|(vip, name)| Some((name, *self.vips.get(vip)?)));
+        let before: BTreeMap<&GroupName, u32> = before.collect();
         for name in named.iter().copied() {
             if !self.slots.contains_key(name) {
                 let taken: BTreeSet<u32> = self.slots.values().map(|slot| slot.index).collect();
-                let index = (0..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
+                // That of before: another process of this node may use it still.
+                let known = before.get(name).copied().filter(|index| !taken.contains(index));
+                let index = known.or_else(|| (0..).find(|index| !taken.contains(index))).unwrap_or(u32::MAX);
                 self.slots.insert(name.clone(), Slot { index, ..Slot::default() });
             }
         }
@@ -219,6 +225,14 @@ impl Fence {
         let changed = self.interfaces != interfaces;
         self.interfaces = interfaces;
         changed
+    }
+
+    /// Another process may have put its own in its place: it is attached anew with the next [`Fence::attach`].
+    pub(super) fn forget_attached(&mut self) {
+        self.interfaces.clear();
+        if let Ok(kernel) = &mut self.kernel {
+            kernel.forget_attached();
+        }
     }
 
     /// Nothing is held back any more: only once no VIP is local.

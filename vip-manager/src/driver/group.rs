@@ -397,6 +397,12 @@ impl GroupDriver {
         self.announcer.handle_announce(now);
     }
 
+    /// The process of this node that leads it is about to be gone: this one answers for the addresses, which nobody else has.
+    pub(super) fn inherit(&mut self, epoch: u64, now: Instant) {
+        self.prober.handle_leader();
+        self.router.handle_inherited(epoch, now);
+    }
+
     /// A leader that was heard claimed the addresses rightfully, though the advert that made this node lead, its resignation
     /// or one of lower priority, may be the first that was heard of it.
     fn acquit_former(&mut self) {
@@ -613,6 +619,7 @@ fn is_handed_over(reason: &Reason) -> bool {
         | Reason::BetterLeader(_)
         | Reason::NotHeard(_) => true,
         Reason::Started
+        | Reason::Inherited
         | Reason::LeaderSilent
         | Reason::NoLeader
         | Reason::LeaderResigned

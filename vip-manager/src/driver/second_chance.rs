@@ -151,6 +151,14 @@ impl SecondChance {
         self.holders.get(group).map(|holder| &holder.node)
     }
 
+    /// Another process may have put its own in its place: it is attached anew with the next [`SecondChance::attach`].
+    pub(super) fn forget_attached(&mut self) {
+        self.attached.clear();
+        if let Some(kernel) = &mut self.kernel {
+            kernel.forget_attached();
+        }
+    }
+
     /// Takes it off every interface.
     pub(super) fn stop(&mut self) {
         self.attached.clear();

@@ -83,10 +83,25 @@ impl Leader {
 impl Router {
     /// Takes over: tells rivals first, then answers.
     pub(super) fn lead(&mut self, reason: Reason, now: Instant) {
+        self.saw_new_leader();
+        self.begin_to_lead(reason, now);
+    }
+
+    /// The process of this node that leads, in `epoch`, is about to be gone, and this one leads on: nobody else is to notice.
+    /// Only a standby whose links are known can.
+    pub fn handle_inherited(&mut self, epoch: u64, now: Instant) {
+        if !matches!(self.state, State::Standby(_)) || self.stopping {
+            return;
+        }
+        self.set_clear(now);
+        self.handle_epoch(epoch);
+        self.begin_to_lead(Reason::Inherited, now);
+    }
+
+    fn begin_to_lead(&mut self, reason: Reason, now: Instant) {
         let interval = self.spec.interval.duration();
         let leader = Leader::new(now, interval);
         self.following = None;
-        self.saw_new_leader();
         self.enter(State::Leader(leader), reason.clone(), now);
         if self.is_last_resort() {
             self.decline(now);

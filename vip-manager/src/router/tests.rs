@@ -2,6 +2,7 @@
 
 mod beyond;
 mod claims;
+mod inherited;
 mod table;
 mod ties;
 mod timing;

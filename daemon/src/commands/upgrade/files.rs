@@ -33,6 +33,11 @@ impl Installed {
         Ok(Self { path, before: before.into() })
     }
 
+    /// The one that was there.
+    pub(super) fn before(&self) -> &Path {
+        &self.before
+    }
+
     /// Puts a copy of `new` in its place.
     pub(super) fn replace(&self, new: &Path) -> Result<(), String> {
         let failed = |what: &str, error: io::Error| format!("{}: {what}: {error}", self.path.display());

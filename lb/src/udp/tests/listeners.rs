@@ -91,7 +91,7 @@ fn an_address_moves_between_services() {
 fn with_many_addresses_each_has_one_socket() {
     let server = Server::start("a:");
     let mut lab = Lab::with_workers(&[&server], 2);
-    lab.workers = UdpWorkers::new(Arc::clone(&lab.workers.shared), 4 * 1100, None);
+    lab.workers = UdpWorkers::new(Arc::clone(&lab.workers.shared), 4 * 1100, None, crate::Sockets::default());
     lab.service.ports = PortRange { first: 10_000, last: 10_575 };
     let lab = lab.serve();
     assert_eq!(lab.workers.len(), 2 * 512 + 64);
@@ -104,7 +104,7 @@ fn with_many_addresses_each_has_one_socket() {
 fn too_many_addresses_are_refused_and_given_back() {
     let server = Server::start("a:");
     let mut lab = Lab::new(&[&server]);
-    lab.workers = UdpWorkers::new(shared(1), 4 * 10, None);
+    lab.workers = UdpWorkers::new(shared(1), 4 * 10, None, crate::Sockets::default());
     lab.service.ports = PortRange { first: 10_000, last: 10_010 };
     let errors = lab.apply();
     assert!(errors.len() == 1 && errors[0].contains("too many open files"), "{errors:?}");
@@ -118,7 +118,7 @@ fn sessions_leave_half_of_the_descriptors_to_others() {
     let mut lab = Lab::new(&[&server]);
     let shared = shared(1);
     shared.descriptors.set_limit(8);
-    lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None);
+    lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None, crate::Sockets::default());
     let lab = lab.serve();
     for _ in 0..10 {
         assert_eq!(ask(&lab.client(), b"x"), b"a:x");
@@ -138,7 +138,7 @@ fn without_descriptors_old_sessions_go_on() {
     // Half of them is for sessions.
     shared.descriptors.set_limit(20);
     shared.descriptors.take(18);
-    lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None);
+    lab.workers = UdpWorkers::new(Arc::clone(&shared), 1000, None, crate::Sockets::default());
     lab.service.udp.idle = Duration::from_secs(2);
     let lab = lab.serve();
     let clients: Vec<UdpSocket> = (0..3).map(|_| lab.client()).collect();

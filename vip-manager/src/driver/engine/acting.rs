@@ -38,6 +38,8 @@ impl Engine {
         // Whoever takes over passes packets of connections on to this node.
         let passed_on = self.second.is_ready()
             && self.desired.as_ref().is_some_and(|desired| !desired.stopping && !desired.words.is_empty());
+        // The other process says it, for as long as it guards.
+        let says = !self.is_heir();
         for (name, group) in &mut self.groups {
             while let Some(action) = group.router.poll_action() {
                 match action {
@@ -46,6 +48,7 @@ impl Engine {
                             self.electing.elector.handle_advert(name, advert.priority, group.router.epoch());
                         }
                     }
+                    Action::SendAdvert { .. } if !says => {}
                     Action::SendAdvert { link, advert } => {
                         let destinations =
                             group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();

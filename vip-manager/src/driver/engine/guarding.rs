@@ -22,6 +22,9 @@ impl Engine {
     }
 
     pub(super) fn handle_guard_timer(&mut self, now: Instant) {
+        if self.is_heir() {
+            return;
+        }
         let Some(guard) = &mut self.guard else { return };
         if !guard.handle_timeout(now) {
             return;
