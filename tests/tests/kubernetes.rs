@@ -1,5 +1,5 @@
 //! Services of a Kubernetes cluster, with a real kube-apiserver: from `kubectl apply` to an answer, and back.
-#![allow(clippy::indexing_slicing, reason = "JSON, and nodes that there are")]
+#![allow(clippy::indexing_slicing, clippy::expect_used, reason = "JSON, and nodes that there are")]
 
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::kubernetes::{KubeProxy, Kubectl, KubernetesApi};
@@ -180,6 +180,9 @@ fn what_can_not_be_served_is_told_and_costs_nobody_else_anything() {
         )?;
         scene.api.apply(SERVICE)?;
         scene.answers(scene.address()?)?;
+        let by_hand = scene.nodes[0].command(&["source", "remove", "prod"]);
+        let by_hand = by_hand.expect_err("what is the cluster's").to_string();
+        assert!(by_hand.contains("comes from the cluster of that name"), "{by_hand}");
         for (name, reason, words) in
             [("wrong", "NoSuchPool", "there is no pool `nowhere`"), ("taken", "SetAside", "10.77.0.100")]
         {

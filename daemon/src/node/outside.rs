@@ -42,7 +42,6 @@ impl Node {
     ///
     /// # Errors
     /// Nothing of it was applied: why, for people.
-    #[allow(dead_code, reason = "for the controllers that this process runs itself")]
     pub(crate) async fn apply(&self, source: &str, text: String) -> Result<Applied, String> {
         self.apply_by(source, text, source).await.map_err(|refusal| {
             let lines = std::iter::once(refusal.error).chain(refusal.diagnostics);

@@ -205,10 +205,10 @@ impl Forwarding<'_> {
     /// Ends the session silent longest if this worker's share is full.
     fn make_room(&mut self) {
         let Some(service) = self.worker.services.get(self.service) else { return };
-        if service.sessions.len() >= service.capacity(&self.worker.shared) {
-            if let Some(oldest) = service.sessions.oldest() {
-                self.worker.end(self.service, oldest, End::Evicted, self.now);
-            }
+        if service.sessions.len() >= service.capacity(&self.worker.shared)
+            && let Some(oldest) = service.sessions.oldest()
+        {
+            self.worker.end(self.service, oldest, End::Evicted, self.now);
         }
     }
 

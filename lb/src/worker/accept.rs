@@ -219,11 +219,12 @@ impl Worker {
 
     /// Leaves a listener alone for a moment.
     fn rest(&mut self, id: usize) {
-        if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut) {
-            if !taking.resting && epoll::delete(&self.epoll, &taking.listener.socket).is_ok() {
-                taking.resting = true;
-                self.resting = Some(self.milliseconds().saturating_add(REST));
-            }
+        if let Some(taking) = self.listeners.get_mut(id).and_then(Option::as_mut)
+            && !taking.resting
+            && epoll::delete(&self.epoll, &taking.listener.socket).is_ok()
+        {
+            taking.resting = true;
+            self.resting = Some(self.milliseconds().saturating_add(REST));
         }
     }
 

@@ -72,6 +72,13 @@ pub(super) async fn answer(
         Asked::Set(name) => (name, body),
         Asked::Remove(name) => (name, String::new()),
     };
+    if node.handle().config().kubernetes.keys().any(|cluster| cluster.to_string() == name) {
+        let help = format!(
+            "what source {name} says comes from the cluster of that name under `kubernetes:`; nothing was changed\n  change \
+             its Services there, or take the cluster out of the file first"
+        );
+        return refuse(StatusCode::CONFLICT, &help);
+    }
     let (node, caller, path) = (Arc::clone(node), caller.clone(), path.to_owned());
     let work = tokio::spawn(async move {
         let result = node.apply_by(&name, body, &caller.who).await;

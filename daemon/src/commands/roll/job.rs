@@ -180,13 +180,13 @@ impl Job<'_> {
                 gone.join(", ")
             )));
         }
-        if let (Self::Replace(options), Some(entry)) = (self, journal.current()) {
-            if entry.node != options.node {
-                return Err(Failure::Refused(format!(
-                    "the replacement that is not finished is of {}, not of {}",
-                    entry.node, options.node
-                )));
-            }
+        if let (Self::Replace(options), Some(entry)) = (self, journal.current())
+            && entry.node != options.node
+        {
+            return Err(Failure::Refused(format!(
+                "the replacement that is not finished is of {}, not of {}",
+                entry.node, options.node
+            )));
         }
         let exec = journal.options.exec.join(" ");
         match &self.common().exec {
