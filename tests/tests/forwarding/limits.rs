@@ -56,9 +56,12 @@ fn stat(status: &Status, name: &str) -> u64 {
     stats.and_then(|stats| stats.get(name)).and_then(serde_json::Value::as_u64).unwrap_or_default()
 }
 
-fn wait_forwarded(node: &Fulcrum, count: u64) -> Result<()> {
+/// Until so many floods have come through, but for a third: a busy machine drops some of it before it is forwarded, as its
+/// queues between namespaces have room for a thousand frames.
+fn wait_forwarded(node: &Fulcrum, floods: u32) -> Result<()> {
+    let least = u64::from(FLOOD) * u64::from(floods) * 2 / 3;
     wait_until("the flood to be counted", LONG, || {
-        node.status().is_ok_and(|status| stat(&status, "accepted") >= count)
+        node.status().is_ok_and(|status| stat(&status, "accepted") >= least)
     })
 }
 
@@ -70,7 +73,7 @@ fn a_flood_beside_live_connections(mode: Mode) {
         node.wait_leader(GROUP)?;
         let mut sessions = sessions(&pair)?;
         let mut made = work_through(&pair, &rogue, &mut sessions, FLOOD)?;
-        wait_forwarded(&node, u64::from(FLOOD))?;
+        wait_forwarded(&node, 1)?;
         let noted = plane(&node.status()?, "noted_flows");
         // In mode fullnat all are noted, but for those that nobody ever answered.
         let most = if mode == Mode::Fullnat { made + PROBES } else { 0 };
@@ -85,7 +88,7 @@ fn a_flood_beside_live_connections(mode: Mode) {
             sessions.push(Session::open(&pair.client, pair.service(), LONG)?);
         }
         made += work_through(&pair, &rogue, &mut sessions, FLOOD)?;
-        wait_forwarded(&node, 2 * u64::from(FLOOD))?;
+        wait_forwarded(&node, 2)?;
         let noted = plane(&node.status()?, "noted_flows");
         let expected = if mode == Mode::Fullnat { 60..=made + PROBES } else { 5_000..=120_000 };
         assert!(expected.contains(&noted), "{noted}");
