@@ -35,8 +35,8 @@ soak: ## The tests with their full counts; writes the result into docs/promises.
 versions: ## Nodes of an earlier version beside those of this one, and a roll from it; EARLIER=a tag or a commit.
 	@scripts/versions.sh "$(EARLIER)"
 
-demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts; NODES=5 for five that share.
-	@scripts/demo.sh $(if $(NODES),--nodes $(NODES)) $(ARGS)
+demo: ## The pair in a lab, its leader killed before your eyes; ARGS=--no-wait for scripts; NODES=5 for five that share; K8S=1 for a Service of Kubernetes.
+	@scripts/demo.sh $(if $(K8S),--kubernetes) $(if $(NODES),--nodes $(NODES)) $(ARGS)
 
 bench: ## Every number we publish; writes bench/RESULTS.md.
 	@scripts/packages.sh bench

@@ -8,7 +8,14 @@ export FULCRUM_BIN="${FULCRUM_BIN:-$(realpath -m "$target/release/fulcrum")}"
 # Debian keeps ip, nft and nginx where only root looks.
 export PATH="$PATH:/usr/sbin:/sbin"
 
-scripts/packages.sh demo
+case " $* " in
+*" --kubernetes "*)
+    scripts/packages.sh kubernetes
+    # Said before anything is built, if there is none.
+    scripts/kube-apiserver.sh --find >/dev/null
+    ;;
+*) scripts/packages.sh demo ;;
+esac
 "${CARGO:-cargo}" build --release --locked -p fulcrum -p fulcrum-tests --bin fulcrum --bin fulcrum-demo
 
 if [ "$(id -u)" = 0 ]; then

@@ -42,7 +42,7 @@ give() {
     exit 0
 }
 if complete "$result"; then give; fi
-[ "${1:-}" != --find ] || fail "The tests need a kube-apiserver: run \`make kube-apiserver\`, which takes about ten minutes, once."
+[ "${1:-}" != --find ] || fail "This needs a kube-apiserver: run \`make kube-apiserver\`, which takes about ten minutes, once."
 
 mkdir -p "$cache"
 exec 9>"$cache/lock"

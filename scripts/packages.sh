@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages that are missing for: build, demo, terminal, test or bench. Says which. Does nothing if all are there.
+# Installs the Debian packages that are missing for: build, demo, kubernetes (the demo of it), terminal, test or bench. Says which. Does nothing if all are there.
 set -eu
 
 # What must exist, and the package that brings it.
 build="cc:gcc /usr/include/stdio.h:libc6-dev make:make clang:clang"
 demo="$build ip:iproute2 nft:nftables nginx:nginx-light"
+kubernetes="$demo etcd:etcd-server curl:curl"
 terminal="ssh:openssh-client /usr/sbin/sshd:openssh-server"
 test="$demo c++:g++ ping:iputils-ping ethtool:ethtool sysctl:procps keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime etcd:etcd-server"
 # What is seen to live through a leader's death.

@@ -1,8 +1,10 @@
 //! Fulcrum in a lab. The pair: two nodes hold a VIP in front of three web servers, and the leader is killed, cut off,
-//! frozen and relieved before your eyes. Ends with what the client saw. With `--nodes`, as many share the groups.
+//! frozen and relieved before your eyes. Ends with what the client saw. With `--nodes`, as many share the groups; with
+//! `--kubernetes` they serve a Service of a cluster.
 #![allow(clippy::disallowed_methods, reason = "shows real processes in real time")]
 
 mod cluster;
+mod kubernetes;
 mod lasting;
 mod picture;
 mod report;
@@ -29,6 +31,10 @@ struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u8).range(3..=9))]
     nodes: Option<u8>,
 
+    /// A Service of a Kubernetes cluster, with a real kube-apiserver, before two nodes or as many as `--nodes` says.
+    #[arg(long)]
+    kubernetes: bool,
+
     /// The file both nodes run on.
     #[arg(long, default_value = "config/examples/demo.yaml")]
     config: PathBuf,
@@ -49,10 +55,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    let live = !arguments.no_wait && std::io::stdout().is_terminal();
+    if arguments.kubernetes {
+        let nodes = arguments.nodes.unwrap_or(2);
+        return kubernetes::tell(&Lab::new()?, nodes, live && std::io::stdin().is_terminal());
+    }
     if let Some(nodes) = arguments.nodes {
         return cluster::tell(&Lab::new()?, nodes);
     }
-    let live = !arguments.no_wait && std::io::stdout().is_terminal();
     let text = std::fs::read_to_string(&arguments.config).context(format!(
         "read {} (run the demo from the project's directory)",
         arguments.config.display()
