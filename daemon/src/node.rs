@@ -390,9 +390,21 @@ impl Node {
         self.backups.changed();
     }
 
+    /// Waits for its turn to change something. Whoever waited while another process took over would change what nobody runs.
+    async fn change(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
+        let turn = self.changing.lock().await;
+        if self.estate.is_left() {
+            return Err(Refusal::new(
+                "a new process of this node has just taken over, and this was asked of the one before: nothing was changed\n  ask again"
+                    .to_owned(),
+            ));
+        }
+        Ok(turn)
+    }
+
     /// Reads the file again and applies the difference, here and on every peer that can be asked, or nowhere.
     pub(crate) async fn reload(&self, how: How) -> Result<Reloaded, Refusal> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let result = self.try_reload(&how).await;
         self.withdraw();
         if let Err(refusal) = &result {

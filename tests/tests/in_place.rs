@@ -196,6 +196,38 @@ fn a_binary_that_does_not_become_ready_is_given_up_and_the_old_process_goes_on()
     });
 }
 
+#[test]
+fn what_is_asked_meanwhile_is_done_by_the_new_process_or_refused_but_never_lost() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab, |pair| {
+            pair.plan = pair.plan.clone().with_keys()?;
+            Ok(())
+        })?;
+        let binary = fulcrum_binary()?.display().to_string();
+        let text = format!("#!/bin/sh\n[ \"$1\" = run ] && sleep 1\nexec {binary} \"$@\"\n");
+        let new = script(&scene.pair.lb2, "slow", &text)?;
+        let drain = || scene.first.fulcrum.command(&["drain", "backend", "web/web1"]);
+        let drained =
+            || scene.first.fulcrum.status().is_ok_and(|status| status.backends("web", "draining") == 1);
+        let said = std::thread::scope(|threads| {
+            let upgrade = threads.spawn(|| scene.first.upgrade(&new, &["--in-place"]));
+            run_for(Duration::from_millis(500));
+            let said = failed(drain());
+            upgrade.join().map_err(|_| LabError::new("the upgrade panicked"))??;
+            Ok::<_, LabError>(said)
+        })?;
+        if said.starts_with("DONE") {
+            assert!(drained(), "{said}");
+        } else {
+            assert!(said.contains("nothing was changed") && !drained(), "{said}");
+            drain()?;
+            wait_until("the backend to drain", LONG, drained)?;
+        }
+        scene.first.fulcrum.command(&["undrain", "backend", "web/web1"])?;
+        scene.nothing_happened()
+    });
+}
+
 /// The first node of a pair ends by a signal once a new process has been given everything.
 fn ends_meanwhile(signal: Signal) {
     Lab::run(|lab| {

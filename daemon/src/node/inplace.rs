@@ -25,7 +25,7 @@ pub(crate) struct InPlace {
 impl Node {
     /// Has the binary that is installed where this one was take over. What it is to be given does not change meanwhile.
     pub(crate) async fn hand_over_in_place(self: &Arc<Self>, how: InPlace) -> Result<Replaced, Refusal> {
-        let _changing = self.changing.lock().await;
+        let changing = self.change().await?;
         let _moving = Arc::clone(&self.moving).try_lock_owned().map_err(|_| {
             refused("a drill, or a move of a group of class control-plane, is under way: try again when it is over")
         })?;
@@ -35,7 +35,7 @@ impl Node {
         let handing = self.handing.lock().await;
         let work = move || hand_over(&node, &program, node.file(), how.ready, how.deadline);
         let given = tokio::task::spawn_blocking(work).await.map_err(|error| refused(&error.to_string()))?;
-        drop(handing);
+        drop((handing, changing));
         let Given { pid, version, finisher } = given.map_err(|why| {
             tracing::error!("the new process was given up: {why}");
             refused(&format!("the new process was given up: {why}"))

@@ -51,7 +51,7 @@ impl Node {
 
     /// The same, for whoever asked.
     pub(crate) async fn apply_by(&self, source: &str, text: String, by: &str) -> Result<Applied, Refusal> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let result = self.try_apply(&SourceName::new(source), &text, by).await;
         self.withdraw();
         result

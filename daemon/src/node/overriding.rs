@@ -54,10 +54,14 @@ impl Node {
         // What is empty by now was not taken back.
         self.tell_of_drains();
         let result = {
-            let _changing = self.changing.lock().await;
-            let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
-            self.withdraw();
-            result
+            match self.change().await {
+                Ok(_changing) => {
+                    let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
+                    self.withdraw();
+                    result
+                }
+                Err(refusal) => Err(refusal),
+            }
         };
         match (drain, &result) {
             (Some((drain, deadline)), Ok(_)) => self.watch_drain(drain, deadline),
@@ -146,7 +150,7 @@ impl Node {
         if !is_over(&self.handle.config()) {
             return;
         }
-        let _changing = self.changing.lock().await;
+        let Ok(_changing) = self.change().await else { return };
         let old = self.handle.config();
         let Some(source) = self.source() else { return };
         let before = self.before(&old, false);

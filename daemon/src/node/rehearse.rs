@@ -17,7 +17,7 @@ impl Node {
     /// nothing is offered to peers, and no listener is opened.
     #[allow(clippy::disallowed_methods, reason = "says how long it took")]
     pub(crate) async fn rehearse(&self, how: &How) -> Result<Rehearsed, Refusal> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let begun = Instant::now();
         let old = self.handle.config();
         let (_, parsed) = self.read_again(&old, how).await?;

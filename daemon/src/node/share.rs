@@ -187,7 +187,8 @@ impl Node {
 
     /// Answers whether what `from` offers would be applied here.
     async fn check_offer(&self, from: &NodeName, offer: &Offer) {
-        let _changing = self.changing.lock().await;
+        // It has no link any more to answer over.
+        let Ok(_changing) = self.change().await else { return };
         let errors = match self.try_offer(from, offer).await {
             Ok(()) => Vec::new(),
             Err(errors) => errors,
@@ -244,7 +245,7 @@ impl Node {
 
     /// Applies what `from` runs, because it is newer.
     async fn catch_up(&self, from: &NodeName, text: &Text) {
-        let _changing = self.changing.lock().await;
+        let Ok(_changing) = self.change().await else { return };
         if self.shared().serial >= text.serial {
             return;
         }
