@@ -1,112 +1,35 @@
 //! Services of a Kubernetes cluster, with a real kube-apiserver: from `kubectl apply` to an answer, and back.
 #![allow(clippy::indexing_slicing, clippy::expect_used, reason = "JSON, and nodes that there are")]
 
-use fulcrum_tests::Result;
-use fulcrum_tests::lab::kubernetes::{KubeProxy, Kubectl, KubernetesApi};
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, wait_settled};
+use fulcrum_tests::lab::Lab;
+use fulcrum_tests::lab::kubernetes::{LONG, Scene};
 use fulcrum_tests::probe::request;
 use fulcrum_tests::wait::{run_for, wait_for, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(30);
-const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
-const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
 const SERVICE: &str = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: default}, spec: {\
     type: LoadBalancer, loadBalancerClass: fulcrum.dev/lb, selector: {app: web},\
     ports: [{name: http, port: 80, nodePort: 30080}]}}";
 
-/// A cluster with two Kubernetes nodes that serve node port 30080, and two nodes of ours before it.
-struct Scene {
-    cluster: Cluster,
-    nodes: Vec<Fulcrum>,
-    api: KubernetesApi,
-    account: Kubectl,
-    _proxies: Vec<KubeProxy>,
-}
-
-impl Scene {
-    fn new(lab: &Lab) -> Result<Self> {
-        let mut cluster = Cluster::new(lab, 2, 1)?;
-        cluster.of_pool = true;
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
-        let mut proxies = Vec::new();
-        for web in &cluster.web {
-            api.add_node(&web.machine)?;
-            let mut proxy = KubeProxy::on(&web.machine);
-            proxy.node_port("tcp", 30080, 80)?;
-            proxies.push(proxy);
-        }
-        cluster.sections =
-            format!("kubernetes:\n  prod: {{kubeconfig: {}}}\n", account.kubeconfig().display());
-        let nodes = cluster.start_all()?;
-        let scene = Self { cluster, nodes, api, account, _proxies: proxies };
-        wait_settled(&scene.nodes.iter().collect::<Vec<_>>())?;
-        scene.wait_clusters("the API to answer", |seen| seen["reached_since"].is_number())?;
-        Ok(scene)
-    }
-
-    /// What a node says of the cluster.
-    fn seen(node: &Fulcrum) -> Option<Value> {
-        node.status().ok()?.0["kubernetes"].as_array()?.first().cloned()
-    }
-
-    /// Until it is so on each node that lives.
-    fn wait_clusters(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<()> {
-        wait_until(what, LONG, || self.nodes.iter().all(|node| Self::seen(node).is_some_and(|it| is_so(&it))))
-    }
-
-    fn service(&self) -> Result<Value> {
-        self.api.get(&["service", "web"])
-    }
-
-    /// The address that the Service has, once its status says it.
-    fn address(&self) -> Result<IpAddr> {
-        wait_for("an address in the Service's status", LONG, || {
-            let service = self.service().ok()?;
-            service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str()?.parse().ok()
-        })
-    }
-
-    fn answers(&self, address: IpAddr) -> Result<()> {
-        let ask = || request(&self.cluster.client, SocketAddr::new(address, 80), Duration::from_secs(1)).ok();
-        wait_until(&format!("an answer at {address}"), LONG, || ask().is_some_and(|it| it.is_answer()))
-    }
-
-    /// What was written, as `verb resource/subresource`.
-    fn written(&self) -> Vec<String> {
-        let word = |event: &Value, at: &str| {
-            event.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let events = self.api.written_by(USER);
-        let show = |event: &Value| {
-            let (verb, resource) = (word(event, "/verb"), word(event, "/objectRef/resource"));
-            format!("{verb} {resource} {}", word(event, "/objectRef/subresource")).trim().to_owned()
-        };
-        events.iter().map(show).collect()
-    }
-
-    fn leader_of(&self, address: IpAddr) -> Result<usize> {
-        let group = address.to_string();
-        let leads = |node: &Fulcrum| node.status().is_ok_and(|status| status.role(&group) == Some("leader"));
-        let found = || self.nodes.iter().position(leads);
-        wait_for(&format!("a leader of {group}"), LONG, found)
-    }
+/// With a node port for the Service.
+fn scene(lab: &Lab) -> fulcrum_tests::Result<Scene> {
+    let mut scene = Scene::new(lab)?;
+    scene.node_port("tcp", 30080, 80)?;
+    Ok(scene)
 }
 
 #[test]
 fn a_service_gets_an_address_that_answers_whatever_dies_and_gives_it_back() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
+        let mut scene = scene(lab)?;
         scene.api.apply(SERVICE)?;
-        let address = scene.address()?;
-        scene.answers(address)?;
+        let address = scene.address("web")?;
+        scene.answers(address, 80)?;
 
-        let service = scene.service()?;
+        let service = scene.service("web")?;
         let ingress =
             json!([{ "ip": address, "ipMode": "Proxy", "ports": [{ "port": 80, "protocol": "TCP" }] }]);
         assert_eq!(service["status"]["loadBalancer"]["ingress"], ingress);
@@ -121,7 +44,7 @@ fn a_service_gets_an_address_that_answers_whatever_dies_and_gives_it_back() {
         assert_eq!(event["items"][0]["reason"], "Served", "{event}");
 
         // Each once, and nothing at rest.
-        let expected = ["patch services", "patch services status", "create events"];
+        let expected = ["patch services web", "patch services/status web", "create events"];
         assert_eq!(scene.written(), expected);
         run_for(Duration::from_secs(3));
         assert_eq!(scene.written(), expected);
@@ -130,7 +53,7 @@ fn a_service_gets_an_address_that_answers_whatever_dies_and_gives_it_back() {
         let leader = scene.leader_of(address)?;
         scene.nodes[leader].process().kill_with_children()?;
         let dead = scene.nodes.remove(leader);
-        scene.answers(address)?;
+        scene.answers(address, 80)?;
         scene.wait_clusters("the other node to write", |seen| seen["writes"] == true)?;
         run_for(Duration::from_secs(2));
         assert_eq!(scene.written(), expected, "no status flaps");
@@ -138,15 +61,15 @@ fn a_service_gets_an_address_that_answers_whatever_dies_and_gives_it_back() {
         // Without the API all goes on, and it is said.
         scene.api.server()?.kill()?;
         scene.wait_clusters("the API to be missed", |seen| seen["stale_since"].is_number())?;
-        scene.answers(address)?;
+        scene.answers(address, 80)?;
         let machine = dead.machine.clone();
         drop(dead);
         scene.nodes.push(scene.cluster.start(&machine)?);
         scene.leader_of(address)?;
-        scene.answers(address)?;
+        scene.answers(address, 80)?;
         scene.api.server()?.restart()?;
         scene.wait_clusters("the API to answer again", |seen| seen["reached_since"].is_number())?;
-        assert_eq!(scene.service()?["status"]["loadBalancer"]["ingress"], ingress);
+        assert_eq!(scene.service("web")?["status"]["loadBalancer"]["ingress"], ingress);
 
         // Deleted: the address is given back before the object goes.
         scene.api.kubectl(&["delete", "service", "web", "--timeout=20s"])?;
@@ -164,7 +87,7 @@ fn a_service_gets_an_address_that_answers_whatever_dies_and_gives_it_back() {
 #[test]
 fn what_can_not_be_served_is_told_and_costs_nobody_else_anything() {
     Lab::run(|lab| {
-        let scene = Scene::new(lab)?;
+        let scene = scene(lab)?;
         let wrong =
             SERVICE.replace("name: web,", "name: wrong, annotations: {metallb.io/address-pool: nowhere},");
         scene.api.apply(&wrong.replace("30080", "30081"))?;
@@ -179,7 +102,7 @@ fn what_can_not_be_served_is_told_and_costs_nobody_else_anything() {
                 .replace("30080", "30083"),
         )?;
         scene.api.apply(SERVICE)?;
-        scene.answers(scene.address()?)?;
+        scene.answers(scene.address("web")?, 80)?;
         let by_hand = scene.nodes[0].command(&["source", "remove", "prod"]);
         let by_hand = by_hand.expect_err("what is the cluster's").to_string();
         assert!(by_hand.contains("comes from the cluster of that name"), "{by_hand}");
@@ -213,7 +136,7 @@ fn what_can_not_be_served_is_told_and_costs_nobody_else_anything() {
         let patch = "{\"spec\":{\"type\":\"ClusterIP\",\"loadBalancerClass\":null}}";
         scene.api.kubectl(&["patch", "service", "web", "--patch", patch])?;
         wait_until("the Service to be let go", LONG, || {
-            let service = scene.service().unwrap_or_default();
+            let service = scene.service("web").unwrap_or_default();
             service["metadata"].get("finalizers").is_none()
                 && service["status"]["loadBalancer"].get("ingress").is_none()
                 && service["status"]["conditions"].as_array().is_none_or(Vec::is_empty)
@@ -230,10 +153,10 @@ fn what_can_not_be_served_is_told_and_costs_nobody_else_anything() {
 #[test]
 fn an_api_that_hangs_or_refuses_moves_nothing_and_is_heard_again() {
     Lab::run(|lab| {
-        let mut scene = Scene::new(lab)?;
+        let mut scene = scene(lab)?;
         scene.api.apply(SERVICE)?;
-        let address = scene.address()?;
-        scene.answers(address)?;
+        let address = scene.address("web")?;
+        scene.answers(address, 80)?;
         let says = |words: &'static str| {
             move |seen: &Value| {
                 seen["error"].as_str().is_some_and(|it| it.contains(words)) && seen["stale_since"].is_number()
@@ -243,14 +166,14 @@ fn an_api_that_hangs_or_refuses_moves_nothing_and_is_heard_again() {
 
         scene.api.server()?.process()?.signal(Signal::STOP)?;
         scene.wait_clusters("the API to be missed", says("has not answered"))?;
-        scene.answers(address)?;
+        scene.answers(address, 80)?;
         scene.api.server()?.process()?.signal(Signal::CONT)?;
         scene.wait_clusters("the API to be heard again", reached)?;
 
         // The token is revoked; another one comes into the same file.
         scene.api.kubectl(&["delete", "serviceaccount", "fulcrum", "--namespace=fulcrum-system"])?;
         scene.wait_clusters("the token to be refused", says("Unauthorized"))?;
-        scene.answers(address)?;
+        scene.answers(address, 80)?;
         let events = scene.nodes.iter().all(|node| {
             node.status()
                 .is_ok_and(|it| it.alarms().iter().any(|what| what.contains("Kubernetes cluster prod")))
@@ -261,10 +184,8 @@ fn an_api_that_hangs_or_refuses_moves_nothing_and_is_heard_again() {
 
         // What has changed meanwhile, and from now on, is done.
         scene.api.apply(&SERVICE.replace("port: 80,", "port: 81,"))?;
-        let asked =
-            || request(&scene.cluster.client, SocketAddr::new(address, 81), Duration::from_secs(1)).ok();
-        wait_until("an answer at the new port", LONG, || asked().is_some_and(|it| it.is_answer()))?;
-        assert_eq!(scene.address()?, address);
+        scene.answers(address, 81)?;
+        assert_eq!(scene.address("web")?, address);
         Ok(())
     });
 }

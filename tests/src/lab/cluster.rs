@@ -33,6 +33,10 @@ pub struct Cluster {
     pub gateways: Vec<IpAddr>,
     /// Whether no group is listed: the services have addresses of a pool, each of which is a group of its own.
     pub of_pool: bool,
+    /// The networks of `eth0`.
+    pub networks: String,
+    /// The pools, if it is `of_pool`.
+    pub pools: String,
     /// Further keys of a node, such as `domain: left`.
     pub of_nodes: BTreeMap<String, String>,
     /// Further keys of each group, each with a comma before it.
@@ -66,6 +70,8 @@ impl Cluster {
             mode: "proxy".to_owned(),
             gateways: Vec::new(),
             of_pool: false,
+            networks: "10.77.0.0/24".to_owned(),
+            pools: "public: {addresses: [10.77.0.100-10.77.0.149]}".to_owned(),
             of_nodes,
             of_groups,
             sections,
@@ -108,12 +114,12 @@ impl Cluster {
             let (name, address, further) = (machine.name(), machine.ipv4(), further.unwrap_or_default());
             writeln!(text, "  {name}: {{addresses: [{address}], keys: [\"{key}\"]{further}}}").ok();
         }
-        text.push_str("interfaces:\n  eth0: {networks: [10.77.0.0/24]}\n");
-        text.push_str(if self.of_pool {
-            "pools: {public: {addresses: [10.77.0.100-10.77.0.149]}}\n"
+        writeln!(text, "interfaces:\n  eth0: {{networks: [{}]}}", self.networks).ok();
+        if self.of_pool {
+            writeln!(text, "pools: {{{}}}", self.pools).ok();
         } else {
-            "groups:\n"
-        });
+            text.push_str("groups:\n");
+        }
         for group in (0..self.groups).filter(|_| !self.of_pool) {
             let (name, vip) = (Self::listed(group), Self::vip(group));
             let gateways = self.gateways.iter().filter(|_| group == 0);

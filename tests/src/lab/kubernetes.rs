@@ -9,11 +9,13 @@ mod authority;
 mod kubectl;
 mod objects;
 mod proxy;
+mod scene;
 
 pub use apiserver::Apiserver;
 pub use kubectl::Kubectl;
 pub use objects::Endpoint;
 pub use proxy::KubeProxy;
+pub use scene::{LONG, Scene};
 
 use super::{Etcd, Machine};
 use crate::LabError;

@@ -58,7 +58,9 @@ impl KubernetesApi {
     /// # Errors
     /// The apiserver refuses.
     pub fn add_node_at(&self, name: &str, addresses: &[IpAddr]) -> Result<()> {
-        let labels = json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"});
+        // Names may be longer than labels.
+        let host = name.split('.').next();
+        let labels = json!({"kubernetes.io/hostname": host, "kubernetes.io/os": "linux"});
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
         self.apply(&node.to_string())?;
         // A new node is tainted until a controller, which is not there, has seen it.
