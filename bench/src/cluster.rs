@@ -184,7 +184,7 @@ fn cost(nodes: u8) -> Result<f64> {
 }
 
 /// Of the process and its children, from `/proc/PID/schedstat` of each of their threads: nanoseconds on a processor.
-fn cpu_seconds(process: &Process) -> f64 {
+pub(crate) fn cpu_seconds(process: &Process) -> f64 {
     let pids = process.children().into_iter().chain([process.pid()]);
     let of_thread = |path: std::path::PathBuf| {
         let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();

@@ -13,6 +13,7 @@ mod failover;
 mod five;
 mod flood;
 mod handovers;
+mod kubernetes;
 mod load;
 mod proxy;
 mod report;
@@ -42,7 +43,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// All of the below, with their defaults; takes about 40 minutes.
+    /// All of the below, with their defaults; takes about 50 minutes.
     All,
     /// The proxy beside HAProxy, nginx stream, nftables and the direct path.
     Proxy {
@@ -146,6 +147,31 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// Services of a Kubernetes cluster: changes beside many others, an API that is away, a cold start. Takes a
+    /// kube-apiserver (`make kube-apiserver`), about eight minutes and 3 GB of memory.
+    Kubernetes {
+        /// What is measured.
+        #[arg(long, value_delimiter = ',', default_values = ["living", "away", "cold"])]
+        parts: Vec<kubernetes::Part>,
+        /// Services that live while others are created.
+        #[arg(long, default_value_t = 500)]
+        living: u32,
+        /// Services of the cold start, with ten endpoints each.
+        #[arg(long, default_value_t = 5_000)]
+        services: u32,
+        /// Of them, so many share an address.
+        #[arg(long, default_value_t = 10)]
+        share: u32,
+        /// Times that each change is made.
+        #[arg(long, default_value_t = 15)]
+        rounds: u32,
+        /// For how many seconds the API is away; the target's are 600.
+        #[arg(long, default_value_t = 30)]
+        away: u64,
+        /// How packets get to the backends, as a cluster's `mode` has it.
+        #[arg(long, default_value = "auto")]
+        mode: String,
+    },
     /// Wait until a service answers (inside the clients' namespace).
     #[command(hide = true)]
     Await { kind: String, target: SocketAddr },
@@ -184,6 +210,7 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             "handovers",
             "upgrades",
             "services",
+            "kubernetes",
         ]
         .into_iter()
         .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
@@ -242,6 +269,14 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
         Command::Services { count, rounds } => {
             let how = format!("fulcrum-bench services --count {count} --rounds {rounds}");
             results::publish(results, "services", &how, &services::run(count, rounds)?)
+        }
+        Command::Kubernetes { parts, living, services, share, rounds, away, mode } => {
+            let how = format!("fulcrum-bench kubernetes --rounds {rounds} --away {away}");
+            let away = Duration::from_secs(away);
+            let share = share.max(1);
+            let plan = kubernetes::Plan { parts, living, services, share, rounds, away, mode };
+            let table = kubernetes::run(&plan).map_err(io::Error::other)?;
+            results::publish(results, "kubernetes", &how, &table)
         }
         Command::Await { kind, target } => services::wait_for(&kind, target),
         Command::Serve { addresses } => serve::run(&addresses),

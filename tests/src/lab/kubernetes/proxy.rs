@@ -5,6 +5,7 @@ use crate::lab::Machine;
 use crate::lab::process::feed;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::process::Command;
 
 /// Redirects of a machine, by nftables, to backends that listen there.
@@ -27,6 +28,16 @@ impl KubeProxy {
     /// The kernel refuses.
     pub fn node_port(&mut self, protocol: &str, node_port: u16, port: u16) -> Result<()> {
         self.rules.push(format!("fib daddr type local {protocol} dport {node_port} redirect to :{port}"));
+        self.apply()
+    }
+
+    /// A range of node ports leads to a port of the machine's.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn node_ports(&mut self, protocol: &str, of: RangeInclusive<u16>, port: u16) -> Result<()> {
+        let (first, last) = (of.start(), of.end());
+        self.rules.push(format!("fib daddr type local {protocol} dport {first}-{last} redirect to :{port}"));
         self.apply()
     }
 

@@ -1,0 +1,152 @@
+//! The API server, our token and the quorum of its etcd are away for a while.
+
+use super::living::begin;
+use super::scene::{PATIENCE, Reached, Scene, metric, metrics, service};
+use super::{Plan, milliseconds};
+use fulcrum_tests::Result;
+use fulcrum_tests::lab::{Lab, Machine};
+use fulcrum_tests::probe::Crowd;
+use fulcrum_tests::wait::{now, run_for, wait_until};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+const UP: &str = "fulcrum_kubernetes_up{cluster=\"prod\"}";
+/// VIPs with connections, and connections of each.
+const VIPS: u32 = 5;
+const CONNECTIONS: usize = 20;
+
+/// What is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    ApiServer,
+    Token,
+    /// Last: nothing brings it back.
+    Quorum,
+}
+
+impl Trouble {
+    const ALL: [Self; 3] = [Self::ApiServer, Self::Token, Self::Quorum];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::ApiServer => "the API server killed",
+            Self::Token => "our token revoked",
+            Self::Quorum => "its etcd without quorum",
+        }
+    }
+}
+
+pub(super) fn run(plan: &Plan) -> Result<String> {
+    let lab = Lab::new()?;
+    let mut scene = begin(&lab, plan)?;
+    let client = scene.cluster.client.clone();
+    let crowds = (0..VIPS).map(|number| {
+        let (_, target) = service(number * (plan.living / VIPS), 1, Reached::NodePorts);
+        Crowd::open(&client, target, CONNECTIONS, Duration::from_millis(500), Duration::from_secs(5))
+    });
+    let crowds = crowds.collect::<Result<Vec<_>>>()?;
+    let mut text = format!(
+        "\n### The API is away for {} s, {} VIPs, {} connections\n\n",
+        plan.away.as_secs(),
+        plan.living + 1,
+        VIPS as usize * CONNECTIONS
+    );
+    text.push_str("| what | VIPs moved | connections broken | said in status and metrics after, s | in the words | heard again after, s |\n");
+    text.push_str("|---|---:|---:|---:|---|---:|\n");
+    for trouble in Trouble::ALL {
+        eprintln!("{} for {} s", trouble.words(), plan.away.as_secs());
+        let before = scene.leaders()?;
+        let begun = now();
+        strike(&mut scene, trouble)?;
+        let said =
+            wait_until("it to be said", Duration::from_secs(90).min(plan.away), || says(&scene).is_some());
+        let said = said.map(|()| milliseconds(begun.elapsed()) / 1e3);
+        let words: String = says(&scene).unwrap_or_else(|| "nothing".to_owned()).chars().take(100).collect();
+        let mut moved = 0;
+        while begun.elapsed() < plan.away {
+            let now = scene.leaders()?;
+            moved =
+                moved.max(before.iter().filter(|(group, leader)| now.get(*group) != Some(leader)).count());
+            run_for(Duration::from_secs(2));
+        }
+        if moved > 0 {
+            why(&scene, &before);
+        }
+        let broken: usize = crowds.iter().map(Crowd::lost).sum();
+        let healed = now();
+        let again = heal(&mut scene, trouble)?.then(|| {
+            wait_until("the API to be heard again", PATIENCE, || {
+                scene.nodes.iter().all(|node| metrics(node).is_ok_and(|text| metric(&text, UP) == 1.0))
+            })
+            .map(|()| milliseconds(healed.elapsed()) / 1e3)
+        });
+        let seconds = |time: f64| format!("{time:.1}");
+        let _ = writeln!(
+            text,
+            "| {} | {moved} | {broken} | {} | {words} | {} |",
+            trouble.words(),
+            said.map_or_else(|_| "**not**".to_owned(), seconds),
+            again.transpose()?.map_or_else(|| "not brought back".to_owned(), seconds)
+        );
+    }
+    crowds.iter().try_for_each(|crowd| crowd.wait_answered().map(drop))?;
+    Ok(text)
+}
+
+/// Prints what the nodes give as the reason: a machine whose processor is taken away for long moves VIPs, too.
+fn why(scene: &Scene, before: &BTreeMap<String, Vec<String>>) {
+    for node in &scene.nodes {
+        let Ok(status) = node.status() else { continue };
+        let mut reasons = BTreeMap::new();
+        for group in before.keys().filter_map(|name| status.group(name)) {
+            *reasons.entry(group["reason"].to_string()).or_insert(0) += 1;
+        }
+        eprintln!("{}: {reasons:?}", node.machine.name());
+        let log = node.process().log();
+        let stood = log.lines().filter(|line| line.contains("did not run") || line.contains("stood still"));
+        stood.take(5).for_each(|line| eprintln!("  {line}"));
+    }
+}
+
+fn strike(scene: &mut Scene, trouble: Trouble) -> Result<()> {
+    match trouble {
+        Trouble::ApiServer => scene.kube.server()?.kill(),
+        Trouble::Token => scene
+            .kube
+            .kubectl(&["delete", "serviceaccount", "fulcrum", "--namespace=fulcrum-system"])
+            .map(drop),
+        Trouble::Quorum => add_ghost(&scene.kube.etcd.machine),
+    }
+}
+
+/// Whether it is brought back.
+fn heal(scene: &mut Scene, trouble: Trouble) -> Result<bool> {
+    match trouble {
+        Trouble::ApiServer => scene.kube.server()?.restart()?,
+        Trouble::Token => drop(scene.kube.service_account("fulcrum-system", "fulcrum", "1h")?),
+        Trouble::Quorum => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// A second member of etcd that does not exist: of two, one is no quorum.
+fn add_ghost(machine: &Machine) -> Result<()> {
+    let url = format!("http://{}:2379/v3/cluster/member/add", machine.ipv4());
+    let arguments = ["--silent", "--show-error", "--fail", "--max-time", "5", "--data"];
+    let member = "{\"peerURLs\": [\"http://127.0.0.1:9\"]}";
+    machine.run("curl", &[&arguments[..], &[member, &url]].concat()).map(drop)
+}
+
+/// What all nodes say, in status and metrics, of an API that does not answer.
+fn says(scene: &Scene) -> Option<String> {
+    let of = |node: &fulcrum_tests::lab::Fulcrum| {
+        let status = node.status().ok()?;
+        let cluster = status.0["kubernetes"].as_array()?.first()?.clone();
+        let is_down = metric(&metrics(node).ok()?, UP) == 0.0;
+        let why = cluster["error"].as_str()?.to_owned();
+        (is_down && cluster["stale_since"].is_number()).then_some(why)
+    };
+    let all = scene.nodes.iter().map(of).collect::<Option<Vec<_>>>()?;
+    all.into_iter().next()
+}
