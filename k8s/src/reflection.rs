@@ -227,5 +227,6 @@ fn slim_slice(mut slice: EndpointSlice) -> EndpointSlice {
         endpoint.hostname = None;
         endpoint.zone = None;
     }
+    slice.endpoints.shrink_to_fit();
     slice
 }

@@ -128,7 +128,8 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
     // Who came first keeps what two want.
     ours.sort_by_key(|(name, service)| (service.metadata.creation_timestamp.clone(), *name));
     let mut translation = Translation::default();
-    let mut services: BTreeMap<String, Json> = BTreeMap::new();
+    // As text at once: the values of tens of thousands of backends are many times as large.
+    let mut services: BTreeMap<String, String> = BTreeMap::new();
     let mut shared = Shared::new();
     for (index, (name, service)) in ours.into_iter().enumerate() {
         let mut outcome = Outcome::default();
@@ -142,7 +143,7 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
             Err(Problem::new("TooManyServices", message))
         };
         match result {
-            Ok(made) => services.extend(made),
+            Ok(made) => services.extend(made.into_iter().map(|(name, service)| (name, service.to_string()))),
             Err(problem) => outcome.problem = Some(problem),
         }
         translation.outcomes.insert(name.clone(), outcome);
@@ -163,7 +164,7 @@ pub fn is_ours(cluster: &Cluster, service: &Service) -> bool {
 }
 
 /// One service a line. JSON is YAML, and quotes everything.
-fn fragment(services: &BTreeMap<String, Json>) -> String {
+fn fragment(services: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (name, service) in services {
         if text.is_empty() {
