@@ -202,6 +202,7 @@ fn slim_node(node: Node) -> Node {
     let metadata = ObjectMeta {
         name: node.metadata.name,
         labels: node.metadata.labels,
+        creation_timestamp: node.metadata.creation_timestamp,
         deletion_timestamp: node.metadata.deletion_timestamp,
         ..ObjectMeta::default()
     };

@@ -42,7 +42,9 @@ impl Machine {
 /// of them count then, and their checks say which answer.
 pub(super) fn machines(nodes: &BTreeMap<String, Arc<Node>>, around: &Around<'_>) -> Vec<Machine> {
     let mut taken = BTreeSet::new();
-    let nodes: Vec<&Node> = nodes.values().map(Arc::as_ref).filter(|node| is_member(node)).collect();
+    let mut nodes: Vec<&Node> = nodes.values().map(Arc::as_ref).filter(|node| is_member(node)).collect();
+    // Who was there first keeps an address that two say they have, whatever a newcomer is called.
+    nodes.sort_by_key(|node| (node.metadata.creation_timestamp.clone(), node.metadata.name.clone()));
     let heard = nodes.iter().any(|node| is_ready(node) && !is_leaving(node));
     let machine = |node: &&Node| {
         let addresses = addresses(node, around, &mut taken);
@@ -50,7 +52,9 @@ pub(super) fn machines(nodes: &BTreeMap<String, Arc<Node>>, around: &Around<'_>)
         let name = node.metadata.name.clone()?;
         (!addresses.is_empty()).then_some(Machine { name, addresses, drains })
     };
-    nodes.iter().filter_map(machine).collect()
+    let mut machines: Vec<Machine> = nodes.iter().filter_map(machine).collect();
+    machines.sort_by(|one, other| one.name.cmp(&other.name));
+    machines
 }
 
 fn is_member(node: &Node) -> bool {

@@ -59,6 +59,14 @@ fn addresses_that_a_node_can_t_have_are_not_believed() {
 }
 
 #[test]
+fn who_was_there_first_keeps_an_address_that_two_nodes_claim() {
+    let world = second(", creationTimestamp: \"2026-03-01T00:00:00Z\"", "")
+        .object("address: 10.0.0.23}", "address: 10.0.0.22}");
+    let backends = world.backends();
+    assert!(backends.contains(&"10.0.0.22:30080 worker-3".to_owned()), "{backends:?}");
+}
+
+#[test]
 fn a_node_of_the_other_family_is_reached_by_a_proxy_alone() {
     let only_v6 = "addresses: [{type: InternalIP, address: 10.0.0.22}, ";
     let world = || World::new().object(only_v6, "addresses: [");
