@@ -1,16 +1,28 @@
 //! The way to a cluster's API.
 
 use fulcrum_config::ClusterAccess;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::ErrorResponse;
 use kube::{Client, Config};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tower::util::option_layer;
+use tower::{BoxError, ServiceExt};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longer than a watch lasts ([`super::WATCH`]): what is silent for longer is dead.
 const READ: Duration = Duration::from_secs(60);
+/// A connection on which nothing comes for so long is asked, so often, and given up; or if what was sent is not acknowledged.
+const IDLE: Duration = Duration::from_secs(10);
+const PROBE: Duration = Duration::from_secs(5);
+const PROBES: u32 = 2;
+const UNHEARD: Duration = Duration::from_secs(15);
 const WRITE: Duration = Duration::from_secs(10);
 /// Of each file.
 const SIZE_AT_MOST: u64 = 1 << 20;
@@ -31,7 +43,32 @@ pub(super) async fn client(access: &ClusterAccess) -> Result<Client, String> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     config.write_timeout = Some(WRITE);
-    Client::try_from(config).map_err(|error| format!("the kubeconfig can't be used: {}", chain(&error)))
+    connected(&config).map_err(|why| format!("the kubeconfig can't be used: {why}"))
+}
+
+/// As kube makes it, but that it looks after connections on which nothing comes: a watch is one for most of its time, and says
+/// nothing either when the machine behind it has lost its power.
+fn connected(config: &Config) -> Result<Client, String> {
+    if config.proxy_url.is_some() {
+        return Err("it asks for an HTTP proxy, by which no API is reached: take `proxy-url` out".to_owned());
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_keepalive(Some(IDLE));
+    connector.set_keepalive_interval(Some(PROBE));
+    connector.set_keepalive_retries(Some(PROBES));
+    connector.set_tcp_user_timeout(Some(UNHEARD));
+    let connector = config.rustls_https_connector_with_connector(connector).map_err(|error| chain(&error))?;
+    let mut connector = TimeoutConnector::new(connector);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let http = http.map_err(BoxError::from);
+    let auth = option_layer(config.auth_layer().map_err(|error| chain(&error))?);
+    let headers = config.extra_headers_layer().map_err(|error| chain(&error))?;
+    let client = ClientBuilder::new(http, config.default_namespace.clone());
+    Ok(client.with_layer(&headers).with_layer(&auth).with_layer(&config.base_uri_layer()).build())
 }
 
 async fn of_file(path: &Path) -> Result<Config, String> {
@@ -68,11 +105,18 @@ fn files(access: &ClusterAccess) -> Vec<PathBuf> {
     files
 }
 
-/// An error and what caused it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+/// An error and what caused it; of what the API server itself says, that alone, with what to do.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
+    let mut next = Some(error);
     while let Some(cause) = next {
+        if let Some(kube::Error::SerdeError(_)) = cause.downcast_ref() {
+            return "what answers is no object: the API server is too busy (429), or something else stands in its place"
+                .to_owned();
+        }
+        if let Some(response) = cause.downcast_ref::<ErrorResponse>() {
+            return answer(response);
+        }
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text.push_str(": ");
@@ -81,4 +125,14 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+fn answer(response: &ErrorResponse) -> String {
+    let advice = match response.code {
+        401 => ": give the kubeconfig a token or certificate that is good",
+        403 => ": give its account the rights that stand in packaging/kubernetes/rbac.yaml",
+        429 => ": the API server is too busy, or keeps its time for others (flowschemas)",
+        _ => "",
+    };
+    format!("{} ({}){advice}", response.message.trim(), response.code)
 }
