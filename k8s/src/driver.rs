@@ -11,6 +11,7 @@ mod watches;
 use crate::objects::ObjectName;
 use crate::reflection::{Kind, Reflection};
 use crate::report::{Applied, Report, report};
+use crate::rivals::Rivals;
 use crate::state::State;
 use crate::translate::{Translation, translate};
 use crate::writes::{Writes, finalizer, writes};
@@ -75,6 +76,7 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         pause: AGAIN.0,
         again: Duration::ZERO,
         trouble: None,
+        rivals: Rivals::default(),
     };
     while let Some(cluster) = driver.cluster() {
         match client(&cluster.access).await {
@@ -101,6 +103,16 @@ struct Driver {
     again: Duration,
     /// What does not work although the API answers: what its Services ask for can't be applied, or not be told.
     trouble: Option<String>,
+    /// Who overwrites what we write.
+    rivals: Rivals,
+}
+
+/// What a Service is to be told, and what is to be written for that.
+struct Due {
+    name: ObjectName,
+    service: Arc<Service>,
+    report: Option<Report>,
+    writes: Writes,
 }
 
 /// When there is something to do, and what the watches say.
@@ -171,7 +183,7 @@ impl Driver {
     async fn ask(&mut self, session: &mut Session, client: &Client) -> bool {
         session.silent = match timeout(ANSWER, client.apiserver_version()).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(format!("its API does not answer: {}", chain(&error))),
+            Ok(Err(error)) => Some(format!("its API can't be asked: {}", chain(&error))),
             Err(_) => Some(format!("its API has not answered for {} s", ANSWER.as_secs())),
         };
         self.show(session);
@@ -216,13 +228,14 @@ impl Driver {
     fn show(&mut self, session: &Session) {
         let now = UnixTime::of(SystemTime::now());
         let why = session.silent.as_ref().or(session.broken.values().next()).cloned();
+        let trouble = self.trouble.clone().or_else(|| self.rivals.said(Instant::now().into_std()));
         let before = self.state.borrow().clone();
         self.state.send_if_modified(|state| {
             match why {
                 Some(why) => state.failed(why, now),
                 None if self.reflection.objects().is_some() => {
                     state.reached(now);
-                    state.error.clone_from(&self.trouble);
+                    state.error = trouble;
                 }
                 None => {}
             }
@@ -253,6 +266,7 @@ impl Driver {
         self.show(session);
         if !leads {
             self.applied = None;
+            self.rivals = Rivals::default();
             return;
         }
         let result = match self.apply(&translation, config).await {
@@ -293,15 +307,17 @@ impl Driver {
 
     async fn write(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         cluster: &Cluster,
         translation: &Translation,
         applied: &Applied,
     ) -> Result<(), String> {
         let finalizer = finalizer(&cluster.class);
-        let now = now_in_words();
+        let (words, now) = (now_in_words(), Instant::now());
         let Some(objects) = self.reflection.objects() else { return Ok(()) };
-        let mut due: Vec<(ObjectName, Arc<Service>, Writes)> = Vec::new();
+        self.rivals.retain(|name| objects.services.contains_key(name));
+        let mut due: Vec<Due> = Vec::new();
+        let mut later: Option<Instant> = None;
         let mut not_served = 0_usize;
         for (name, service) in &objects.services {
             let report: Option<Report> =
@@ -309,11 +325,18 @@ impl Driver {
             if report.as_ref().is_some_and(|report| report.reason != "Served") {
                 not_served = not_served.saturating_add(1);
             }
-            let writes = writes(service, report.as_ref(), &finalizer, &now);
-            if !writes.is_empty() {
-                due.push((name.clone(), Arc::clone(service), writes));
+            let writes = writes(service, report.as_ref(), &finalizer, &words);
+            if writes.is_empty() {
+                continue;
             }
+            let when: Instant = self.rivals.when(name, report.as_ref(), now.into_std()).into();
+            if when > now {
+                later = Some(later.map_or(when, |later| later.min(when)));
+                continue;
+            }
+            due.push(Due { name: name.clone(), service: Arc::clone(service), report, writes });
         }
+        session.due = later;
         let left_out = self.limit_events(&mut due);
         self.state.send_if_modified(|state| {
             let before = state.clone();
@@ -324,21 +347,23 @@ impl Driver {
         self.send(session, due).await
     }
 
-    async fn send(
-        &mut self,
-        session: &Session,
-        due: Vec<(ObjectName, Arc<Service>, Writes)>,
-    ) -> Result<(), String> {
+    async fn send(&mut self, session: &Session, due: Vec<Due>) -> Result<(), String> {
         let teller = session.teller.clone();
-        let under_way = stream::iter(due).map(|(name, service, writes)| {
+        let under_way = stream::iter(due).map(|Due { name, service, report, writes }| {
             let teller = teller.clone();
-            async move { teller.write(name, &service, writes).await }
+            async move {
+                let written = teller.write(&name, &service, writes).await;
+                (name, report, written)
+            }
         });
         let mut under_way = under_way.buffer_unordered(AT_A_TIME);
         let (mut failures, mut successes, mut first) = (0_u64, 0_u64, None);
-        while let Some(Written { service, count, error }) = under_way.next().await {
+        while let Some((name, report, Written { service, count, error })) = under_way.next().await {
             if let Some(service) = service {
                 self.reflection.written(service);
+                if error.is_none() {
+                    self.rivals.told(&name, report.as_ref(), Instant::now().into_std());
+                }
             }
             successes = successes.saturating_add(count);
             if let Some(error) = error {
@@ -360,9 +385,9 @@ impl Driver {
     }
 
     /// Leaves events out that would be too many; the condition says the same. Says how many.
-    fn limit_events(&mut self, due: &mut [(ObjectName, Arc<Service>, Writes)]) -> u64 {
+    fn limit_events(&mut self, due: &mut [Due]) -> u64 {
         let mut left_out = 0_u64;
-        for (_, _, writes) in due.iter_mut().filter(|(_, _, writes)| writes.event.is_some()) {
+        for writes in due.iter_mut().map(|it| &mut it.writes).filter(|writes| writes.event.is_some()) {
             match self.events.checked_sub(1) {
                 Some(rest) => self.events = rest,
                 None => {

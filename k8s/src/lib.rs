@@ -7,6 +7,7 @@ pub mod driver;
 mod objects;
 mod reflection;
 pub mod report;
+mod rivals;
 mod state;
 pub mod translate;
 mod writes;

@@ -36,10 +36,10 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Writes all that there is to write to a Service, as far as that works.
-    pub(super) async fn write(&self, name: ObjectName, service: &Service, writes: Writes) -> Written {
+    pub(super) async fn write(&self, name: &ObjectName, service: &Service, writes: Writes) -> Written {
         let mut written = Written::default();
         let Writes { guard, status, event, release } = writes;
-        let result = self.patch(&name, guard, status, release, &mut written).await;
+        let result = self.patch(name, guard, status, release, &mut written).await;
         if let Err(error) = result
             && !is_gone(&error)
         {
@@ -48,7 +48,7 @@ impl Teller {
         if let Some(event) = event
             && written.error.is_none()
         {
-            let told = self.tell(&name, service, event).await;
+            let told = self.tell(name, service, event).await;
             match told {
                 Ok(()) => written.count = written.count.saturating_add(1),
                 Err(error) => {

@@ -1,0 +1,228 @@
+//! What goes wrong between a Kubernetes cluster and us, with a real kube-apiserver: nothing moves, and it is said.
+#![allow(clippy::indexing_slicing, reason = "JSON, and nodes that there are")]
+
+use fulcrum_tests::lab::kubernetes::{LONG, Scene};
+use fulcrum_tests::lab::{Fulcrum, Lab};
+use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
+use fulcrum_tests::{LabError, Result};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
+/// Where what is to be told stands in [`RBAC`], and what is read.
+const STATUS_RULE: &str = "/rules/2";
+const NODES: &str = "/rules/0/resources/1";
+fn service(name: &str, annotations: &str, spec: &str, node_port: u16) -> String {
+    format!(
+        "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default, \
+         annotations: {{{annotations}}}}}, spec: {{type: LoadBalancer, loadBalancerClass: fulcrum.dev/lb, \
+         selector: {{app: web}}, {spec} ports: [{{name: http, port: 80, nodePort: {node_port}}}]}}}}\n"
+    )
+}
+
+/// With a Service that is served. One node leads all, so that nothing moves for an even spread.
+fn scene(lab: &Lab) -> Result<(Scene, IpAddr)> {
+    let mut scene = Scene::with(lab, "prod: {kubeconfig: KUBECONFIG}", |cluster| {
+        cluster.of_nodes.insert("lb2".to_owned(), "weight: 0".to_owned());
+        Ok(())
+    })?;
+    // The other one may have been there first.
+    wait_until("lb1 to write", LONG, || scene.writer().is_ok_and(|it| it == 0))?;
+    for port in 30080..=30089 {
+        scene.node_port("tcp", port, 80)?;
+    }
+    scene.api.apply(&service("web", "", "", 30080))?;
+    let address = scene.address("web")?;
+    scene.answers(address, 80)?;
+    Ok((scene, address))
+}
+
+/// Until a node says that this does not work: the one that writes, which may change.
+fn wait_error(scene: &Scene, words: &[&str]) -> Result<String> {
+    let mut last = Vec::new();
+    let found = wait_for(&format!("{words:?}"), LONG, || {
+        last = scene.nodes.iter().flat_map(Scene::seen).collect();
+        let errors = last.iter().filter_map(|it: &Value| it["error"].as_str());
+        errors.into_iter().find(|it| words.iter().all(|word| it.contains(word))).map(str::to_owned)
+    });
+    found.map_err(|error| LabError::new(format!("{error}: {last:?}")))
+}
+
+fn remove_right(scene: &Scene, path: &str) -> Result<()> {
+    let patch = json!([{"op": "remove", "path": path}]).to_string();
+    scene.api.kubectl(&["patch", "clusterrole", "fulcrum", "--type=json", "--patch", &patch]).map(drop)
+}
+
+fn is_well(seen: &Value) -> bool {
+    seen["reached_since"].is_number() && seen["error"].is_null()
+}
+
+#[test]
+fn what_changes_while_the_api_is_cut_off_and_starts_anew_is_done_soon_after() {
+    Lab::run(|lab| {
+        let (mut scene, address) = scene(lab)?;
+        scene.api.apply(&[service("goes", "", "", 30081), service("stays", "", "", 30082)].concat())?;
+        let (goes, stays) = (scene.address("goes")?, scene.address("stays")?);
+        scene.answers(goes, 80)?;
+        let machine = scene.api.server()?.machine.clone();
+        for node in &scene.cluster.nodes {
+            lab.switch().part(node, &machine)?;
+        }
+        // Nobody tells them: neither what changes, nor that their connections are gone, as after a power cut.
+        machine.set("net/ipv4/tcp_orphan_retries", "1")?;
+        scene.api.kubectl(&["delete", "service", "goes", "--wait=false"])?;
+        scene.api.apply(&service("comes", "", "", 30083))?;
+        scene.api.apply(&service("web", "", "", 30080).replace("port: 80,", "port: 81,"))?;
+        scene.api.server()?.kill()?;
+        scene.api.server()?.restart()?;
+        scene.answers(address, 80)?;
+        lab.switch().heal()?;
+        let healed = now();
+        scene.answers(scene.address("comes")?, 80)?;
+        scene.answers(address, 81)?;
+        wait_until("the deleted one to be gone", LONG, || scene.service("goes").is_err())?;
+        wait_until("nobody to serve it", LONG, || {
+            let gone =
+                |node: &Fulcrum| node.status().is_ok_and(|it| it.service("prod/default/goes:http").is_none());
+            scene.nodes.iter().all(gone)
+        })?;
+        scene.answers(stays, 80)?;
+        scene.wait_clusters("the API to answer", is_well)?;
+        eprintln!("done {:?} after the cut healed", healed.elapsed());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_status_that_somebody_else_overwrites_too_is_no_flood() {
+    Lab::run(|lab| {
+        let (scene, address) = scene(lab)?;
+        let patches = || scene.written().iter().filter(|it| *it == "patch services/status web").count();
+        let before = patches();
+        let theirs = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let overwrite = || scene.api.patch("service", "web", &["--subresource=status"], &theirs);
+
+        // Once is set right at once.
+        overwrite()?;
+        wait_until("it to be set right", LONG, || scene.address("web").is_ok_and(|it| it == address))?;
+        let begun = now();
+        let mut times = 0;
+        while begun.elapsed() < Duration::from_secs(3) || times < 12 {
+            overwrite()?;
+            times += 1;
+        }
+        let (ours, took) = (patches() - before, begun.elapsed());
+        // At once, and after 0, 1, 2, 4, 8, ... seconds.
+        let most = 4 + usize::try_from(took.as_secs().ilog2()).unwrap_or_default();
+        assert!(ours <= most && ours < times, "{ours} writes beside {times} of theirs in {took:?}");
+        wait_error(
+            &scene,
+            &["Service default/web", "overwritten by somebody else", "--show-managed-fields"],
+        )?;
+        scene.answers(address, 80)?;
+        wait_until("it to be set right", LONG, || scene.address("web").is_ok_and(|it| it == address))?;
+        // Others are told at once.
+        scene.api.apply(&service("other", "", "", 30081))?;
+        scene.answers(scene.address("other")?, 80)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn missing_rights_and_hostile_objects_are_told_and_move_nothing() {
+    Lab::run(|lab| {
+        let (mut scene, address) = scene(lab)?;
+        hostile(&scene)?;
+
+        // It may not write to the status.
+        remove_right(&scene, STATUS_RULE)?;
+        scene.api.apply(&service("late", "", "", 30081))?;
+        wait_error(&scene, &["Service default/late", "forbidden", "rbac.yaml"])?;
+        scene.answers(address, 80)?;
+        scene.api.apply(RBAC)?;
+        scene.answers(scene.address("late")?, 80)?;
+        scene.wait_clusters("all to be well", is_well)?;
+
+        // It may not read nodes; watches are cut and begun anew, and one of our nodes starts anew, too.
+        remove_right(&scene, NODES)?;
+        scene.api.server()?.kill()?;
+        scene.api.server()?.restart()?;
+        scene.wait_clusters("the missing right to be told", |it| {
+            it["error"].as_str().is_some_and(|it| it.contains("nodes can't be") && it.contains("rbac.yaml"))
+        })?;
+        let writer = scene.writer()?;
+        scene.nodes[writer].process().kill_with_children()?;
+        let machine = scene.nodes.remove(writer).machine.clone();
+        scene.answers(address, 80)?;
+        scene.nodes.push(scene.cluster.start(&machine)?);
+        let error = |it: &Value| it["error"].as_str().is_some_and(|it| it.contains("nodes can't be"));
+        scene.wait_clusters("it to be told by the new one, too", error)?;
+        scene.wait_who(address, 80, &["web1", "web2"])?;
+        scene.api.apply(RBAC)?;
+        scene.wait_clusters("all to be well", is_well)?;
+        scene.wait_who(address, 80, &["web1", "web2"])
+    });
+}
+
+/// What anybody who may make Services can write.
+fn hostile(scene: &Scene) -> Result<()> {
+    let huge = "x".repeat(200 << 10);
+    let name = "n".repeat(63);
+    let objects = [
+        service("huge", &format!("metallb.io/loadBalancerIPs: {huge}"), "", 30084),
+        service(
+            "quarrels",
+            "metallb.io/loadBalancerIPs: 10.77.0.120",
+            "loadBalancerIP: 10.77.0.121, ",
+            30085,
+        ),
+        service("outside", "metallb.io/loadBalancerIPs: 192.0.2.1", "", 30086),
+        service(&name, &format!("example.com/huge: {huge}"), "", 30087)
+            .replace("name: http", "name: fifteen-letters"),
+    ];
+    scene.api.apply(&objects.concat())?;
+    for (name, reason) in [("huge", "BadAddress"), ("quarrels", "BadAddress"), ("outside", "SetAside")] {
+        let why = scene.told(name, reason)?;
+        assert!(why.len() < 400, "{why}");
+        let events = || -> Result<Value> {
+            scene.api.get(&[
+                "events.events.k8s.io",
+                &format!("--field-selector=reason={reason},regarding.name={name}"),
+            ])
+        };
+        wait_until(&format!("an event of {name}"), LONG, || {
+            events().is_ok_and(|it| it["items"][0]["type"] == "Warning")
+        })?;
+    }
+    scene.answers(scene.address(&name)?, 80).map(drop)
+}
+
+#[test]
+fn who_watches_a_service_sees_nothing_when_the_leader_dies_and_comes_back() {
+    Lab::run(|lab| {
+        let (mut scene, address) = scene(lab)?;
+        let columns =
+            "--output=custom-columns=IP:.status.loadBalancer.ingress[*].ip,AT:.metadata.resourceVersion";
+        let watch = scene
+            .api
+            .admin()?
+            .spawn("watch", &["get", "service", "web", "--watch", "--no-headers", columns])?;
+        wait_until("the watch to begin", LONG, || watch.log().contains(&address.to_string()))?;
+        for leader in [scene.writer()?, scene.leader_of(address)?] {
+            // Both may be one.
+            let Some(node) = scene.nodes.get(leader.min(scene.nodes.len() - 1)) else { continue };
+            node.process().kill_with_children()?;
+            let machine = scene.nodes.remove(leader.min(scene.nodes.len() - 1)).machine.clone();
+            scene.answers(address, 80)?;
+            scene.writer()?;
+            scene.nodes.push(scene.cluster.start(&machine)?);
+            scene.wait_clusters("the API to answer", is_well)?;
+            scene.answers(address, 80)?;
+        }
+        run_for(Duration::from_secs(2));
+        let seen = watch.log();
+        assert_eq!(seen.lines().count(), 1, "no status flaps: {seen}");
+        Ok(())
+    });
+}
