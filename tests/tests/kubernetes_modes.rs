@@ -25,9 +25,10 @@ const CLUSTERS: &str = "auto: {kubeconfig: KUBECONFIG, class: example.com/auto, 
 
 /// With what mode nat needs: a group with a gateway, and a pool of that group.
 fn prepare(cluster: &mut Cluster) -> Result<()> {
+    cluster.networks.push_str(", \"fd77::/64\"");
     cluster
         .pools
-        .push_str(", routed: {addresses: [10.77.0.150-10.77.0.159], group: routed, auto_assign: false}");
+        .push_str(", six: {addresses: [\"fd77::1:0/112\"]}, routed: {addresses: [10.77.0.150-10.77.0.159], group: routed, auto_assign: false}");
     // Writing to a String does not fail.
     writeln!(cluster.sections, "groups: {{routed: {{vips: [{GATEWAY}]}}}}").ok();
     add_to_loopback(&cluster.client, FAR, "32")?;
@@ -68,7 +69,7 @@ fn ip_mode(scene: &Scene, name: &str) -> Result<serde_json::Value> {
 fn node_ports_and_pods_are_reached_in_every_mode_and_backends_see_whom_the_page_says() {
     Lab::run(|lab| {
         let mut scene = Scene::with(lab, CLUSTERS, prepare)?;
-        for port in 30081..=30086 {
+        for port in 30081..=30089 {
             scene.node_port("tcp", port, 80)?;
         }
         scene.api.apply(
@@ -76,6 +77,9 @@ fn node_ports_and_pods_are_reached_in_every_mode_and_backends_see_whom_the_page_
                 service("by-nat", "nat", 30081, ""),
                 service("by-dsr", "dsr", 0, "allocateLoadBalancerNodePorts: false, "),
                 service("by-fullnat", "fullnat", 30083, ""),
+                service("by-six", "fullnat", 30087, "ipFamilies: [IPv6], "),
+                service("prefers", "fullnat", 30088, "ipFamilyPolicy: PreferDualStack, "),
+                service("requires", "fullnat", 30089, "ipFamilyPolicy: RequireDualStack, "),
                 service("affine", "auto", 30084, "sessionAffinity: ClientIP, "),
                 service("for-few", "auto", 30085, "loadBalancerSourceRanges: [10.77.0.60/32], "),
                 service("to-pods", "pods", 0, "allocateLoadBalancerNodePorts: false, "),
@@ -111,6 +115,12 @@ fn node_ports_and_pods_are_reached_in_every_mode_and_backends_see_whom_the_page_
         // What can't be done is said, and nothing is open that was to be closed.
         let why = scene.told("no-ports", "NoNodePorts")?;
         assert!(why.contains("backends: pods"), "{why}");
+        let why = scene.told("requires", "DualStackNotServed")?;
+        assert!(why.contains("`mode: proxy` for the cluster"), "{why}");
+        let [only] = scene.addresses("prefers")?[..] else { panic!("one family") };
+        scene.answers(only, 80)?;
+        let why = scene.told("prefers", "Served")?;
+        assert!(why.contains("no address of the other"), "{why}");
         let why = scene.told("too-few", "SourceRangesNotServed")?;
         assert!(why.contains("mode: proxy"), "{why}");
         assert_eq!(scene.service("too-few")?["status"]["loadBalancer"], json!({}));
@@ -140,7 +150,13 @@ fn the_kernel_forwards(scene: &mut Scene) -> Result<()> {
     let (_, via) = backend_and_client(&scene.answers(by_fullnat, 80)?)?;
     assert_ne!(via, client, "fullnat needs no route back");
     assert_eq!(ip_mode(scene, "by-fullnat")?, "Proxy");
-    scene.wait_who(by_fullnat, 80, &["web1", "web2"])
+    scene.wait_who(by_fullnat, 80, &["web1", "web2"])?;
+
+    let by_six = scene.address("by-six")?;
+    assert!(by_six.is_ipv6(), "{by_six}");
+    let (_, via) = backend_and_client(&scene.answers(by_six, 80)?)?;
+    assert!(via.is_ipv6(), "{via}");
+    scene.wait_who(by_six, 80, &["web1", "web2"])
 }
 
 /// Pods of whose addresses no node port knows.
