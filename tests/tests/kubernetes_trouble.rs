@@ -1,18 +1,35 @@
 //! What goes wrong between a Kubernetes cluster and us, with a real kube-apiserver: nothing moves, and it is said.
-#![allow(clippy::indexing_slicing, reason = "JSON, and nodes that there are")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
-use fulcrum_tests::lab::kubernetes::{LONG, Scene};
+use fulcrum_tests::lab::kubernetes::{LONG, Scene, USER};
 use fulcrum_tests::lab::{Fulcrum, Lab};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use fulcrum_tests::{LabError, Result};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
 const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
 /// Where what is to be told stands in [`RBAC`], and what is read.
 const STATUS_RULE: &str = "/rules/2";
 const NODES: &str = "/rules/0/resources/1";
+/// Of requests with our account one at a time is let through, and one stands there for long: the others are refused.
+const THROTTLE: &str = "apiVersion: flowcontrol.apiserver.k8s.io/v1\n\
+    kind: PriorityLevelConfiguration\nmetadata: {name: none}\n\
+    spec: {type: Limited, limited: {nominalConcurrencyShares: 0, lendablePercent: 0, borrowingLimitPercent: 0, \
+    limitResponse: {type: Reject}}}\n\
+    ---\napiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: FlowSchema\nmetadata: {name: none}\n\
+    spec:\n  priorityLevelConfiguration: {name: none}\n  matchingPrecedence: 2\n  rules:\n\
+    \x20 - subjects: [{kind: ServiceAccount, serviceAccount: {name: fulcrum, namespace: fulcrum-system}}]\n\
+    \x20   resourceRules: [{verbs: [\"*\"], apiGroups: [\"*\"], resources: [\"*\"], clusterScope: true, namespaces: [\"*\"]}]\n\
+    \x20   nonResourceRules: [{verbs: [\"*\"], nonResourceURLs: [\"*\"]}]\n";
+
 fn service(name: &str, annotations: &str, spec: &str, node_port: u16) -> String {
     format!(
         "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default, \
@@ -130,7 +147,7 @@ fn a_status_that_somebody_else_overwrites_too_is_no_flood() {
 }
 
 #[test]
-fn missing_rights_and_hostile_objects_are_told_and_move_nothing() {
+fn missing_rights_throttling_and_hostile_objects_are_told_and_move_nothing() {
     Lab::run(|lab| {
         let (mut scene, address) = scene(lab)?;
         hostile(&scene)?;
@@ -143,6 +160,8 @@ fn missing_rights_and_hostile_objects_are_told_and_move_nothing() {
         scene.api.apply(RBAC)?;
         scene.answers(scene.address("late")?, 80)?;
         scene.wait_clusters("all to be well", is_well)?;
+
+        throttled(&scene, address)?;
 
         // It may not read nodes; watches are cut and begun anew, and one of our nodes starts anew, too.
         remove_right(&scene, NODES)?;
@@ -163,6 +182,37 @@ fn missing_rights_and_hostile_objects_are_told_and_move_nothing() {
         scene.wait_clusters("all to be well", is_well)?;
         scene.wait_who(address, 80, &["web1", "web2"])
     });
+}
+
+/// The API lets nobody in: few attempts, nothing moves, and all is done afterwards.
+fn throttled(scene: &Scene, address: IpAddr) -> Result<()> {
+    scene.api.apply(THROTTLE)?;
+    run_for(Duration::from_secs(2));
+    let machine = &scene.api.servers[0].machine;
+    let token = scene.account.token().ok_or_else(|| LabError::new("a token"))?;
+    let mut slow = Command::new("sh");
+    slow.arg("-c").arg(format!(
+        "sleep 60 | curl --silent --insecure --http1.1 --request POST --upload-file - --header 'Expect:' \
+         --header \"Authorization: Bearer $(cat {})\" --header 'Content-Type: application/json' \
+         https://{}/apis/events.k8s.io/v1/namespaces/default/events",
+        token.display(),
+        scene.api.address()
+    ));
+    let slow = machine.spawn("slow", slow)?;
+    wait_error(scene, &["429", "too busy"])?;
+    let (before, begun) = (scene.api.asked_by(USER).len(), now());
+    scene.api.apply(&service("throttled", "", "", 30082))?;
+    run_for(Duration::from_secs(5));
+    let (asked, took) = (scene.api.asked_by(USER).len() - before, begun.elapsed());
+    // Each node asks every 5 s whether it is heard, and the one that writes tries again after pauses that double.
+    let most = 12 + 4 * usize::try_from(took.as_secs() / 5).unwrap_or_default();
+    assert!((1..=most).contains(&asked), "{asked} requests in {took:?}");
+    scene.answers(address, 80)?;
+    assert_eq!(scene.service("throttled")?["status"]["loadBalancer"], json!({}), "it was not let through");
+    slow.kill_with_children()?;
+    scene.api.kubectl(&["delete", "flowschema,prioritylevelconfiguration", "none"])?;
+    scene.answers(scene.address("throttled")?, 80)?;
+    scene.wait_clusters("all to be well", is_well)
 }
 
 /// What anybody who may make Services can write.

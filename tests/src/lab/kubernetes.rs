@@ -15,7 +15,7 @@ pub use apiserver::Apiserver;
 pub use kubectl::Kubectl;
 pub use objects::Endpoint;
 pub use proxy::KubeProxy;
-pub use scene::{LONG, Scene};
+pub use scene::{LONG, Scene, USER};
 
 use super::{Etcd, Machine};
 use crate::LabError;

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long what needs a watch, an agreement and a check may take on a busy machine.
 pub const LONG: Duration = Duration::from_secs(30);
 /// Who Fulcrum is to the apiserver.
-const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
+pub const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
 const RBAC: &str = include_str!("../../../../packaging/kubernetes/rbac.yaml");
 /// What the kubeconfig stands for in the text of clusters.
 const KUBECONFIG: &str = "KUBECONFIG";
