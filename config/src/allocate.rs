@@ -2,7 +2,7 @@
 //!
 //! What a service has it keeps, for as long as a pool that it may use has the address and the service does not ask for
 //! another. Then those are served that ask for certain addresses, then all others; each time in the order of their
-//! names, so that the order of a file does not matter. Services of the file come before those of other sources, and
+//! names, those that prefer some first, so that the order of a file does not matter. Services of the file come before those of other sources, and
 //! share nothing with them. A pool of higher priority goes first, then that of the lower
 //! name; of a pool the lowest address that is free. A service has all its addresses in one group, or none.
 
@@ -10,7 +10,7 @@ mod book;
 mod words;
 
 use crate::model::{
-    Allocations, Family, GroupName, Pool, PoolName, PortRange, Protocol, ServiceName, TenantName,
+    AddressSpan, Allocations, Family, GroupName, Pool, PoolName, PortRange, Protocol, ServiceName, TenantName,
 };
 use book::Book;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,10 @@ pub struct Request {
     pub pool: Option<PoolName>,
     /// This address.
     pub address: Option<IpAddr>,
+    /// Addresses of these only, in the order of preference; empty means any. It is as good as naming their pools.
+    pub within: Vec<AddressSpan>,
+    /// These, as far as they can be had.
+    pub prefer: Vec<IpAddr>,
     /// One address of each; empty means one of what there is, IPv4 if the service may have that.
     pub families: BTreeSet<Family>,
     /// Its labels.
@@ -40,6 +44,13 @@ pub struct Request {
     pub protocol: Protocol,
     /// Its ports.
     pub ports: PortRange,
+}
+
+impl Request {
+    /// Whether it may have `address`, as far as it says itself.
+    fn reaches(&self, address: IpAddr) -> bool {
+        self.within.is_empty() || self.within.iter().any(|span| span.contains(address))
+    }
 }
 
 /// What became of the requests.
@@ -115,7 +126,9 @@ pub fn allocate(
     }
     let reserved = book.reserve(before, away);
     let mut refused = BTreeMap::new();
-    sorted.sort_by_key(|request| (request.service.source().is_some(), request.address.is_none()));
+    sorted.sort_by_key(|request| {
+        (request.service.source().is_some(), request.address.is_none(), request.prefer.is_empty())
+    });
     for request in sorted {
         if let Err(reason) = book.serve(request) {
             refused.insert(request.service.clone(), reason);

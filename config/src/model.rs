@@ -33,7 +33,7 @@ pub use names::{
 pub use overrides::{BackendId, NodeDrain, Noted, Overrides, Row, Serving, Subject, UnixTime};
 pub use peer::{KeyPin, PeerLink, SharedDigest};
 pub(crate) use pool::after;
-pub use pool::{AddressRange, Allow, Pool, PoolUse};
+pub use pool::{AddressRange, AddressSpan, Allow, Pool, PoolUse};
 pub use service::{
     Backend, BackendAddress, Balance, ConnectionLog, Forwarding, Limits, Mode, OnDown, PortRange, Protocol,
     ProxyProtocol, ProxyProtocolVersion, Quorum, Rate, Service, Timeouts, UdpOptions, Xdp,

@@ -1,10 +1,12 @@
 //! Who has what, while addresses are handed out.
 
 use super::{Kept, Reason, Request, words};
-use crate::model::{Allocations, Family, GroupName, Pool, PoolName, ServiceName, TenantName, after};
+use crate::model::{
+    AddressSpan, Allocations, Family, GroupName, Pool, PoolName, ServiceName, TenantName, after,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Source, tenant and word of those who share.
 type Key<'a> = (Option<&'a str>, Option<&'a TenantName>, &'a str);
@@ -23,8 +25,8 @@ pub(super) struct Book<'a> {
     tenants: HashMap<(&'a PoolName, &'a TenantName), u32>,
     /// Addresses in use of a pool.
     used: HashMap<(&'a PoolName, Family), u128>,
-    /// Below this there is no free one.
-    from: HashMap<(&'a PoolName, Family), IpAddr>,
+    /// Of a pool, from the second one on: below this there is no free one.
+    from: HashMap<(&'a PoolName, IpAddr), IpAddr>,
     /// Addresses of services that are away.
     reserved: HashMap<IpAddr, ServiceName>,
     /// What each service has.
@@ -88,6 +90,12 @@ impl<'a> Book<'a> {
         let Some(pool) = pool else { return Kept::No(words::gone(&self.pools, was, address)) };
         if request.pool.as_ref().is_some_and(|asked| *asked != pool.name) {
             return Kept::No(format!("it is of pool `{}` now", pool.name));
+        }
+        if !request.reaches(address) {
+            // What comes from outside asks for others then; in the file it may be a slip.
+            let is_of_file = request.service.source().is_none();
+            let why = "it does not lie `within` what the service asks for";
+            return if is_of_file { Kept::No(why.to_owned()) } else { Kept::NotWanted };
         }
         if !pool.allows(&request.service, &request.labels, request.tenant.as_ref()) {
             return Kept::No(format!("pool `{}` is not for this service any more", pool.name));
@@ -205,9 +213,9 @@ impl<'a> Book<'a> {
         if let Some(shared) = key(request).and_then(|key| self.shared.get_mut(&key)) {
             shared.remove(&address);
         }
-        if let Some(from) = self.from.get_mut(&(&pool.name, family)) {
-            *from = address.min(*from);
-        }
+        let froms =
+            self.from.iter_mut().filter(|((name, first), _)| *name == &pool.name && *first <= address);
+        froms.for_each(|(_, from)| *from = address.min(*from));
     }
 
     /// Gives a service all that it lacks, or nothing.
@@ -245,13 +253,15 @@ impl<'a> Book<'a> {
         }
         if !self.pools.iter().any(|pool| self.is_for(request, pool)) {
             let named = self.pools.iter().find(|pool| request.pool.as_ref() == Some(&pool.name));
-            return Err(named.map_or_else(words::for_nobody, |pool| words::not_allowed(pool)));
+            let named = named.filter(|pool| request.within.is_empty() || offers_any(request, pool));
+            return Err(named.map_or_else(|| words::for_nobody(request), |pool| words::not_allowed(pool)));
         }
         let groups: Vec<&Option<GroupName>> = match self.group(request) {
             Some(group) => vec![group],
             None => {
                 let mut seen = BTreeSet::new();
-                self.pools.iter().map(|pool| &pool.group).filter(|group| seen.insert(*group)).collect()
+                let pools = self.in_order(request).into_iter();
+                pools.map(|pool| &pool.group).filter(|group| seen.insert(*group)).collect()
             }
         };
         let mut tried = BTreeSet::new();
@@ -261,6 +271,18 @@ impl<'a> Book<'a> {
             }
         }
         Err(words::nothing_left(request, &missing, tried))
+    }
+
+    /// The pools, those first that have what a service prefers.
+    fn in_order(&self, request: &Request) -> Vec<&'a Pool> {
+        let mut pools = self.pools.clone();
+        let can_have = |address: &&IpAddr| self.for_this(request, **address).is_ok();
+        let preferred: Vec<&IpAddr> = request.prefer.iter().filter(can_have).collect();
+        let preferred = |pool: &Pool| preferred.iter().position(|it| pool.range_of(**it).is_some());
+        let within = |pool: &Pool| request.within.iter().position(|span| pool.meets(span));
+        let rank = |place: Option<usize>| place.unwrap_or(usize::MAX);
+        pools.sort_by_key(|pool| (rank(preferred(pool)), rank(within(pool))));
+        pools
     }
 
     /// Gives a service an address of each family in `group`, or none. The first pool that has the one may leave none
@@ -294,15 +316,20 @@ impl<'a> Book<'a> {
         if self.owned.contains_key(request.service.as_str()) {
             return Vec::new();
         }
-        let has_v4 = |pool: &&'a Pool| self.is_for(request, pool) && pool.has_family(Family::Ipv4);
+        let has_v4 = |pool: &&'a Pool| self.is_for(request, pool) && offers(request, pool, Family::Ipv4);
         let has_v4 = self.pools.iter().any(has_v4);
         vec![if has_v4 { Family::Ipv4 } else { Family::Ipv6 }]
     }
 
     /// Whether a service may have addresses of `pool` without asking for them one by one.
     fn is_for(&self, request: &Request, pool: &Pool) -> bool {
-        let named = request.pool.as_ref().map_or(pool.auto_assign, |name| *name == pool.name);
-        named && pool.allows(&request.service, &request.labels, request.tenant.as_ref())
+        let named = match &request.pool {
+            Some(name) => *name == pool.name,
+            None => pool.auto_assign || !request.within.is_empty(),
+        };
+        named
+            && offers_any(request, pool)
+            && pool.allows(&request.service, &request.labels, request.tenant.as_ref())
     }
 
     /// The pool of the address that a service asks for.
@@ -313,6 +340,9 @@ impl<'a> Book<'a> {
         }
         if !pool.has(address) {
             return Err(words::taken(address, pool));
+        }
+        if !request.reaches(address) {
+            return Err(words::not_within(address));
         }
         if !pool.allows(&request.service, &request.labels, request.tenant.as_ref()) {
             return Err(words::not_allowed(pool));
@@ -359,13 +389,22 @@ impl<'a> Book<'a> {
         tried: &mut BTreeSet<String>,
     ) -> Option<(IpAddr, &'a Pool)> {
         let suits = |pool: &&Pool| {
-            let fits = pool.group == *group && pool.has_family(family) && self.is_for(request, pool);
+            let fits = pool.group == *group && offers(request, pool, family) && self.is_for(request, pool);
             fits && !passed_over.contains(&pool.name)
         };
         let pools: Vec<&'a Pool> = self.pools.iter().copied().filter(suits).collect();
+        for address in request.prefer.iter().filter(|address| Family::of(**address) == family) {
+            if let Ok(pool) = self.for_this(request, *address)
+                && pools.iter().any(|it| it.name == pool.name)
+            {
+                return Some((*address, pool));
+            }
+        }
         if let Some(shared) = key(request).and_then(|key| self.shared.get(&key)) {
             let fits = |address: &&IpAddr| {
-                Family::of(**address) == family && self.may_share(request, **address).is_ok()
+                Family::of(**address) == family
+                    && request.reaches(**address)
+                    && self.may_share(request, **address).is_ok()
             };
             let fitting = shared.iter().filter(fits);
             let in_pools = fitting.filter_map(|address| {
@@ -377,37 +416,57 @@ impl<'a> Book<'a> {
                 return Some((address, pool));
             }
         }
-        for pool in pools {
-            if let Some(why) = self.full(request, pool) {
-                tried.insert(why);
-                continue;
+        let spans = match request.within.as_slice() {
+            [] => vec![AddressSpan::all(family)],
+            within => within.iter().copied().filter(|span| span.family() == family).collect(),
+        };
+        for span in spans {
+            for pool in pools.iter().filter(|pool| pool.meets(&span)) {
+                if let Some(why) = self.full(request, pool) {
+                    tried.insert(why);
+                } else if let Some(address) = self.free(pool, span) {
+                    return Some((address, pool));
+                } else if request.within.is_empty() {
+                    tried.insert(words::used_up(pool, family));
+                } else {
+                    tried.insert(words::used_up_within(pool, span));
+                }
             }
-            if let Some(address) = self.free(pool, family) {
-                return Some((address, pool));
-            }
-            tried.insert(words::used_up(pool, family));
         }
         None
     }
 
-    /// The lowest address of a pool that nobody has.
-    fn free(&mut self, pool: &'a Pool, family: Family) -> Option<IpAddr> {
-        let lowest = match family {
-            Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
+    /// The lowest address of a pool, of those in `span`, that nobody has.
+    fn free(&mut self, pool: &'a Pool, span: AddressSpan) -> Option<IpAddr> {
+        let family = span.family();
         if self.used.get(&(&pool.name, family)).is_some_and(|used| *used >= pool.total(family)) {
             return None;
         }
-        let from = self.from.get(&(&pool.name, family)).copied().unwrap_or(lowest);
+        let place = (&pool.name, span.first);
+        let from = self.from.get(&place).copied().unwrap_or(span.first);
         let mut candidate = pool.next(family, from)?;
         // Each address in use is passed over once.
-        while self.holders.contains_key(&candidate) || self.reserved.contains_key(&candidate) {
+        while span.contains(candidate)
+            && (self.holders.contains_key(&candidate) || self.reserved.contains_key(&candidate))
+        {
+            self.from.insert(place, candidate);
             candidate = pool.next(family, after(candidate)?)?;
         }
-        self.from.insert((&pool.name, family), candidate);
-        Some(candidate)
+        self.from.insert(place, candidate);
+        Some(candidate).filter(|candidate| span.contains(*candidate))
     }
+}
+
+/// Whether `pool` has addresses of `family` that a service may have, as far as it says itself.
+fn offers(request: &Request, pool: &Pool, family: Family) -> bool {
+    if request.within.is_empty() {
+        return pool.has_family(family);
+    }
+    request.within.iter().any(|span| span.family() == family && pool.meets(span))
+}
+
+fn offers_any(request: &Request, pool: &Pool) -> bool {
+    offers(request, pool, Family::Ipv4) || offers(request, pool, Family::Ipv6)
 }
 
 fn key(request: &Request) -> Option<Key<'_>> {

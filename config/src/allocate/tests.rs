@@ -24,6 +24,10 @@ pub(super) fn pool(name: &str, group: &str, ranges: &[(&str, &str)]) -> Pool {
     }
 }
 
+pub(super) fn span(first: &str, last: &str) -> AddressSpan {
+    AddressSpan { first: first.parse().unwrap(), last: last.parse().unwrap() }
+}
+
 pub(super) fn by_name(pools: Vec<Pool>) -> BTreeMap<PoolName, Pool> {
     pools.into_iter().map(|pool| (pool.name.clone(), pool)).collect()
 }
@@ -33,6 +37,8 @@ pub(super) fn request(service: &str) -> Request {
         service: ServiceName::new(service),
         pool: None,
         address: None,
+        within: Vec::new(),
+        prefer: Vec::new(),
         families: BTreeSet::new(),
         labels: BTreeMap::new(),
         tenant: None,
@@ -63,6 +69,8 @@ prop_compose! {
     fn any_request(number: u32)(
         pool in prop_oneof![4 => Just(None), 1 => Just(Some("small")), 1 => Just(Some("large")), 1 => Just(Some("other"))],
         address in prop_oneof![5 => Just(None), 1 => any_address().prop_map(Some)],
+        within in prop_oneof![4 => Just(vec![]), 1 => proptest::collection::vec(any_span(), 1..4)],
+        prefer in prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(any_address(), 1..3)],
         families in prop_oneof![
             3 => Just(vec![]),
             1 => Just(vec![Family::Ipv6]),
@@ -80,6 +88,8 @@ prop_compose! {
             service: ServiceName::new(&format!("s{number}")),
             pool: pool.map(PoolName::new),
             address,
+            within,
+            prefer,
             families,
             tenant: tenant.map(TenantName::new),
             share: share.map(str::to_owned),
@@ -97,6 +107,14 @@ fn any_address() -> impl Strategy<Value = IpAddr> {
         } else {
             IpAddr::from([0x2001, 0x0db8, if high == 0 { 0 } else { 2 }, 0, 0, 0, 0, u16::from(low)])
         }
+    })
+}
+
+/// Of one pool or across pools, and of nothing that a pool has.
+fn any_span() -> impl Strategy<Value = AddressSpan> {
+    (any_address(), any_address()).prop_map(|(one, other)| {
+        let other = if Family::of(one) == Family::of(other) { other } else { one };
+        AddressSpan { first: one.min(other), last: one.max(other) }
     })
 }
 
@@ -133,6 +151,7 @@ fn is_sound(pools: &BTreeMap<PoolName, Pool>, requests: &[Request], outcome: &Ou
             let family = Family::of(*address);
             assert!(request.families.is_empty() || request.families.contains(&family));
             assert!(request.address.is_none_or(|asked| Family::of(asked) != family || asked == *address));
+            assert!(request.within.is_empty() || request.within.iter().any(|span| span.contains(*address)));
             holders.entry(*address).or_default().push(request);
         }
         if request.families.is_empty() {

@@ -1,7 +1,7 @@
 //! Why an address can't be had, for people.
 
 use super::{Reason, Request};
-use crate::model::{Family, GroupName, Pool, PoolName};
+use crate::model::{AddressSpan, Family, GroupName, Pool, PoolName};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -78,6 +78,10 @@ pub(super) fn taken(address: IpAddr, pool: &Pool) -> Reason {
     )
 }
 
+pub(super) fn not_within(address: IpAddr) -> Reason {
+    reason(format!("`{address}` does not lie `within` what the service asks for"), "change one of the two")
+}
+
 pub(super) fn not_allowed(pool: &Pool) -> Reason {
     reason(
         format!("pool `{}` is not for this service", pool.name),
@@ -85,7 +89,15 @@ pub(super) fn not_allowed(pool: &Pool) -> Reason {
     )
 }
 
-pub(super) fn for_nobody() -> Reason {
+pub(super) fn for_nobody(request: &Request) -> Reason {
+    if !request.within.is_empty() {
+        let spans: Vec<String> = request.within.iter().take(SHOWN).map(ToString::to_string).collect();
+        let more = if request.within.len() > SHOWN { ", ..." } else { "" };
+        return reason(
+            format!("no pool that is for this service has addresses within {}{more}", spans.join(", ")),
+            "add them to `addresses` of a pool, or compare the service's name, `labels` and `tenant` with `allow` of the pools",
+        );
+    }
     reason(
         "no pool is for this service".to_owned(),
         "name a pool (one with `auto_assign: false` must be), or compare the service's name, `labels` and `tenant` with \
@@ -115,6 +127,10 @@ pub(super) fn limited(why: &str) -> Reason {
 pub(super) fn used_up(pool: &Pool, family: Family) -> String {
     let total = pool.total(family);
     format!("pool `{}` has no free {family} address ({total} of {total} are in use)", pool.name)
+}
+
+pub(super) fn used_up_within(pool: &Pool, span: AddressSpan) -> String {
+    format!("pool `{}` has no free address within {span}", pool.name)
 }
 
 pub(super) fn nothing_left(request: &Request, missing: &[Family], tried: BTreeSet<String>) -> Reason {

@@ -46,6 +46,10 @@ section! {
         pool: optional Name,
         /// The address. Default: the lowest that is free.
         address: optional IpAddr,
+        /// Addresses of these ranges only, those of the first before those of the next; as good as naming their pools. Default: any.
+        within: optional List<Span>,
+        /// These, as far as it can have them; it keeps what it has.
+        prefer: optional List<IpAddr>,
         /// One address of each: ipv4, ipv6. Default: one of what there is, IPv4 if there is that.
         families: optional List<Family>,
     }

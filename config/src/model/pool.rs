@@ -2,6 +2,7 @@
 
 use super::{Family, GroupName, InterfaceName, PoolName, ServiceName, TenantName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[cfg(test)]
@@ -44,6 +45,15 @@ pub struct AddressRange {
     pub interface: InterfaceName,
 }
 
+/// Addresses of one family, from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressSpan {
+    /// The lowest.
+    pub first: IpAddr,
+    /// The highest, of the same family.
+    pub last: IpAddr,
+}
+
 /// Services that may use a pool: those of which everything here is true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allow {
@@ -68,6 +78,37 @@ pub struct PoolUse {
     pub total: u128,
 }
 
+impl AddressSpan {
+    /// All addresses of a family.
+    pub(crate) fn all(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self { first: Ipv4Addr::UNSPECIFIED.into(), last: Ipv4Addr::BROADCAST.into() },
+            Family::Ipv6 => {
+                Self { first: Ipv6Addr::UNSPECIFIED.into(), last: Ipv6Addr::from(u128::MAX).into() }
+            }
+        }
+    }
+
+    /// Their family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(self.first)
+    }
+
+    /// Whether `address` is one of them. Those of IPv4 are lower than those of IPv6.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.first <= address && address <= self.last
+    }
+}
+
+/// As the file has it: `10.0.0.100-10.0.0.119`.
+impl fmt::Display for AddressSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
 impl Pool {
     /// Whether `address` can be handed out.
     #[must_use]
@@ -80,6 +121,12 @@ impl Pool {
     pub fn range_of(&self, address: IpAddr) -> Option<&AddressRange> {
         let after = self.ranges.partition_point(|range| range.first <= address);
         self.ranges.get(after.checked_sub(1)?).filter(|range| address <= range.last)
+    }
+
+    /// Whether any of its addresses is one of `span`.
+    #[must_use]
+    pub fn meets(&self, span: &AddressSpan) -> bool {
+        self.ranges.iter().any(|range| range.first <= span.last && span.first <= range.last)
     }
 
     /// Whether it has addresses of `family` at all.

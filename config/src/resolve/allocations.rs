@@ -5,14 +5,18 @@ use super::groups::{GroupFacts, Groups, MAX_VIPS};
 use super::written::{Services, Written};
 use crate::allocate::{Lost, Outcome, Request, allocate};
 use crate::document::NodeId;
-use crate::file::ServiceSection;
-use crate::model::{Allocations, Family, PoolName, Protocol, ServiceName, TenantName, Vip};
+use crate::file::{RequestSection, ServiceSection};
+use crate::model::{AddressSpan, Allocations, Family, PoolName, Protocol, ServiceName, TenantName, Vip};
 use crate::parse::Before;
 use crate::reader::{Field, Reader};
 use crate::scalar::VipWord;
 use crate::table::Or;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Of ranges that a service keeps to, and of addresses that it prefers.
+const REACH_AT_MOST: usize = 64;
 
 /// What services have of pools.
 #[derive(Debug, Default)]
@@ -87,9 +91,11 @@ fn request(
         return (None, None);
     };
     let (mut pool, mut address, mut families) = (None, None, BTreeSet::new());
+    let (mut within, mut prefer) = (Vec::new(), Vec::new());
     if let Or::Long(asked) = &vip.value {
         pool = asked.pool.as_ref().map(|pool| (PoolName::new(&pool.value.0), pool.node));
         address = asked.address;
+        (within, prefer) = reach(reader, asked);
         let list = asked.families.get().map(|list| list.0.as_slice()).unwrap_or_default();
         for family in list {
             if !families.insert(family.value) {
@@ -125,6 +131,8 @@ fn request(
         service: name.clone(),
         pool: pool.map(|(name, _)| name),
         address: address.map(|address| address.value),
+        within,
+        prefer,
         families,
         labels: labels
             .iter()
@@ -136,6 +144,38 @@ fn request(
         ports: *ports,
     };
     (Some(vip.node), Some(request))
+}
+
+/// The ranges that a service keeps to, and the addresses that it prefers.
+fn reach(reader: &mut Reader<'_>, asked: &RequestSection) -> (Vec<AddressSpan>, Vec<IpAddr>) {
+    let spans = asked.within.get().map(|list| list.0.as_slice()).unwrap_or_default();
+    let within: Vec<AddressSpan> = spans.iter().map(|span| span.value.into()).collect();
+    let preferred = asked.prefer.get().map(|list| list.0.as_slice()).unwrap_or_default();
+    let counts = [
+        (asked.within.as_ref().map(|field| (field.node, field.value.0.len())), "ranges"),
+        (asked.prefer.as_ref().map(|field| (field.node, field.value.0.len())), "addresses"),
+    ];
+    for (list, what) in counts {
+        match list {
+            Some((node, 0)) if !reader.refused_within(node) => {
+                reader.error(node, "the list is empty", format!("write {what}, or delete it"));
+            }
+            Some((node, count)) if count > REACH_AT_MOST => {
+                let message = format!("there are {count} {what}; a service has at most {REACH_AT_MOST}");
+                reader.error(node, message, "join some, or make a pool of them and name that");
+            }
+            _ => {}
+        }
+    }
+    if let (Some(address), Some(field)) = (&asked.address, &asked.within)
+        && !within.is_empty()
+        && !reader.refused_within(field.node)
+        && !within.iter().any(|span| span.contains(address.value))
+    {
+        let message = format!("`{}` does not lie `within` these ranges", address.value);
+        reader.conflict(address.node, message, "change one of them", field.node, "the ranges");
+    }
+    (within, preferred.iter().map(|address| address.value).collect())
 }
 
 /// An address in use is not taken away by a slip of an edit.

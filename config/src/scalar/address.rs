@@ -1,6 +1,6 @@
 //! Addresses and networks.
 
-use crate::model::{BackendAddress, Family};
+use crate::model::{AddressSpan, BackendAddress, Family};
 use crate::reader::Problem;
 use crate::table::Scalar;
 use ipnet::IpNet;
@@ -124,6 +124,12 @@ impl Scalar for BackendAddress {
 pub(crate) struct Span {
     pub(crate) first: IpAddr,
     pub(crate) last: IpAddr,
+}
+
+impl From<Span> for AddressSpan {
+    fn from(span: Span) -> Self {
+        Self { first: span.first, last: span.last }
+    }
 }
 
 impl Scalar for Span {

@@ -166,3 +166,126 @@ fn five_thousand_services_get_theirs_from_large_pools() {
     assert_eq!(of(&first, "s4999"), ["10.0.19.135", "2001:db8::1387"]);
     assert_eq!(run(&pools, &requests, &first), first);
 }
+
+fn spans(spans: &[(&str, &str)]) -> Vec<AddressSpan> {
+    spans.iter().map(|(first, last)| span(first, last)).collect()
+}
+
+fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn ranges_are_taken_in_their_order_and_nothing_else() {
+    let mut must_be_named = pool("named", "dns", &[("10.0.1.1", "10.0.1.9")]);
+    must_be_named.auto_assign = false;
+    let pools = by_name(vec![pool("p", "web", &[("10.0.0.1", "10.0.0.9")]), must_be_named]);
+    let mut requests = names(&["a", "b", "c", "d", "e"]);
+    for request in &mut requests {
+        request.within = spans(&[("10.0.1.2", "10.0.1.3"), ("10.0.0.8", "10.0.0.200")]);
+    }
+    let outcome = run(&pools, &requests, &Outcome::default());
+    for (service, address) in [("a", "10.0.1.2"), ("b", "10.0.1.3"), ("c", "10.0.0.8"), ("d", "10.0.0.9")] {
+        assert_eq!(of(&outcome, service), [address], "{service}");
+    }
+    let refused = refusal(&outcome, "e");
+    assert!(refused.contains("pool `p` has no free address within 10.0.0.8-10.0.0.200"), "{refused}");
+    // What becomes free is found again.
+    assert_eq!(of(&run(&pools, &requests[1..], &outcome), "e"), ["10.0.1.2"]);
+    // All the others have the rest.
+    assert_eq!(of(&run(&pools, &names(&["f"]), &outcome), "f"), ["10.0.0.1"]);
+    requests[0].within = spans(&[("10.0.9.0", "10.0.9.255"), ("2001:db8::", "2001:db8::9")]);
+    assert_eq!(
+        refusal(&run(&pools, &requests[..1], &Outcome::default()), "a"),
+        "no pool that is for this service has addresses within 10.0.9.0-10.0.9.255, 2001:db8::-2001:db8::9"
+    );
+    requests[0].within = spans(&[("10.0.0.1", "10.0.0.9")]);
+    requests[0].address = Some("10.0.1.1".parse().unwrap());
+    assert_eq!(
+        refusal(&run(&pools, &requests[..1], &Outcome::default()), "a"),
+        "`10.0.1.1` does not lie `within` what the service asks for"
+    );
+}
+
+#[test]
+fn an_address_out_of_its_ranges_is_lost_to_a_service_of_the_file_and_changed_for_one_from_outside() {
+    let pools = by_name(vec![pool("p", "web", &[("10.0.0.1", "10.0.0.9")])]);
+    let mut requests = names(&["a", "shop/x/b"]);
+    let before = run(&pools, &requests, &Outcome::default());
+    assert_eq!(of(&before, "a"), ["10.0.0.1"]);
+    for request in &mut requests {
+        request.within = spans(&[("10.0.0.1", "10.0.0.4")]);
+    }
+    assert_eq!(run(&pools, &requests, &before), before, "it is still within");
+    for request in &mut requests {
+        request.within = spans(&[("10.0.0.3", "10.0.0.4")]);
+    }
+    let after = run(&pools, &requests, &before);
+    assert_eq!(of(&after, "a"), ["10.0.0.3"]);
+    assert_eq!(of(&after, "shop/x/b"), ["10.0.0.4"]);
+    let [lost] = after.lost.as_slice() else { panic!("{:?}", after.lost) };
+    assert_eq!((lost.service.as_str(), lost.address), ("a", "10.0.0.1".parse().unwrap()));
+    assert_eq!(lost.why, "it does not lie `within` what the service asks for");
+}
+
+#[test]
+fn families_are_those_that_the_ranges_have() {
+    let both = [("10.0.0.1", "10.0.0.9"), ("2001:db8::1", "2001:db8::9")];
+    let pools = by_name(vec![pool("p", "web", &both)]);
+    let mut requests = names(&["a"]);
+    requests[0].within = spans(&[("2001:db8::5", "2001:db8::9")]);
+    assert_eq!(of(&run(&pools, &requests, &Outcome::default()), "a"), ["2001:db8::5"]);
+    requests[0].families = [Family::Ipv4, Family::Ipv6].into();
+    let refused = refusal(&run(&pools, &requests, &Outcome::default()), "a");
+    assert!(refused.contains("IPv4 and IPv6"), "{refused}");
+    requests[0].within.extend(spans(&[("10.0.0.7", "10.0.0.7")]));
+    assert_eq!(of(&run(&pools, &requests, &Outcome::default()), "a"), ["10.0.0.7", "2001:db8::5"]);
+}
+
+#[test]
+fn what_is_preferred_comes_before_all_others_and_is_never_needed() {
+    let mut first = pool("a", "web", &[("10.0.0.1", "10.0.0.9")]);
+    first.priority = 999;
+    let both = [("10.0.1.1", "10.0.1.9"), ("2001:db8::1", "2001:db8::9")];
+    let pools = by_name(vec![first, pool("b", "dns", &both)]);
+    let mut requests = names(&["m", "n", "o", "p"]);
+    // The one that would be first otherwise gets what is left.
+    requests[1].prefer = addresses(&["10.0.0.1"]);
+    requests[2].prefer = addresses(&["10.0.0.1", "10.0.7.7", "10.0.1.4"]);
+    // Both of the other group, although the first one has a higher priority.
+    requests[3].prefer = addresses(&["10.0.1.8", "2001:db8::8"]);
+    requests[3].families = [Family::Ipv4, Family::Ipv6].into();
+    let outcome = run(&pools, &requests, &Outcome::default());
+    for (service, expected) in [
+        ("m", vec!["10.0.0.2"]),
+        ("n", vec!["10.0.0.1"]),
+        ("o", vec!["10.0.1.4"]),
+        ("p", vec!["10.0.1.8", "2001:db8::8"]),
+    ] {
+        assert_eq!(of(&outcome, service), expected, "{service}");
+    }
+    // What it has it keeps.
+    requests[0].prefer = addresses(&["10.0.0.9"]);
+    assert_eq!(run(&pools, &requests, &outcome).allocations, outcome.allocations);
+    // It comes after what it asks for, and does not lead out of it.
+    requests[1].address = Some("10.0.0.5".parse().unwrap());
+    requests[2].within = spans(&[("10.0.0.6", "10.0.0.7")]);
+    let outcome = run(&pools, &requests, &Outcome::default());
+    assert_eq!(
+        (of(&outcome, "n"), of(&outcome, "o")),
+        (vec!["10.0.0.5".to_owned()], vec!["10.0.0.6".to_owned()])
+    );
+}
+
+#[test]
+fn many_services_of_small_ranges_of_a_large_pool_get_theirs() {
+    let pools = by_name(vec![pool("v4", "web", &[("10.0.0.0", "10.0.255.255")])]);
+    let mut requests: Vec<Request> = (0..3000).map(|number| request(&format!("s{number:04}"))).collect();
+    requests.iter_mut().for_each(|request| {
+        request.within = spans(&[("10.0.4.0", "10.0.4.255"), ("10.0.128.0", "10.0.255.255")]);
+    });
+    let first = run(&pools, &requests, &Outcome::default());
+    assert_eq!(of(&first, "s0255"), ["10.0.4.255"]);
+    assert_eq!(of(&first, "s2999"), ["10.0.138.183"]);
+    assert_eq!(run(&pools, &requests, &first), first);
+}

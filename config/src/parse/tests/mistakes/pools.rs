@@ -31,6 +31,35 @@ const ONE: &str = "one: {vip: auto,";
 const TWO: &str = "{vip: {pool: named}, port: 80,";
 
 pub(super) const POOLS: &[Row] = &[
+    row(TWO, "{vip: {within: []}, port: 80,", "services.two.vip.within", "the list is empty", "write ranges"),
+    row(
+        TWO,
+        "{vip: {prefer: []}, port: 80,",
+        "services.two.vip.prefer",
+        "the list is empty",
+        "write addresses",
+    ),
+    row(
+        TWO,
+        "{vip: {within: [«10.0.0.209-10.0.0.208]}, port: 80,",
+        "services.two.vip.within[0]",
+        "ends before it begins",
+        "`10.0.0.208-10.0.0.209`",
+    ),
+    row(
+        TWO,
+        "{vip: {within: [10.0.0.210], address: «10.0.0.209}, port: 80,",
+        "services.two.vip.address",
+        "does not lie `within` these ranges",
+        "change one",
+    ),
+    row(
+        TWO,
+        "{«vip: {within: [10.0.0.1-10.0.0.9]}, port: 80,",
+        "services.two.vip",
+        "no pool that is for this service has addresses within 10.0.0.1-10.0.0.9",
+        "add them",
+    ),
     row(RANGE, "[]", "pools.public.addresses", "the pool has no address", "write networks"),
     row(RANGE, "[«10.0.0.200-2001:db8::9]", "pools.public.addresses[0]", "is not a range", "of one family"),
     row(
