@@ -66,6 +66,7 @@ fn status(name: &ClusterName, cluster: &Cluster, state: &State) -> Kubernetes {
         reached_since: state.reached_since.map(|since| since.0),
         stale_since: state.stale_since.map(|since| since.0),
         error: state.error.clone(),
+        metallb: state.metallb.clone(),
         writes: state.writes,
         services: count(state.services),
         not_served: count(state.not_served),

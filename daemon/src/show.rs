@@ -451,7 +451,7 @@ fn clusters(status: &Status, now: UnixTime, colour: bool) -> String {
             Cell::new(if cluster.writes { cluster.not_served.to_string() } else { "-".to_owned() }),
             Cell::new(cluster.nodes),
             Cell::new(if cluster.writes { "this node" } else { "another node" }),
-            Cell::new(cluster.error.as_deref().unwrap_or("")),
+            Cell::new(cluster.error.as_ref().or(cluster.metallb.as_ref()).map_or("", String::as_str)),
         ]);
     }
     text(table, colour)

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::Client;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use teller::{Teller, Written, now_in_words};
@@ -75,6 +75,7 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         events: EVENTS.0,
         pause: AGAIN.0,
         again: Duration::ZERO,
+        remarks: BTreeSet::new(),
         trouble: None,
         rivals: Rivals::default(),
     };
@@ -101,6 +102,8 @@ struct Driver {
     pause: Duration,
     /// Until what could not be applied or written is tried again; nothing, if all was.
     again: Duration,
+    /// What was said of objects that are no Services.
+    remarks: BTreeSet<String>,
     /// What does not work although the API answers: what its Services ask for can't be applied, or not be told.
     trouble: Option<String>,
     /// Who overwrites what we write.
@@ -136,7 +139,8 @@ impl Driver {
     /// Until the way to the API is another, or is to be taken anew.
     async fn session(&mut self, cluster: &Cluster, client: Client) {
         let files = fingerprint(&cluster.access);
-        let mut said = watches(&client);
+        self.reflection.expect_metallb(cluster.metallb);
+        let mut said = watches(&client, cluster.metallb);
         let teller = Teller {
             client: client.clone(),
             controller: cluster.class.clone(),
@@ -152,7 +156,8 @@ impl Driver {
             tokio::select! {
                 Some(said) = said.next() => self.see(&mut session, said),
                 changed = self.inputs.config.changed() => {
-                    if changed.is_err() || self.cluster().is_none_or(|it| it.access != cluster.access) {
+                    let is_another = |it: Arc<Cluster>| it.access != cluster.access || it.metallb != cluster.metallb;
+                    if changed.is_err() || self.cluster().is_none_or(is_another) {
                         return;
                     }
                     session.soon();
@@ -259,8 +264,18 @@ impl Driver {
         let Some(objects) = self.reflection.objects() else { return };
         let translation = translate(&cluster, &config, objects);
         let (nodes, slices) = (objects.nodes.len(), objects.slices());
+        let metallb = cluster.metallb.then(|| objects.metallb.summary());
+        for remark in translation.remarks.difference(&self.remarks) {
+            tracing::warn!(target: "kubernetes", cluster = %self.name, "{remark}");
+        }
+        self.remarks.clone_from(&translation.remarks);
         self.state.send_modify(|state| {
             state.services = translation.outcomes.len();
+            if state.metallb != metallb {
+                let words = metallb.as_deref().unwrap_or("its objects are not read any more");
+                tracing::info!(target: "kubernetes", cluster = %self.name, "MetalLB: {words}");
+            }
+            state.metallb = metallb;
             (state.nodes, state.slices, state.writes) = (nodes, slices, leads);
         });
         self.show(session);

@@ -4,6 +4,7 @@
 //! [`report`] says what each Service is to be told. The API may be away for any time: the last fragment stays in force.
 
 pub mod driver;
+mod metallb;
 mod objects;
 mod reflection;
 pub mod report;
@@ -12,6 +13,7 @@ mod state;
 pub mod translate;
 mod writes;
 
+pub use metallb::Metallb;
 pub use objects::{ObjectName, Objects};
 pub use state::State;
 pub use translate::{Translation, translate};

@@ -1,5 +1,6 @@
 //! The objects of one cluster, as they were last seen.
 
+use crate::metallb::Metallb;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -42,6 +43,8 @@ pub struct Objects {
     pub nodes: BTreeMap<String, Arc<Node>>,
     /// The slices of endpoints of each Service, by their own names.
     slices: BTreeMap<ObjectName, BTreeMap<String, Arc<EndpointSlice>>>,
+    /// What it has of MetalLB, if that is read.
+    pub metallb: Metallb,
 }
 
 impl Objects {

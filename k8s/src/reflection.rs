@@ -1,14 +1,17 @@
 //! What watches say, gathered: a list takes the place of what was known only when it is whole.
 
+use crate::metallb::Metallb;
 use crate::objects::{ObjectName, Objects};
-use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeSpec, NodeStatus, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
+mod metallb;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +22,11 @@ pub(crate) enum Seen {
     Service(Event<Service>),
     Node(Event<Node>),
     Slice(Event<EndpointSlice>),
+    AddressPool(Event<DynamicObject>),
+    Advertisement(Event<DynamicObject>),
+    Namespace(Event<Namespace>),
+    /// The cluster does not know this kind of object.
+    Absent(Kind),
 }
 
 /// What is watched.
@@ -27,6 +35,9 @@ pub(crate) enum Kind {
     Services,
     Nodes,
     Slices,
+    AddressPools,
+    Advertisements,
+    Namespaces,
 }
 
 impl Kind {
@@ -35,6 +46,9 @@ impl Kind {
             Self::Services => "services",
             Self::Nodes => "nodes",
             Self::Slices => "endpointslices",
+            Self::AddressPools => "ipaddresspools",
+            Self::Advertisements => "l2advertisements",
+            Self::Namespaces => "namespaces",
         }
     }
 }
@@ -45,13 +59,29 @@ pub(crate) struct Reflection {
     objects: Objects,
     /// Lists that are on their way.
     coming: Objects,
-    listed: BTreeMap<Kind, ()>,
+    listed: BTreeSet<Kind>,
+    /// Whether MetalLB's objects are among them.
+    with_metallb: bool,
 }
 
 impl Reflection {
     /// The objects, once each kind has been listed whole.
     pub(crate) fn objects(&self) -> Option<&Objects> {
-        (self.listed.len() == 3).then_some(&self.objects)
+        let wanted = [Kind::Services, Kind::Nodes, Kind::Slices];
+        let of_metallb = [Kind::AddressPools, Kind::Advertisements, Kind::Namespaces];
+        let is_listed = |kinds: &[Kind]| kinds.iter().all(|kind| self.listed.contains(kind));
+        (is_listed(&wanted) && (!self.with_metallb || is_listed(&of_metallb))).then_some(&self.objects)
+    }
+
+    /// From now on MetalLB's objects are watched, or are not.
+    pub(crate) fn expect_metallb(&mut self, with_metallb: bool) {
+        if self.with_metallb != with_metallb {
+            self.with_metallb = with_metallb;
+            for kind in [Kind::AddressPools, Kind::Advertisements, Kind::Namespaces] {
+                self.listed.remove(&kind);
+            }
+            self.objects.metallb = Metallb::default();
+        }
     }
 
     /// Puts what a watch said in place. Says whether what is known has changed.
@@ -60,6 +90,10 @@ impl Reflection {
             Seen::Service(event) => self.see_service(event),
             Seen::Node(event) => self.see_node(event),
             Seen::Slice(event) => self.see_slice(event),
+            other
+            @ (Seen::AddressPool(_) | Seen::Advertisement(_) | Seen::Namespace(_) | Seen::Absent(_)) => {
+                self.see_metallb(other)
+            }
         }
     }
 
@@ -91,7 +125,7 @@ impl Reflection {
                         self.objects.services.insert(name, service);
                     }
                 }
-                self.listed.insert(Kind::Services, ());
+                self.listed.insert(Kind::Services);
                 true
             }
             Event::Apply(service) => {
@@ -115,7 +149,7 @@ impl Reflection {
             }
             Event::InitDone => {
                 self.objects.nodes = mem::take(&mut self.coming.nodes);
-                self.listed.insert(Kind::Nodes, ());
+                self.listed.insert(Kind::Nodes);
                 true
             }
             Event::Apply(node) => {
@@ -146,7 +180,7 @@ impl Reflection {
             }
             Event::InitDone => {
                 self.objects.take_slices(&mut self.coming);
-                self.listed.insert(Kind::Slices, ());
+                self.listed.insert(Kind::Slices);
                 true
             }
             Event::Apply(slice) => {

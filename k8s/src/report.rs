@@ -74,6 +74,12 @@ pub fn report(outcome: &Outcome, applied: &Applied) -> Report {
     if !addresses.is_empty() {
         sentences.push(format!("Fulcrum answers at {}", shown.join(" and ")));
     }
+    let lost = outcome.had.iter().filter(|(address, _)| !addresses.contains(address));
+    if !addresses.is_empty() {
+        sentences.extend(
+            lost.map(|(address, why)| format!("it had {address} before, and can't keep that: {why}")),
+        );
+    }
     sentences.extend(set_aside.iter().map(|why| (*why).to_owned()));
     sentences.extend(outcome.notes.iter().cloned());
     let reason = match (addresses.is_empty(), set_aside.is_empty()) {

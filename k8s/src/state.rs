@@ -15,6 +15,9 @@ pub struct State {
     /// What does not work, for people, until it works again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What of MetalLB's objects it has, if they are read, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metallb: Option<String>,
     /// Whether this node is the one that applies and writes.
     pub writes: bool,
     /// Services that ask for an address.

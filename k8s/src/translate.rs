@@ -5,13 +5,16 @@
 
 mod backends;
 mod nodes;
+mod reach;
 #[cfg(test)]
 mod tests;
 mod wish;
 
+use crate::metallb::Metallb;
 use crate::objects::{ObjectName, Objects};
+use crate::report::CONDITION;
 use backends::{check, members};
-use fulcrum_config::{Cluster, Config, Family, Mode, Protocol};
+use fulcrum_config::{Cluster, Config, Family, Mode, Protocol, ServiceName};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use nodes::{Machine, machines};
@@ -19,7 +22,7 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use wish::{Wish, shown, wish};
+use wish::{Wish, said, shown, wish};
 
 /// Further Services of a cluster are set aside.
 const SERVICES_AT_MOST: usize = 10_000;
@@ -38,6 +41,8 @@ pub struct Translation {
     pub fragment: String,
     /// What became of each Service that asks this cluster's load balancer for an address.
     pub outcomes: BTreeMap<ObjectName, Outcome>,
+    /// What is to be said of objects that are no Services, for people.
+    pub remarks: BTreeSet<String>,
 }
 
 /// What became of a Service.
@@ -53,6 +58,8 @@ pub struct Outcome {
     pub problem: Option<Problem>,
     /// What is otherwise than it asks.
     pub notes: Vec<String>,
+    /// What its status says that others gave it, and why it may be that it gets something else.
+    pub had: Vec<(IpAddr, &'static str)>,
 }
 
 /// A port of a Service.
@@ -96,6 +103,8 @@ struct Around<'a> {
     config: &'a Config,
     /// The VIPs that there are.
     own: HashSet<IpAddr>,
+    /// MetalLB's objects, if they are read.
+    metallb: Option<&'a Metallb>,
 }
 
 /// How one Service is served.
@@ -117,7 +126,8 @@ type Shared = HashMap<(String, Protocol, u16), ObjectName>;
 #[must_use]
 pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Translation {
     let vips = config.groups.values().flat_map(|group| group.vips.iter().map(|vip| vip.address));
-    let around = Around { config, own: vips.collect() };
+    let metallb = cluster.metallb.then_some(&objects.metallb);
+    let around = Around { config, own: vips.collect(), metallb };
     let machines = machines(&objects.nodes, &around);
     let mut ours: Vec<(&ObjectName, &Service)> = objects
         .services
@@ -149,6 +159,7 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
         translation.outcomes.insert(name.clone(), outcome);
     }
     translation.fragment = fragment(&services);
+    translation.remarks = metallb.map(Metallb::remarks).unwrap_or_default();
     translation
 }
 
@@ -198,7 +209,9 @@ impl Walk<'_> {
         let is_local = spec.external_traffic_policy.as_deref() == Some("Local");
         let mode = self.mode(is_local)?;
         outcome.ip_mode = ip_mode(mode);
-        let wish = wish(self.cluster, self.service, spec, self.around, mode.forwarding().is_some())?;
+        let held = self.held(ports);
+        let wish = wish(self.cluster, self.service, spec, &held, self.around, mode.forwarding().is_some())?;
+        outcome.had = self.had(&wish, &held);
         outcome.families.clone_from(&wish.families);
         outcome.notes.clone_from(&wish.notes);
         let sources = self.sources(spec, mode)?;
@@ -255,6 +268,40 @@ impl Walk<'_> {
         }
         shared.extend(claims.into_iter().map(|claim| (claim, self.name.clone())));
         Ok(made)
+    }
+
+    /// The addresses that its ports have of us.
+    fn held(&self, ports: &[ServicePort]) -> Vec<IpAddr> {
+        let names = ports.iter().map(|port| ServiceName::new(&self.port_name(port)));
+        let held: BTreeSet<IpAddr> = names
+            .filter_map(|name| self.around.config.allocations.of(&name))
+            .flat_map(BTreeMap::keys)
+            .copied()
+            .collect();
+        held.into_iter().collect()
+    }
+
+    /// What others gave it, until it has been told what it has of us.
+    fn had(&self, wish: &Wish, held: &[IpAddr]) -> Vec<(IpAddr, &'static str)> {
+        let conditions = self.service.status.as_ref().and_then(|status| status.conditions.as_ref());
+        if conditions.into_iter().flatten().any(|it| it.type_ == CONDITION) && !held.is_empty() {
+            return Vec::new();
+        }
+        let why = |address: IpAddr| {
+            if !self.around.config.pools.values().any(|pool| pool.range_of(address).is_some()) {
+                "no pool of fulcrum.yaml has it: add it to `addresses` of one"
+            } else if wish.address.is_some_and(|it| it != address)
+                || (!wish.within.is_empty() && !wish.within.iter().any(|span| span.contains(address)))
+            {
+                "it asks for another one"
+            } else {
+                "another service has it, or the pool is not for it (`allow`, `quotas`, `auto_assign`, `avoid_reserved`)"
+            }
+        };
+        let had = said(self.service).into_iter();
+        had.filter(|address| wish.families.contains(&Family::of(*address)))
+            .map(|address| (address, why(address)))
+            .collect()
     }
 
     fn mode(&self, is_local: bool) -> Result<Mode, Problem> {
@@ -324,6 +371,11 @@ impl Walk<'_> {
         if let Some(map) = vip.as_object_mut() {
             map.extend(wish.pool.as_ref().map(|pool| ("pool".to_owned(), json!(pool))));
             map.extend(wish.address.map(|address| ("address".to_owned(), json!(address.to_string()))));
+            let texts = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+            let within = texts(wish.within.iter().map(ToString::to_string).collect());
+            map.extend(within.map(|within| ("within".to_owned(), json!(within))));
+            let prefer = texts(wish.prefer.iter().map(ToString::to_string).collect());
+            map.extend(prefer.map(|prefer| ("prefer".to_owned(), json!(prefer))));
         }
         let mut service = json!({
             "vip": vip,

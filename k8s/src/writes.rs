@@ -50,7 +50,7 @@ pub(crate) fn writes(service: &Service, report: Option<&Report>, finalizer: &str
     let is_deleted = service.metadata.deletion_timestamp.is_some();
     match report {
         Some(report) => {
-            let status = status(service, report, now);
+            let status = status(service, report, guarded, now);
             let event = status.is_some().then(|| event(service, report)).flatten();
             let guard = (report.is_served && !guarded).then(|| patch_of(service, guarding(finalizer)));
             Writes { guard, status, event, release: None }
@@ -81,13 +81,15 @@ fn name_it(service: &Service, metadata: &mut Json) {
     }
 }
 
-fn status(service: &Service, report: &Report, now: &str) -> Option<Json> {
+fn status(service: &Service, report: &Report, guarded: bool, now: &str) -> Option<Json> {
     let ingress = ingress(service);
+    // What another one gave it is what it is to have as soon as it can be served.
+    let is_of_another = !guarded && !report.is_served;
     let condition = condition(service);
     let word = if report.is_served { "True" } else { "False" };
     let is_told = condition
         .is_some_and(|it| it.status == word && it.reason == report.reason && it.message == report.message);
-    if is_told && ingress == report.ingress {
+    if is_told && (is_of_another || ingress == report.ingress) {
         return None;
     }
     // Since when it is served, or is not.
@@ -96,10 +98,9 @@ fn status(service: &Service, report: &Report, now: &str) -> Option<Json> {
         .and_then(|it| serde_json::to_value(&it.last_transition_time).ok());
     let mut metadata = json!({});
     name_it(service, &mut metadata);
-    Some(json!({
+    let mut status = json!({
         "metadata": metadata,
         "status": {
-            "loadBalancer": { "ingress": report.ingress },
             "conditions": [{
                 "type": CONDITION,
                 "status": word,
@@ -108,7 +109,13 @@ fn status(service: &Service, report: &Report, now: &str) -> Option<Json> {
                 "lastTransitionTime": since.unwrap_or_else(|| json!(now)),
             }],
         },
-    }))
+    });
+    if let Some(map) = status.pointer_mut("/status").and_then(Json::as_object_mut)
+        && !is_of_another
+    {
+        map.insert("loadBalancer".to_owned(), json!({ "ingress": report.ingress }));
+    }
+    Some(status)
 }
 
 /// Takes away what was said of a Service that is not ours any more.

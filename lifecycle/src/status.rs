@@ -84,6 +84,9 @@ pub struct Kubernetes {
     /// What does not work, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What of MetalLB's objects it has, if they are read, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metallb: Option<String>,
     /// Whether this node is the one that applies and writes.
     pub writes: bool,
     /// Services that ask for an address.

@@ -114,6 +114,7 @@ fn each_change_is_told_in_words() {
             &["admin: metrics: 127.0.0.1:9127 is now 127.0.0.1:9128"],
         ),
         ("unclassed: false", "unclassed: true", &["kubernetes prod: unclassed: false is now true"]),
+        ("metallb: false", "metallb: true", &["kubernetes prod: metallb: false is now true"]),
         ("virtual_mac: false", "virtual_mac: true", &["interface eth0: virtual mac: false is now true"]),
     ];
     for (from, to, expected) in rows {

@@ -15,6 +15,8 @@ section! {
         class: optional Label,
         /// Whether Services without a class are served, too; nobody else may do so then. Default: false.
         unclassed: optional bool,
+        /// Whether MetalLB's IPAddressPools and L2Advertisements say which addresses of `pools` each Service may have. Default: false.
+        metallb: optional bool,
         /// How their bytes move: as `mode` of a service. Default: auto.
         mode: optional Mode,
         /// The same for Services with `externalTrafficPolicy: Local`, which keep the client's address in `nat` and `dsr`; `proxy` and `fullnat` give that up. Default: `mode`, if it is `nat` or `dsr`; otherwise such Services are not served, and told why.

@@ -15,6 +15,8 @@ pub struct Cluster {
     pub class: String,
     /// Services without a class, too.
     pub unclassed: bool,
+    /// MetalLB's objects say which addresses Services may have.
+    pub metallb: bool,
     /// How bytes move.
     pub mode: Mode,
     /// How they do where the client's address is to be kept; none means that such Services are not served.

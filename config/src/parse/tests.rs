@@ -105,6 +105,7 @@ fn the_full_example_writes_the_defaults_that_hold_without_it() {
         "    transparent: false            # connect to backends from the client's own address\n",
         "    class: fulcrum.dev/lb         # the `spec.loadBalancerClass` of Services that are served\n",
         "    unclassed: false              # Services without a class, too\n",
+        "    metallb: false                # true: by its IPAddressPools and L2Advertisements, within `pools`\n",
         "    mode: auto                    # auto, proxy, nat, dsr or fullnat\n",
         "    backends: node-ports          # or pods, where their addresses can be reached from here\n",
         "    udp: {idle: 30s, sessions: 16384}\n",

@@ -80,6 +80,7 @@ fn cluster(
         access,
         class: section.class.get().map_or_else(|| Cluster::CLASS.to_owned(), |class| class.0.clone()),
         unclassed: section.unclassed.get().copied().unwrap_or(false),
+        metallb: section.metallb.get().copied().unwrap_or(false),
         mode,
         mode_local: section.mode_local.get().copied().or(Some(mode).filter(keeps_addresses)),
         backends,

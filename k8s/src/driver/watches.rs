@@ -1,31 +1,47 @@
-//! The three watches of a cluster, as one stream.
+//! The watches of a cluster, as one stream.
 
 use super::client::chain;
 use crate::reflection::{Kind, Seen};
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, SelectAll, select_all};
-use k8s_openapi::api::core::v1::{Node, Service};
+use futures_util::stream::{self, BoxStream, SelectAll, select_all};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::future::ready;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// How long one watch lasts, in seconds: then another goes on from where it was.
 const WATCH: u32 = 45;
 /// Objects a page.
 const PAGE: u32 = 500;
+/// Between two looks for a kind that the cluster does not know.
+const LOOK: Duration = Duration::from_secs(60);
+const METALLB: (&str, &str) = ("metallb.io", "v1beta1");
 
 /// What a watch said, or why it says nothing.
 pub(super) type Said = (Kind, Result<Seen, String>);
 
-pub(super) fn watches(client: &Client) -> SelectAll<BoxStream<'static, Said>> {
-    let client = |_: Kind| client.clone();
-    select_all([
-        watch::<Service>(client(Kind::Services), Kind::Services, Seen::Service),
-        watch::<Node>(client(Kind::Nodes), Kind::Nodes, Seen::Node),
-        watch::<EndpointSlice>(client(Kind::Slices), Kind::Slices, Seen::Slice),
-    ])
+pub(super) fn watches(client: &Client, with_metallb: bool) -> SelectAll<BoxStream<'static, Said>> {
+    let mut all = select_all(of_services(client));
+    if with_metallb {
+        all.push(watch::<Namespace>(client.clone(), Kind::Namespaces, Seen::Namespace));
+        all.push(of_metallb(client, "IPAddressPool", Kind::AddressPools, Seen::AddressPool));
+        all.push(of_metallb(client, "L2Advertisement", Kind::Advertisements, Seen::Advertisement));
+    }
+    all
+}
+
+fn of_services(client: &Client) -> [BoxStream<'static, Said>; 3] {
+    [
+        watch::<Service>(client.clone(), Kind::Services, Seen::Service),
+        watch::<Node>(client.clone(), Kind::Nodes, Seen::Node),
+        watch::<EndpointSlice>(client.clone(), Kind::Slices, Seen::Slice),
+    ]
 }
 
 fn watch<K>(client: Client, kind: Kind, seen: fn(watcher::Event<K>) -> Seen) -> BoxStream<'static, Said>
@@ -33,11 +49,73 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    let config = watcher::Config::default().timeout(WATCH).page_size(PAGE);
-    let events = watcher(Api::<K>::all(client), config).default_backoff();
-    let said = events.map(move |event| {
-        let why = |error: watcher::Error| format!("{} can't be watched: {}", kind.words(), chain(&error));
-        (kind, event.map(seen).map_err(why))
+    let events = watcher(Api::<K>::all(client), config()).default_backoff();
+    events.map(move |event| (kind, event.map(seen).map_err(|error| why(kind, &error)))).boxed()
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH).page_size(PAGE)
+}
+
+fn why(kind: Kind, error: &watcher::Error) -> String {
+    format!("{} can't be watched: {}", kind.words(), chain(error))
+}
+
+/// Objects that the cluster may not know, or not yet: then it says so, and looks again now and then.
+fn of_metallb(
+    client: &Client,
+    name: &'static str,
+    kind: Kind,
+    seen: fn(watcher::Event<DynamicObject>) -> Seen,
+) -> BoxStream<'static, Said> {
+    let (group, version) = METALLB;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, name));
+    let looks = stream::unfold((client.clone(), true), move |(client, is_first)| async move {
+        if !is_first {
+            sleep(LOOK).await;
+        }
+        Some((is_known(&client, name).await, (client, false)))
+    });
+    let client = client.clone();
+    let said = looks.flat_map(move |is_known| match is_known {
+        Ok(false) => stream::iter([(kind, Ok(Seen::Absent(kind)))]).boxed(),
+        Ok(true) => {
+            let objects = Api::<DynamicObject>::all_with(client.clone(), &resource);
+            let events = watcher(objects, config()).default_backoff();
+            let events = events.take_while(|event| ready(!event.as_ref().is_err_and(is_unknown)));
+            events.map(move |event| (kind, event.map(seen).map_err(|error| why(kind, &error)))).boxed()
+        }
+        Err(error) => {
+            let why = format!("{} can't be looked for: {}", kind.words(), chain(&error));
+            stream::iter([(kind, Err(why))]).boxed()
+        }
     });
     said.boxed()
+}
+
+async fn is_known(client: &Client, name: &str) -> kube::Result<bool> {
+    let (group, version) = METALLB;
+    let groups = client.list_api_groups().await?.groups.into_iter();
+    let mut versions = groups.filter(|it| it.name == group).flat_map(|it| it.versions);
+    if !versions.any(|it| it.version == version) {
+        return Ok(false);
+    }
+    match client.list_api_group_resources(&format!("{group}/{version}")).await {
+        Ok(list) => Ok(list.resources.iter().any(|it| it.kind == name)),
+        // It has just gone.
+        Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the cluster does not know the kind any more.
+fn is_unknown(error: &watcher::Error) -> bool {
+    let error = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(error) => return error.code == 404,
+        watcher::Error::NoResourceVersion => return false,
+    };
+    matches!(error, kube::Error::Api(error) if error.code == 404)
 }

@@ -83,6 +83,40 @@ fn services_that_are_none_of_ours_are_not_kept() {
     assert_eq!(names(&reflection), [""; 0]);
 }
 
+fn address_pool(name: &str, addresses: &str) -> DynamicObject {
+    let metadata = json!({ "name": name, "namespace": "metallb-system" });
+    serde_json::from_value(json!({ "metadata": metadata, "spec": { "addresses": [addresses] } })).unwrap()
+}
+
+#[test]
+fn metallbs_objects_are_waited_for_where_they_are_wanted_and_a_cluster_without_them_is_none_to_wait_for() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![]);
+    reflection.see(Seen::Node(Event::InitDone));
+    reflection.see(Seen::Slice(Event::InitDone));
+    assert!(reflection.objects().is_some());
+    reflection.expect_metallb(true);
+    reflection.see(Seen::Namespace(Event::InitDone));
+    reflection.see(Seen::Advertisement(Event::InitDone));
+    assert!(reflection.objects().is_none());
+    assert!(reflection.see(Seen::Absent(Kind::AddressPools)));
+    assert!(reflection.objects().unwrap().metallb.pools.is_none());
+    assert!(!reflection.see(Seen::Absent(Kind::AddressPools)), "that is known");
+
+    // They come, change and go.
+    reflection.see(Seen::AddressPool(Event::Init));
+    reflection.see(Seen::AddressPool(Event::InitApply(address_pool("a", "10.0.0.0/24"))));
+    assert!(reflection.see(Seen::AddressPool(Event::InitDone)));
+    assert!(!reflection.see(Seen::AddressPool(Event::Apply(address_pool("a", "10.0.0.0/24")))));
+    assert!(reflection.see(Seen::AddressPool(Event::Apply(address_pool("a", "10.0.1.0/24")))));
+    assert!(reflection.see(Seen::AddressPool(Event::Apply(address_pool("b", "10.0.2.0/24")))));
+    assert!(reflection.see(Seen::AddressPool(Event::Delete(address_pool("b", "10.0.2.0/24")))));
+    assert_eq!(reflection.objects.metallb.pools.iter().flatten().count(), 1);
+    assert!(reflection.see(Seen::Absent(Kind::AddressPools)));
+    reflection.expect_metallb(false);
+    assert!(reflection.objects().is_some_and(|it| it.metallb == Metallb::default()));
+}
+
 fn node(status: Json) -> Node {
     serde_json::from_value(json!({ "metadata": { "name": "worker" }, "status": status })).unwrap()
 }

@@ -68,3 +68,17 @@ fn what_is_said_fits_into_a_condition_and_an_event() {
     assert!(report.message.len() <= MESSAGE_AT_MOST, "{}", report.message.len());
     assert!(report.message.starts_with("a b") && report.message.ends_with("..."), "{}", report.message);
 }
+
+#[test]
+fn an_address_that_another_one_gave_it_and_that_it_can_not_have_is_told() {
+    let had = vec![
+        ("10.0.1.1".parse().unwrap(), "it is gone"),
+        ("10.0.1.9".parse().unwrap(), "another service has it"),
+    ];
+    let outcome = Outcome { had, ..outcome() };
+    let message = report(&outcome, &applied(&[("a:http", &["10.0.1.1"])], &[])).message;
+    let expected =
+        "Fulcrum answers at 10.0.1.1; it had 10.0.1.9 before, and can't keep that: another service has it";
+    assert_eq!(message, expected);
+    assert_eq!(report(&outcome, &applied(&[], &[("a:http", "why")])).message, "why");
+}

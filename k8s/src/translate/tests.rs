@@ -1,11 +1,15 @@
 use super::*;
-use k8s_openapi::api::core::v1::Node;
+use crate::metallb::{AddressPool, Advertisement};
+use fulcrum_config::{Allocations, PoolName};
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::DynamicObject;
 use serde::Deserialize;
 use std::sync::Arc;
 
 mod asked;
 mod cluster;
+mod metallb;
 mod served;
 
 const OBJECTS: &str = include_str!("tests/objects.yaml");
@@ -30,11 +34,13 @@ kubernetes:
 struct World {
     file: String,
     objects: String,
+    /// What its Service has of us.
+    held: Option<&'static str>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { file: FILE.to_owned(), objects: OBJECTS.to_owned() }
+        Self { file: FILE.to_owned(), objects: OBJECTS.to_owned(), held: None }
     }
 
     /// The same with another text in the file.
@@ -62,6 +68,22 @@ impl World {
         )
     }
 
+    /// What the Service's status says, as MetalLB writes it.
+    fn said(self, address: &str) -> Self {
+        let status = format!(
+            "status:\n  loadBalancer: {{ingress: [{{hostname: a.example}}, {{ip: \"{address}\", ipMode: VIP}}]}}"
+        );
+        self.object(
+            "nodePort: 30080, protocol: TCP}\n",
+            &format!("nodePort: 30080, protocol: TCP}}\n{status}\n"),
+        )
+    }
+
+    fn held(mut self, address: &'static str) -> Self {
+        self.held = Some(address);
+        self
+    }
+
     fn with(mut self, object: &str) -> Self {
         self.objects.push_str("---\n");
         self.objects.push_str(object);
@@ -69,7 +91,15 @@ impl World {
     }
 
     fn config(&self) -> Config {
-        fulcrum_config::parse(&self.file, "fulcrum.yaml", "lb-1").unwrap_or_else(|why| panic!("{why}")).config
+        let parsed = fulcrum_config::parse(&self.file, "fulcrum.yaml", "lb-1");
+        let mut config = parsed.unwrap_or_else(|why| panic!("{why}")).config;
+        let mut allocations = Allocations::default();
+        if let Some(address) = self.held {
+            let service = ServiceName::new("prod/shop/web:http");
+            allocations.insert(service, address.parse().unwrap(), PoolName::new("public"));
+        }
+        config.allocations = Arc::new(allocations);
+        config
     }
 
     fn read(&self) -> Objects {
@@ -81,6 +111,21 @@ impl World {
                 "Node" => objects.put_node(serde_yaml::from_value::<Node>(value).unwrap()),
                 "Service" => objects.put_service(serde_yaml::from_value::<Service>(value).unwrap()),
                 "EndpointSlice" => objects.put_slice(serde_yaml::from_value::<EndpointSlice>(value).unwrap()),
+                "Namespace" => {
+                    let namespace = serde_yaml::from_value::<Namespace>(value).unwrap().metadata;
+                    let all = objects.metallb.namespaces.get_or_insert_default();
+                    all.insert(namespace.name.unwrap(), namespace.labels.unwrap_or_default());
+                }
+                "IPAddressPool" => {
+                    let object = serde_yaml::from_value::<DynamicObject>(value).unwrap();
+                    let all = objects.metallb.pools.get_or_insert_default();
+                    all.insert(ObjectName::of(&object.metadata).unwrap(), AddressPool::of(&object));
+                }
+                "L2Advertisement" => {
+                    let object = serde_yaml::from_value::<DynamicObject>(value).unwrap();
+                    let all = objects.metallb.advertisements.get_or_insert_default();
+                    all.insert(ObjectName::of(&object.metadata).unwrap(), Advertisement::of(&object));
+                }
                 other => panic!("{other}"),
             }
         }

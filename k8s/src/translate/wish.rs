@@ -1,10 +1,11 @@
 //! Which addresses a Service asks for, and with whom it shares them.
 
+use super::reach::{Asked, Reach, reach};
 use super::{Around, Problem};
-use fulcrum_config::{Cluster, Family, PoolName};
+use fulcrum_config::{AddressSpan, Cluster, Family, PoolName};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use siphasher::sip::SipHasher24;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::net::IpAddr;
 
@@ -27,6 +28,10 @@ const NOT_READ: [&str; 5] = [
 pub(super) struct Wish {
     pub(super) pool: Option<String>,
     pub(super) address: Option<IpAddr>,
+    /// Of these ranges only; empty means any.
+    pub(super) within: Vec<AddressSpan>,
+    /// These, if it can have them.
+    pub(super) prefer: Vec<IpAddr>,
     /// Never empty; the first is that of its backends, where there can be only one.
     pub(super) families: Vec<Family>,
     /// Who has the same word shares its address.
@@ -39,6 +44,7 @@ pub(super) fn wish(
     cluster: &Cluster,
     service: &Service,
     spec: &ServiceSpec,
+    held: &[IpAddr],
     around: &Around<'_>,
     is_forwarded: bool,
 ) -> Result<Wish, Problem> {
@@ -46,43 +52,90 @@ pub(super) fn wish(
     let annotations = service.metadata.annotations.as_ref().unwrap_or(&nothing);
     let read = |keys: &[&str]| keys.iter().find_map(|key| annotations.get(*key)).map(|text| text.trim());
     let pool = read(&POOL).filter(|pool| !pool.is_empty()).map(str::to_owned);
-    if let Some(pool) = &pool
+    let mut notes = Vec::new();
+    let addresses = addresses(read(&ADDRESSES), spec)?;
+    // What another one gave it, as long as nothing else is asked for and it has nothing of ours.
+    let had = if held.is_empty() && addresses.is_empty() { said(service) } else { Vec::new() };
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let asked = Asked {
+        namespace,
+        labels: service.metadata.labels.as_ref().unwrap_or(&nothing),
+        pool: pool.as_deref(),
+        addresses: &addresses,
+        has: if held.is_empty() { &had } else { held },
+    };
+    let reached = around.metallb.map(|metallb| reach(&asked, metallb, around)).transpose()?.flatten();
+    let is_of_file = reached.is_none();
+    if let Some(pool) = pool.as_ref().filter(|_| is_of_file)
         && !around.config.pools.contains_key(&PoolName::new(pool))
     {
+        let further = if around.metallb.is_some() { "no IPAddressPool and " } else { "" };
         let message = format!(
-            "there is no pool `{}`: add it to `pools` of fulcrum.yaml, or change the annotation",
+            "there is {further}no pool `{}`: add it to `pools` of fulcrum.yaml, or change the annotation",
             shown(pool)
         );
         return Err(Problem::new("NoSuchPool", message));
     }
-    let mut notes = Vec::new();
-    let address = address(read(&ADDRESSES), spec)?;
-    let families = families(spec, pool.as_deref(), around, is_forwarded, &mut notes)?;
-    if let Some(address) = address
-        && !families.contains(&Family::of(address))
-    {
+    let pool = pool.filter(|_| is_of_file);
+    let Reach { mut within, notes: of_reach } = reached.unwrap_or_default();
+    notes.extend(of_reach);
+    let has_family = |family: Family| has_family(family, pool.as_deref(), &within, around);
+    let families = families(spec, has_family, is_forwarded, &mut notes)?;
+    if let Some(address) = addresses.iter().find(|address| !families.contains(&Family::of(**address))) {
         let message =
             format!("it asks for {address}, which is of no family in `ipFamilies`: change one of them");
         return Err(Problem::new("AddressOfOtherFamily", message));
     }
+    let address = match addresses.as_slice() {
+        [] => None,
+        [address] => Some(*address),
+        // Just these, one of each family.
+        several => {
+            within = several.iter().map(|it| AddressSpan { first: *it, last: *it }).collect();
+            None
+        }
+    };
+    let prefer = had.into_iter().filter(|address| families.contains(&Family::of(*address))).collect();
     let not_read = NOT_READ.iter().filter(|key| annotations.contains_key(**key));
     notes.extend(not_read.map(|key| format!("the annotation {key} is not read")));
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let share = match read(&SHARED).filter(|key| !key.is_empty()) {
         Some(key) => word(&[cluster.name.as_str(), key]),
         None => word(&[cluster.name.as_str(), namespace, name]),
     };
-    Ok(Wish { pool, address, families, share, notes })
+    Ok(Wish { pool, address, within, prefer, families, share, notes })
 }
 
-/// The one address that it asks for. Annotations go before the field, which is deprecated.
-fn address(annotation: Option<&str>, spec: &ServiceSpec) -> Result<Option<IpAddr>, Problem> {
+/// The addresses that its status says.
+pub(super) fn said(service: &Service) -> Vec<IpAddr> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
+    let mut said: Vec<IpAddr> = Vec::new();
+    for address in ingress.iter().filter_map(|it| it.ip.as_deref()?.parse().ok()) {
+        if !said.iter().any(|it| Family::of(*it) == Family::of(address)) {
+            said.push(address);
+        }
+    }
+    said
+}
+
+/// Whether there are addresses of `family` that it may have.
+fn has_family(family: Family, pool: Option<&str>, within: &[AddressSpan], around: &Around<'_>) -> bool {
+    let mut pools = around.config.pools.values();
+    if !within.is_empty() {
+        let mut spans = within.iter().filter(|span| span.family() == family);
+        return spans.any(|span| pools.clone().any(|pool| pool.meets(span)));
+    }
+    pools.any(|it| pool.map_or(it.auto_assign, |name| it.name.as_str() == name) && it.has_family(family))
+}
+
+/// The addresses that it asks for: none, one, or one of each family. Annotations go before the field, which is deprecated.
+fn addresses(annotation: Option<&str>, spec: &ServiceSpec) -> Result<Vec<IpAddr>, Problem> {
     let field = spec.load_balancer_ip.as_deref().map(str::trim).unwrap_or_default();
     let annotated = annotation.unwrap_or_default();
     let (written, other) = if annotated.is_empty() { (field, "") } else { (annotated, field) };
     if written.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let parsed: Result<Vec<IpAddr>, _> = written.split(',').map(|text| text.trim().parse()).collect();
     let bad = |message: String| Err(Problem::new("BadAddress", message));
@@ -92,28 +145,30 @@ fn address(annotation: Option<&str>, spec: &ServiceSpec) -> Result<Option<IpAddr
             shown(written)
         ));
     };
-    let [address] = addresses.as_slice() else {
-        let message = "it asks for several addresses, and Fulcrum takes a wish for one: name one, and the other is given from the same pools";
+    let families: BTreeSet<Family> = addresses.iter().map(|address| Family::of(*address)).collect();
+    if families.len() < addresses.len() {
+        let message =
+            "it asks for several addresses of one family, and it can have one of each: name that one";
         return bad(message.to_owned());
-    };
-    if address.is_unspecified() {
+    }
+    if let Some(address) = addresses.iter().find(|address| address.is_unspecified()) {
         return bad(format!(
             "it asks for an address by DHCP ({address}), which is not done: ask for an address of a pool, or for none"
         ));
     }
-    if !other.is_empty() && other.parse() != Ok(*address) {
+    if !other.is_empty() && !other.parse().is_ok_and(|other| addresses.contains(&other)) {
         return bad(format!(
-            "its annotation asks for {address}, `loadBalancerIP` for {}: delete one",
+            "its annotation asks for {}, `loadBalancerIP` for {}: delete one",
+            shown(written),
             shown(other)
         ));
     }
-    Ok(Some(*address))
+    Ok(addresses)
 }
 
 fn families(
     spec: &ServiceSpec,
-    pool: Option<&str>,
-    around: &Around<'_>,
+    has_family: impl Fn(Family) -> bool,
     is_forwarded: bool,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Family>, Problem> {
@@ -143,14 +198,7 @@ fn families(
         return Ok(vec![first]);
     }
     if is_preferred {
-        let pools = around.config.pools.values();
-        let usable: Vec<_> =
-            pools.filter(|it| pool.map_or(it.auto_assign, |name| it.name.as_str() == name)).collect();
-        let there: Vec<Family> = families
-            .iter()
-            .copied()
-            .filter(|family| usable.iter().any(|pool| pool.has_family(*family)))
-            .collect();
+        let there: Vec<Family> = families.iter().copied().filter(|family| has_family(*family)).collect();
         if let [only] = there.as_slice() {
             notes.push(format!("no pool that it may use has addresses of the other family than {only}"));
             return Ok(there);

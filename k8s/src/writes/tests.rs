@@ -85,6 +85,22 @@ fn a_service_that_never_had_an_address_is_not_held() {
 }
 
 #[test]
+fn an_address_that_another_one_gave_is_not_taken_away_before_there_is_one_of_ours() {
+    let of_metallb = json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.1.7", "ipMode": "VIP" }] } });
+    let service = service(json!({ "status": of_metallb }));
+    let told = writes(&service, Some(&refusal()), OURS, NOW).status.unwrap();
+    assert_eq!(told["status"].get("loadBalancer"), None);
+    assert_eq!(told["status"]["conditions"][0]["status"], "False");
+    let mut status = of_metallb;
+    status["conditions"] = told["status"]["conditions"].clone();
+    let mut service = service;
+    service.status = serde_json::from_value(status).unwrap();
+    assert_eq!(writes(&service, Some(&refusal()), OURS, NOW), Writes::default());
+    let served = writes(&service, Some(&report("10.0.1.7")), OURS, NOW).status.unwrap();
+    assert_eq!(served["status"]["loadBalancer"]["ingress"], json!(report("10.0.1.7").ingress));
+}
+
+#[test]
 fn a_status_that_somebody_else_took_away_is_put_back_without_another_event() {
     let new = service(json!({}));
     let mut told = after(&new, &writes(&new, Some(&report("10.0.1.1")), OURS, NOW));

@@ -41,7 +41,11 @@ fn a_wish_that_can_t_be_is_told_and_not_guessed() {
     for (world, reason) in [
         (World::new().spec("loadBalancerIP: nonsense"), "BadAddress"),
         (World::new().annotation("kube-vip.io/loadbalancerIPs: 0.0.0.0"), "BadAddress"),
-        (World::new().annotation("metallb.io/loadBalancerIPs: \"10.0.1.7,2001:db8::1:7\""), "BadAddress"),
+        (World::new().annotation("metallb.io/loadBalancerIPs: \"10.0.1.7,10.0.1.8\""), "BadAddress"),
+        (
+            World::new().annotation("metallb.io/loadBalancerIPs: \"10.0.1.7,2001:db8::1:7\""),
+            "AddressOfOtherFamily",
+        ),
         (
             World::new().annotation("metallb.io/loadBalancerIPs: 10.0.1.7").spec("loadBalancerIP: 10.0.1.8"),
             "BadAddress",

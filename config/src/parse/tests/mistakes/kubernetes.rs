@@ -62,6 +62,7 @@ fn what_is_not_said_of_a_cluster_has_its_default() {
         access: ClusterAccess::InCluster,
         class: "fulcrum.dev/lb".to_owned(),
         unclassed: false,
+        metallb: false,
         mode: Mode::Auto,
         mode_local: None,
         backends: ClusterBackends::NodePorts,
