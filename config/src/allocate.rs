@@ -126,15 +126,34 @@ pub fn allocate(
     }
     let reserved = book.reserve(before, away);
     let mut refused = BTreeMap::new();
-    sorted.sort_by_key(|request| {
-        (request.service.source().is_some(), request.address.is_none(), request.prefer.is_empty())
-    });
-    for request in sorted {
+    let (of_file, from_outside): (Vec<&Request>, Vec<&Request>) =
+        sorted.into_iter().partition(|request| request.service.source().is_none());
+    for requests in [of_file, from_outside] {
+        serve(&mut book, &requests, &mut refused);
+    }
+    Outcome { allocations: book.into_allocations(), reserved, refused, lost }
+}
+
+/// Those first that ask for certain addresses, then those that prefer some, then what is missing.
+fn serve<'a>(book: &mut Book<'a>, requests: &[&'a Request], refused: &mut BTreeMap<ServiceName, Reason>) {
+    let (asking, others): (Vec<&Request>, Vec<&Request>) =
+        requests.iter().partition(|request| request.address.is_some());
+    for request in asking {
         if let Err(reason) = book.serve(request) {
             refused.insert(request.service.clone(), reason);
         }
     }
-    Outcome { allocations: book.into_allocations(), reserved, refused, lost }
+    let taken: Vec<_> = others.iter().map(|request| book.take_preferred(request)).collect();
+    for (request, taken) in others.into_iter().zip(taken) {
+        let mut result = book.serve(request);
+        if result.is_err() && !taken.is_empty() {
+            book.take_all_back(request, &taken);
+            result = book.serve(request);
+        }
+        if let Err(reason) = result {
+            refused.insert(request.service.clone(), reason);
+        }
+    }
 }
 
 /// Whether a service keeps an address.

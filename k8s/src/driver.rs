@@ -261,6 +261,10 @@ impl Driver {
         let Some(cluster) = self.cluster() else { return };
         let config = Arc::clone(&self.inputs.config.borrow_and_update());
         let leads = *self.inputs.leads.borrow_and_update();
+        // A session that watches what the cluster's section asks for is about to begin.
+        if cluster.metallb != self.reflection.reads_metallb() {
+            return;
+        }
         let Some(objects) = self.reflection.objects() else { return };
         let translation = translate(&cluster, &config, objects);
         let (nodes, slices) = (objects.nodes.len(), objects.slices());

@@ -84,6 +84,10 @@ impl Reflection {
         }
     }
 
+    pub(crate) fn reads_metallb(&self) -> bool {
+        self.with_metallb
+    }
+
     /// Puts what a watch said in place. Says whether what is known has changed.
     pub(crate) fn see(&mut self, seen: Seen) -> bool {
         match seen {

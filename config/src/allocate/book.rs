@@ -218,6 +218,27 @@ impl<'a> Book<'a> {
         froms.for_each(|(_, from)| *from = address.min(*from));
     }
 
+    /// Gives a service what it prefers and lacks, as far as it can have that; says what.
+    pub(super) fn take_preferred(&mut self, request: &'a Request) -> Vec<(IpAddr, &'a Pool)> {
+        let mut taken = Vec::new();
+        for address in &request.prefer {
+            if let Ok(pool) = self.for_this(request, *address)
+                && self.is_for(request, pool)
+                && self.missing(request).contains(&Family::of(*address))
+            {
+                self.give(request, *address, pool);
+                taken.push((*address, pool));
+            }
+        }
+        taken
+    }
+
+    pub(super) fn take_all_back(&mut self, request: &'a Request, taken: &[(IpAddr, &'a Pool)]) {
+        for (address, pool) in taken {
+            self.take_back(request, *address, pool);
+        }
+    }
+
     /// Gives a service all that it lacks, or nothing.
     pub(super) fn serve(&mut self, request: &'a Request) -> Result<(), Reason> {
         if let Some(name) = &request.pool

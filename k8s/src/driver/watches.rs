@@ -20,7 +20,7 @@ const WATCH: u32 = 45;
 /// Objects a page.
 const PAGE: u32 = 500;
 /// Between two looks for a kind that the cluster does not know.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(30);
 const METALLB: (&str, &str) = ("metallb.io", "v1beta1");
 
 /// What a watch said, or why it says nothing.
@@ -70,14 +70,20 @@ fn of_metallb(
 ) -> BoxStream<'static, Said> {
     let (group, version) = METALLB;
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, name));
-    let looks = stream::unfold((client.clone(), true), move |(client, is_first)| async move {
-        if !is_first {
+    // How often in a row it was not known; none before the first look.
+    let looks = stream::unfold((client.clone(), None::<u32>), move |(client, missed)| async move {
+        if missed.is_some() {
             sleep(LOOK).await;
         }
-        Some((is_known(&client, name).await, (client, false)))
+        let is_known = is_known(&client, name).await;
+        let is_missing = matches!(is_known, Ok(false));
+        let missed = if is_missing { missed.unwrap_or(0).saturating_add(1) } else { 0 };
+        Some(((is_known, missed), (client, Some(missed))))
     });
     let client = client.clone();
-    let said = looks.flat_map(move |is_known| match is_known {
+    let said = looks.flat_map(move |(is_known, missed)| match is_known {
+        // An API server that has just started does not know all of its kinds yet.
+        Ok(false) if missed < 2 => stream::empty().boxed(),
         Ok(false) => stream::iter([(kind, Ok(Seen::Absent(kind)))]).boxed(),
         Ok(true) => {
             let objects = Api::<DynamicObject>::all_with(client.clone(), &resource);

@@ -57,7 +57,10 @@ pub(super) fn reach(
         return wished(asked, &candidates).map(Some);
     }
     // What a Service has it keeps, whatever becomes of pools that it does not name.
-    let stays: Vec<IpAddr> = if named.is_none() { asked.has.to_vec() } else { Vec::new() };
+    let is_granted =
+        |address: &&IpAddr| around.config.pools.values().any(|it| it.range_of(**address).is_some());
+    let stays = asked.has.iter().filter(|_| named.is_none()).filter(is_granted);
+    let stays: Vec<IpAddr> = stays.copied().collect();
     announced(&candidates, asked.has)?;
     let candidates: Vec<&Candidate<'_>> = candidates.iter().filter(|it| it.is_announced).collect();
     if candidates.is_empty() && stays.is_empty() {
@@ -173,8 +176,7 @@ fn not_announced(pool: &ObjectName) -> Problem {
 fn granted(candidates: &[&Candidate<'_>], stays: &[IpAddr], around: &Around<'_>) -> Result<(), Problem> {
     let ranges = || candidates.iter().flat_map(|it| &it.says.ranges);
     let pools = || around.config.pools.values();
-    let any = ranges().any(|span| pools().any(|pool| pool.meets(span)))
-        || stays.iter().any(|address| pools().any(|pool| pool.range_of(*address).is_some()));
+    let any = !stays.is_empty() || ranges().any(|span| pools().any(|pool| pool.meets(span)));
     let Some(first) = candidates.first().filter(|_| !any) else { return Ok(()) };
     let spans: Vec<String> = ranges().take(SHOWN).map(|span| format!("\"{span}\"")).collect();
     let more = if ranges().count() > SHOWN { ", and others" } else { "" };

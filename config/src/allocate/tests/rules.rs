@@ -264,6 +264,12 @@ fn what_is_preferred_comes_before_all_others_and_is_never_needed() {
     ] {
         assert_eq!(of(&outcome, service), expected, "{service}");
     }
+    // One whose wish can't be had takes no other one's.
+    let mut others = names(&["a", "b"]);
+    others[0].prefer = addresses(&["10.0.7.7"]);
+    others[1].prefer = addresses(&["10.0.0.1"]);
+    let both = run(&pools, &others, &Outcome::default());
+    assert_eq!((of(&both, "a"), of(&both, "b")), (vec!["10.0.0.2".to_owned()], vec!["10.0.0.1".to_owned()]));
     // What it has it keeps.
     requests[0].prefer = addresses(&["10.0.0.9"]);
     assert_eq!(run(&pools, &requests, &outcome).allocations, outcome.allocations);

@@ -183,6 +183,9 @@ fn what_a_service_has_it_keeps_whatever_becomes_of_pools_that_it_does_not_name()
         let notes = world.translate().outcomes[&web()].notes.clone();
         assert!(notes[0].contains("it keeps 10.0.1.77"), "{notes:?}");
     }
+    // What no pool of the file has it can't keep.
+    assert_eq!(within(&with(&[A]).said("10.0.9.9")), json!([OF_A]));
+    assert_eq!(with(&[A]).said("10.0.9.9").translate().outcomes[&web()].notes, [""; 0]);
     let within_them = with(&[A]).held("10.0.1.17");
     assert_eq!(within(&within_them), json!([OF_A]));
     assert_eq!(within_them.translate().outcomes[&web()].notes, [""; 0]);
