@@ -143,8 +143,8 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
     let mut shared = Shared::new();
     for (index, (name, service)) in ours.into_iter().enumerate() {
         let mut outcome = Outcome::default();
+        let walk = Walk { cluster, around: &around, machines: &machines, objects, name, service };
         let result = if index < SERVICES_AT_MOST {
-            let walk = Walk { cluster, around: &around, machines: &machines, objects, name, service };
             walk.service(&mut outcome, &mut shared)
         } else {
             let message = format!(
@@ -154,7 +154,10 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
         };
         match result {
             Ok(made) => services.extend(made.into_iter().map(|(name, service)| (name, service.to_string()))),
-            Err(problem) => outcome.problem = Some(problem),
+            Err(problem) => {
+                services.extend(walk.kept_places(&problem));
+                outcome.problem = Some(problem);
+            }
         }
         translation.outcomes.insert(name.clone(), outcome);
     }
@@ -268,6 +271,19 @@ impl Walk<'_> {
         }
         shared.extend(claims.into_iter().map(|claim| (claim, self.name.clone())));
         Ok(made)
+    }
+
+    /// What has addresses of us stays in the text, or they would be given to others. It is set aside there: this is no service.
+    fn kept_places(&self, problem: &Problem) -> Vec<(String, String)> {
+        let ports = self.service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+        let has = |name: &String| self.around.config.allocations.of(&ServiceName::new(name)).is_some();
+        let named = ports.iter().filter_map(|port| Some((self.port_name(port), number(port)?)));
+        let kept = named.filter(|(name, _)| has(name)).map(|(name, number)| {
+            let place =
+                json!({ "vip": "auto", "port": number, "backends": [], problem.reason: problem.message });
+            (name, place.to_string())
+        });
+        kept.take(PORTS_AT_MOST).collect()
     }
 
     /// The addresses that its ports have of us.

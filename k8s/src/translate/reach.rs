@@ -61,7 +61,7 @@ pub(super) fn reach(
         |address: &&IpAddr| around.config.pools.values().any(|it| it.range_of(**address).is_some());
     let stays = asked.has.iter().filter(|_| named.is_none()).filter(is_granted);
     let stays: Vec<IpAddr> = stays.copied().collect();
-    announced(&candidates, asked.has)?;
+    announced(&candidates, asked.has, !stays.is_empty())?;
     let candidates: Vec<&Candidate<'_>> = candidates.iter().filter(|it| it.is_announced).collect();
     if candidates.is_empty() && stays.is_empty() {
         let message = "no IPAddressPool is for it (`autoAssign`, `serviceAllocation`): change one, or name one by the annotation metallb.io/address-pool";
@@ -149,7 +149,7 @@ fn wished(asked: &Asked<'_>, candidates: &[Candidate<'_>]) -> Result<Reach, Prob
 }
 
 /// MetalLB does not answer for what nothing announces, either.
-fn announced(candidates: &[Candidate<'_>], has: &[IpAddr]) -> Result<(), Problem> {
+fn announced(candidates: &[Candidate<'_>], has: &[IpAddr], stays: bool) -> Result<(), Problem> {
     let of = |address: IpAddr| candidates.iter().filter(move |it| it.says.has(address));
     for address in has {
         if !of(*address).any(|it| it.is_announced)
@@ -159,7 +159,9 @@ fn announced(candidates: &[Candidate<'_>], has: &[IpAddr]) -> Result<(), Problem
         }
     }
     match candidates.first() {
-        Some(first) if !candidates.iter().any(|it| it.is_announced) => Err(not_announced(first.name)),
+        Some(first) if !stays && !candidates.iter().any(|it| it.is_announced) => {
+            Err(not_announced(first.name))
+        }
         _ => Ok(()),
     }
 }

@@ -196,6 +196,27 @@ fn what_a_service_has_it_keeps_whatever_becomes_of_pools_that_it_does_not_name()
 }
 
 #[test]
+fn who_is_not_served_for_now_keeps_the_place_of_its_address() {
+    let world = metallb().with(&pool(A.0, A.1)).with(&advertisement("ipAddressPools: [b]"));
+    let translate = |world: World| {
+        let config = world.config();
+        let cluster = config.kubernetes.values().next().unwrap();
+        translate(cluster, &config, &world.read())
+    };
+    let translation = translate(world.held("10.0.1.17"));
+    assert_eq!(translation.outcomes[&web()].problem.as_ref().map(|it| it.reason), Some("NotAdvertised"));
+    let services = parsed(&translation);
+    let place = &services["prod/shop/web:http"];
+    assert!(place["NotAdvertised"].as_str().is_some_and(|it| it.contains("L2Advertisement")), "{place}");
+    // Once it is deleted, it is given back.
+    let gone = with(&[A]).object("uid: 7d0c", "deletionTimestamp: \"2026-11-21T00:00:00Z\"\n  uid: 7d0c");
+    assert_eq!(translate(gone.held("10.0.1.17")).fragment, "");
+    // Its own address is of no pool that is silent.
+    let elsewhere = metallb().with(&pool(A.0, A.1)).with(&advertisement("ipAddressPools: [b]"));
+    assert_eq!(within(&elsewhere.held("10.0.1.77")), json!(["10.0.1.77-10.0.1.77"]));
+}
+
+#[test]
 fn one_address_of_each_family_can_be_wished_for() {
     let dual = || {
         with(&[A, B])
