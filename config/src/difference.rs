@@ -266,7 +266,7 @@ impl Changes {
             self,
             old,
             new,
-            Cluster { access, class, unclassed, metallb, mode, mode_local, backends, check },
+            Cluster { access, class, unclassed, metallb, mode, mode_local, backends, check, own_node },
             elsewhere { name }
         );
     }

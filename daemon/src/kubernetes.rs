@@ -4,10 +4,11 @@
 use crate::node::Node;
 use fulcrum_config::{Cluster, ClusterAccess, ClusterName, Config, GroupName, NodeName};
 use fulcrum_k8s::driver::{Door, Inputs, run};
-use fulcrum_k8s::{State, report};
+use fulcrum_k8s::{OwnNode, State, report};
 use fulcrum_lifecycle::{Alarm, Kubernetes, Severity};
 use fulcrum_peer::PeerState;
 use futures_util::future::BoxFuture;
+use own_node::Fate;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+mod own_node;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +27,11 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How it stands with each cluster.
 #[derive(Debug, Default)]
-pub(crate) struct Clusters(Mutex<BTreeMap<ClusterName, Known>>);
+pub(crate) struct Clusters {
+    known: Mutex<BTreeMap<ClusterName, Known>>,
+    /// Why this node is not drained, although its Kubernetes node is about to go.
+    held: Mutex<Option<String>>,
+}
 
 /// What it was told, and how it stands.
 type Known = (Arc<Cluster>, watch::Receiver<State>);
@@ -44,12 +50,34 @@ impl Clusters {
                 remedy: "remove the cause that is named; it is tried again by itself".to_owned(),
             })
         };
-        self.status().into_iter().filter_map(alarm).collect()
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        self.status()
+            .into_iter()
+            .filter_map(alarm)
+            .chain(own_node::alarms(&self.fates(), held.as_deref()))
+            .collect()
+    }
+
+    /// What each cluster that has nodes of ours on its nodes has in mind with this one.
+    fn fates(&self) -> Vec<Fate> {
+        let clusters = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_own = clusters.iter().filter(|(_, (cluster, _))| cluster.own_node);
+        let fate = |(name, (_, state)): (&ClusterName, &Known)| Fate {
+            cluster: name.to_string(),
+            seen: state.borrow().own_node.clone(),
+        };
+        of_own.map(fate).collect()
+    }
+
+    /// Notes why what its Kubernetes node asks for is not done. Says whether that is news.
+    fn hold(&self, why: Option<String>) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *held, why.clone()) != why
     }
 
     /// For the status.
     pub(crate) fn status(&self) -> Vec<Kubernetes> {
-        let clusters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let clusters = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         clusters.iter().map(|(name, (cluster, state))| status(name, cluster, &state.borrow())).collect()
     }
 }
@@ -75,6 +103,10 @@ fn status(name: &ClusterName, cluster: &Cluster, state: &State) -> Kubernetes {
         writes_total: state.writes_total,
         write_errors: state.write_errors,
         events_left_out: state.events_left_out,
+        own_node_leaves: match &state.own_node {
+            Some(OwnNode::Leaves(why)) => Some(why.clone()),
+            Some(OwnNode::Stays | OwnNode::Missing(_)) | None => None,
+        },
     }
 }
 
@@ -106,6 +138,7 @@ async fn serve(node: &Arc<Node>) {
     let (config, configs) = watch::channel(node.handle().config());
     let (leads, led) = watch::channel(false);
     let mut running: BTreeMap<ClusterName, JoinHandle<()>> = BTreeMap::new();
+    tokio::spawn(own_node::tend(Arc::clone(node)));
     loop {
         let now = node.handle().config();
         config.send_if_modified(|config| {
@@ -128,19 +161,20 @@ async fn serve(node: &Arc<Node>) {
         }
         running.retain(|name, _| now.kubernetes.contains_key(name));
         clusters
-            .0
+            .known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|name, _| running.contains_key(name));
         for (name, cluster) in &now.kubernetes {
-            let mut known = clusters.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = clusters.known.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((known, _)) = known.get_mut(name) {
                 *known = Arc::clone(cluster);
                 continue;
             }
             let (state, seen) = watch::channel(State::default());
             known.insert(name.clone(), (Arc::clone(cluster), seen));
-            let inputs = Inputs { config: configs.clone(), leads: led.clone() };
+            let own_node = own_node::name(&now.node);
+            let inputs = Inputs { config: configs.clone(), leads: led.clone(), own_node };
             let door = Arc::new(ToNode(Arc::clone(node)));
             running.insert(name.clone(), tokio::spawn(run(name.clone(), inputs, door, state)));
         }

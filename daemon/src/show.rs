@@ -443,6 +443,7 @@ fn clusters(status: &Status, now: UnixTime, colour: bool) -> String {
             (None, Some(stale)) => (Cell::new("AWAY, last state holds").fg(Color::Red), since(stale)),
             (None, None) => (Cell::new("not yet"), "-".to_owned()),
         };
+        let why = cluster.error.as_ref().or(cluster.own_node_leaves.as_ref()).or(cluster.metallb.as_ref());
         table.add_row(vec![
             Cell::new(&cluster.cluster),
             state,
@@ -451,7 +452,7 @@ fn clusters(status: &Status, now: UnixTime, colour: bool) -> String {
             Cell::new(if cluster.writes { cluster.not_served.to_string() } else { "-".to_owned() }),
             Cell::new(cluster.nodes),
             Cell::new(if cluster.writes { "this node" } else { "another node" }),
-            Cell::new(cluster.error.as_ref().or(cluster.metallb.as_ref()).map_or("", String::as_str)),
+            Cell::new(why.map_or("", String::as_str)),
         ]);
     }
     text(table, colour)

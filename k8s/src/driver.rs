@@ -9,6 +9,7 @@ mod teller;
 mod watches;
 
 use crate::objects::ObjectName;
+use crate::own_node::own_node;
 use crate::reflection::{Kind, Reflection};
 use crate::report::{Applied, Report, report};
 use crate::rivals::Rivals;
@@ -61,6 +62,8 @@ pub struct Inputs {
     pub config: watch::Receiver<Arc<Config>>,
     /// Whether this node is the one that applies and writes.
     pub leads: watch::Receiver<bool>,
+    /// The Kubernetes node that this node runs on, if it runs on one.
+    pub own_node: String,
 }
 
 /// Serves a cluster for as long as the configuration has it.
@@ -273,7 +276,9 @@ impl Driver {
             tracing::warn!(target: "kubernetes", cluster = %self.name, "{remark}");
         }
         self.remarks.clone_from(&translation.remarks);
+        let own = cluster.own_node.then(|| own_node(objects, &self.inputs.own_node));
         self.state.send_modify(|state| {
+            state.own_node = own;
             state.services = translation.outcomes.len();
             if state.metallb != metallb {
                 let words = metallb.as_deref().unwrap_or("its objects are not read any more");

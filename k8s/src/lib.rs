@@ -6,6 +6,7 @@
 pub mod driver;
 mod metallb;
 mod objects;
+mod own_node;
 mod reflection;
 pub mod report;
 mod rivals;
@@ -15,5 +16,6 @@ mod writes;
 
 pub use metallb::Metallb;
 pub use objects::{ObjectName, Objects};
+pub use own_node::{DRAIN, OwnNode, own_node};
 pub use state::State;
 pub use translate::{Translation, translate};

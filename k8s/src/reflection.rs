@@ -244,7 +244,11 @@ fn slim_node(node: Node) -> Node {
         deletion_timestamp: node.metadata.deletion_timestamp,
         ..ObjectMeta::default()
     };
-    let spec = node.spec.map(|spec| NodeSpec { taints: spec.taints, ..NodeSpec::default() });
+    let spec = node.spec.map(|spec| NodeSpec {
+        taints: spec.taints,
+        unschedulable: spec.unschedulable,
+        ..NodeSpec::default()
+    });
     let status = node.status.map(|status| {
         let ready = status.conditions.unwrap_or_default().into_iter().filter(|it| it.type_ == "Ready");
         let ready = ready.map(|mut condition| {

@@ -1,5 +1,6 @@
 //! How it stands between this node and a cluster.
 
+use crate::own_node::OwnNode;
 use fulcrum_config::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ pub struct State {
     pub write_errors: u64,
     /// Events that were left out, because there were too many.
     pub events_left_out: u64,
+    /// What it has in mind with the Kubernetes node that this node runs on; none, if it runs on none, or it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_node: Option<OwnNode>,
 }
 
 impl State {

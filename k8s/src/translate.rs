@@ -17,6 +17,7 @@ use backends::{check, members};
 use fulcrum_config::{Cluster, Config, Family, Mode, Protocol, ServiceName};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+pub(crate) use nodes::leaving_taint;
 use nodes::{Machine, machines};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

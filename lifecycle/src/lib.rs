@@ -23,7 +23,7 @@ mod votes;
 pub use control_plane::{Turn, able, is_settled, successor, turn};
 pub use driver::{Asked, Engine, Engines, Handle, StartError, Succession, Trial, start};
 pub use join::{Facts, Snapshots, Witness, join};
-pub use overrides::status as overrides;
+pub use overrides::{led_by, status as overrides};
 pub use plan::{data_plane_missing, first_round_done, health_desired, lb_desired, peer_desired, vip_desired};
 pub use ready::{Target, may_be_named, target};
 pub use status::{

@@ -47,7 +47,9 @@ fn proxied(snapshots: &Snapshots) -> u64 {
     connections.fold(0, u64::saturating_add)
 }
 
-fn led_by(node: &NodeName, snapshots: &Snapshots) -> Vec<String> {
+/// The groups that a node leads, as far as this node hears.
+#[must_use]
+pub fn led_by(node: &NodeName, snapshots: &Snapshots) -> Vec<String> {
     let leads = |group: &fulcrum_vip_manager::GroupObserved| match group.role {
         Role::Leader => *node == snapshots.config.node,
         Role::Init | Role::Standby => {

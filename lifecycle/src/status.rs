@@ -103,6 +103,9 @@ pub struct Kubernetes {
     pub write_errors: u64,
     /// Events that were left out, because there were too many at once.
     pub events_left_out: u64,
+    /// Why the Kubernetes node that this node runs on is about to go, if it is: this node is drained as long as that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_node_leaves: Option<String>,
 }
 
 /// What services come from that do not stand in the file.

@@ -25,5 +25,7 @@ section! {
         backends: optional ClusterBackends,
         /// What backends are asked: the name of a check, or `none`. Default: whether the port takes connections; with `externalTrafficPolicy: Local` what kube-proxy says at `healthCheckNodePort`.
         check: optional Name,
+        /// Whether the nodes of the load balancer run on nodes of this cluster: each is drained while its own Kubernetes node (`NODE_NAME` in its environment, or else called as it is itself) is deleted, cordoned, has a taint of those that are about to go, or the label `fulcrum.dev/drain`. Default: `in_cluster`.
+        own_node: optional bool,
     }
 }

@@ -25,6 +25,8 @@ pub struct Cluster {
     pub backends: ClusterBackends,
     /// The check of all backends, or `none`; by default what suits each Service.
     pub check: Option<String>,
+    /// Whether this node runs on one of its nodes, and hands over before that goes.
+    pub own_node: bool,
 }
 
 impl Cluster {

@@ -85,6 +85,7 @@ fn cluster(
         mode_local: section.mode_local.get().copied().or(Some(mode).filter(keeps_addresses)),
         backends,
         check: section.check.get().map(|check| check.0.clone()),
+        own_node: section.own_node.get().copied().unwrap_or(in_cluster),
     })
 }
 

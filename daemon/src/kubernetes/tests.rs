@@ -1,7 +1,7 @@
 use super::*;
 use fulcrum_config::parse;
 
-fn config(more: &str) -> Config {
+pub(super) fn config(more: &str) -> Config {
     let keys =
         ["lXmoZ1C3sy9NRGzHkvNSlTxCk9vVNZ9VTWK6a0NO9mY=", "Wk9vCzGrVPt6j1xFCjTmkrOmx2bqVQnIwmpTQyPPOjA="];
     let text = format!(

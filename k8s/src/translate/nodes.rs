@@ -63,12 +63,22 @@ fn is_member(node: &Node) -> bool {
 }
 
 fn is_leaving(node: &Node) -> bool {
-    node.metadata.deletion_timestamp.is_some() || has_taint(node, LEAVING)
+    node.metadata.deletion_timestamp.is_some() || leaving_taint(node).is_some()
+}
+
+/// The first taint of a node that is about to go.
+pub(crate) fn leaving_taint(node: &Node) -> Option<&str> {
+    let mut keys = taints(node);
+    keys.find(|key| LEAVING.contains(key))
 }
 
 fn has_taint(node: &Node, keys: &[&str]) -> bool {
+    taints(node).any(|key| keys.contains(&key))
+}
+
+fn taints(node: &Node) -> impl Iterator<Item = &str> {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    taints.iter().any(|taint| keys.contains(&taint.key.as_str()))
+    taints.iter().map(|taint| taint.key.as_str())
 }
 
 fn is_ready(node: &Node) -> bool {

@@ -67,8 +67,11 @@ fn what_is_not_said_of_a_cluster_has_its_default() {
         mode_local: None,
         backends: ClusterBackends::NodePorts,
         check: None,
+        own_node: true,
     };
     assert_eq!(cluster("{in_cluster: true}"), expected);
+    assert!(!cluster("{kubeconfig: /k}").own_node);
+    assert!(!cluster("{in_cluster: true, own_node: false}").own_node);
 }
 
 #[test]
