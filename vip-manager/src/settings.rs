@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the kernel shows them.
 const ROOT: &str = "/proc/sys";
+/// The same where somebody gives them to a container, whose own can't be written to.
+const GIVEN: &str = "/run/host/proc/sys";
 /// The file in the state directory.
 const FILE: &str = "kernel-settings.json";
 /// The value of rp_filter that drops what comes in by another interface than the answer would leave by.
@@ -29,7 +31,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Why the daemon could not set it here, if it is not set and can't be.
     pub(crate) fn unsettable(&self) -> Option<Line> {
-        let path = Path::new(ROOT).join(&self.name);
+        let path = root().join(&self.name);
         // Of an interface that is not there.
         let found = read(&path).ok()?;
         if found == self.value {
@@ -44,7 +46,7 @@ impl Wanted {
                 "it is {found} and must be {value}, which can't be set from here ({error}): this node would answer ARP for VIPs that it does not lead"
             ),
             format!(
-                "sysctl -w {name}={value} from outside, and the same in /etc/sysctl.d; in a container, mount /proc/sys for writing"
+                "sysctl -w {name}={value} from outside, and the same in /etc/sysctl.d; in a container, mount /proc/sys/net of the host at {GIVEN}/net"
             ),
         ))
     }
@@ -102,7 +104,7 @@ pub(crate) struct Kept {
 impl Settings {
     /// Reads what an earlier life left to be put back. Without a directory nothing outlives the process.
     pub(crate) fn load(directory: Option<&Path>) -> io::Result<Self> {
-        Self::load_at(Path::new(ROOT), directory)
+        Self::load_at(root(), directory)
     }
 
     fn load_at(root: &Path, directory: Option<&Path>) -> io::Result<Self> {
@@ -261,6 +263,11 @@ impl Settings {
         written.sync_all()?;
         fs::rename(&new, file)
     }
+}
+
+fn root() -> &'static Path {
+    let given = Path::new(GIVEN);
+    if given.join("net").is_dir() { given } else { Path::new(ROOT) }
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -8,12 +8,14 @@ mod apiserver;
 mod authority;
 mod kubectl;
 mod objects;
+mod pod;
 mod proxy;
 mod scene;
 
 pub use apiserver::Apiserver;
 pub use kubectl::Kubectl;
 pub use objects::Endpoint;
+pub use pod::Pod;
 pub use proxy::KubeProxy;
 pub use scene::{LONG, Scene, USER};
 
