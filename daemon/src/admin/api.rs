@@ -216,10 +216,7 @@ async fn off_loop(node: &Arc<Node>, work: impl FnOnce(&Node) -> Answer + Send + 
 }
 
 fn metrics_page(node: &Node) -> Answer {
-    match metrics::page(&node.status()) {
-        Ok(page) => text(StatusCode::OK, metrics::CONTENT_TYPE, page),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
+    text(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(&node.status()))
 }
 
 fn ready(node: &Node) -> Answer {

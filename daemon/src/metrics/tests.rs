@@ -71,7 +71,7 @@ fn status() -> Status {
 
 #[test]
 fn values_are_those_of_the_status() {
-    let page = page(&status()).expect("a page");
+    let page = page(&status());
     for line in [
         "fulcrum_build_info{version=\"1.2.3\"} 1",
         "fulcrum_source_services{source=\"prod\",state=\"applied\"} 7",
@@ -133,12 +133,10 @@ fn values_are_those_of_the_status() {
 #[test]
 fn the_document_lists_what_is_exported() {
     let mut table = String::from("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n");
-    for family in registry(&status()).expect("a registry").gather() {
-        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
-        let labels = family.get_metric().iter().next().expect("one of everything").get_label();
-        let labels: Vec<String> = labels.iter().map(|label| format!("`{}`", label.name())).collect();
-        writeln!(table, "| `{}` | {kind} | {} | {} |", family.name(), labels.join(", "), family.help())
-            .expect("memory");
+    for family in made(&status()).families() {
+        let labels: Vec<String> = family.labels().map(|label| format!("`{label}`")).collect();
+        let (name, kind, help) = (&family.name, family.kind.word(), &family.help);
+        writeln!(table, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).expect("memory");
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let document = std::fs::read_to_string(path).unwrap_or_default();
@@ -147,6 +145,6 @@ fn the_document_lists_what_is_exported() {
 
 #[test]
 fn every_counter_is_explained() {
-    let page = page(&status()).expect("a page");
+    let page = page(&status());
     assert!(!page.contains("As its name says."), "{page}");
 }
