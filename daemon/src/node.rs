@@ -24,6 +24,7 @@ mod drill;
 mod handover;
 mod inplace;
 mod limits;
+mod memory;
 mod outside;
 mod overriding;
 mod planned;

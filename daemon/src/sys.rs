@@ -7,6 +7,30 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Groups that are asked for at most; a process may have up to 65,536.
 const GROUPS: usize = 65_536;
 
+/// What is larger is mapped by itself, and goes back to the kernel when it is freed; and so much is kept at most where it
+/// can be given back.
+const LARGE: libc::c_int = 128 << 10;
+
+/// Has the allocator keep little of what is freed. It would else learn from the first large change to keep tens of
+/// megabytes for the next one, in each thread.
+pub(crate) fn keep_little_memory() {
+    // SAFETY: it takes numbers, and changes settings of the allocator under its own lock.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+    }
+}
+
+/// Gives pages that hold nothing back to the kernel.
+pub(crate) fn give_memory_back() {
+    // SAFETY: it takes a number, and touches only memory that is free, under the allocator's own locks.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The supplementary groups of the process at the other end of a Unix socket, as they were when it connected.
 pub(crate) fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
     let mut groups: Vec<libc::gid_t> = vec![0; 64];

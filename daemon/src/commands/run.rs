@@ -11,6 +11,7 @@ use crate::kubernetes;
 use crate::lock;
 use crate::logging;
 use crate::node::{Boot, Node, boot, prepare, share, tend};
+use crate::sys::keep_little_memory;
 use crate::systemd;
 use crate::watch::watch;
 use crate::witness;
@@ -33,6 +34,7 @@ const READY: Duration = Duration::from_secs(10);
 /// With `take_over` this process was started by the one that runs, to go on in its place.
 pub(crate) fn run(file: &Path, take_over: bool) -> Result<ExitCode, Failure> {
     let started = Instant::now();
+    keep_little_memory();
     let mut heir = take_over.then(Heir::begin).transpose()?;
     let result = run_as(file, started, &mut heir);
     if let (Err(failure), Some(heir)) = (&result, &heir) {

@@ -1,7 +1,9 @@
 //! What operators ask for over the file: granted on all nodes or on none as a reload is, and tended to on each.
 #![allow(clippy::disallowed_methods, reason = "a driver: it reads the wall clock and waits")]
 
+use super::memory::Memory;
 use super::{How, Node, planned};
+use crate::sys::give_memory_back;
 use crate::wire::{Overridden, Refusal};
 use fulcrum_config::{Class, Config, GroupName, NodeName, UnixTime, difference};
 use fulcrum_lifecycle::hooks::Drain;
@@ -202,8 +204,11 @@ impl Node {
 
 /// Closes what deadlines say, and leaves what this node leads while it is drained, for as long as the node lives.
 pub(crate) async fn tend(node: Arc<Node>) {
-    let mut left = BTreeSet::new();
+    let (mut left, mut memory) = (BTreeSet::new(), Memory::default());
     loop {
+        if memory.is_left(node.shared().serial, node.handle.config().services.len()) {
+            tokio::task::spawn_blocking(give_memory_back);
+        }
         if !node.handle.is_stopping() {
             node.keep_deadlines().await;
             node.leave_if_drained(&mut left).await;
