@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod agree;
+mod agreed;
 mod allocated;
 mod boot;
 mod control_plane;
@@ -35,6 +36,7 @@ mod shared;
 mod source;
 mod trial;
 
+use agreed::Agreed;
 pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
 pub(crate) use drill::Strike;
@@ -75,6 +77,8 @@ pub(crate) struct Node {
     shared: Mutex<Shared>,
     /// What a peer runs and could not be applied here.
     behind: Mutex<Option<Behind>>,
+    /// What was read of an offer that would be applied here.
+    agreed: Mutex<Option<Agreed>>,
     /// What services have from pools is not on disk, or was damaged there: why.
     allocations: Mutex<Allocated>,
     /// Held through a change of the configuration: they come one after the other.
@@ -158,6 +162,7 @@ impl Node {
             source: Mutex::new(boot.source.clone()),
             shared: Mutex::new(boot.shared.clone()),
             behind: Mutex::new(None),
+            agreed: Mutex::new(None),
             allocations: Mutex::new(Allocated { damage: boot.damage.clone(), unkept }),
             file,
             admin: boot.config.admin.clone(),

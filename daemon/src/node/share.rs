@@ -4,12 +4,12 @@
 use super::agree::{Task, Vote, next_serial, task, vote, voters};
 use super::shared::{Received, Shared};
 use super::source::{Adopted, Source};
-use super::{How, Node};
+use super::{Agreed, How, Node};
 use crate::wire::Refusal;
 use fulcrum_config::{Allocations, Before, Change, Config, Fragments, NodeName, Overrides, digest_of_file};
 use fulcrum_peer::{ALLOCATIONS_LIMIT, Answer, LinkState, Offer, PeerState, TEXT_LIMIT, Text};
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the peers may take to check an offer.
@@ -209,12 +209,34 @@ impl Node {
         let Offer { allocations, overrides, fragments, .. } = offer;
         let given = self.given(&old, allocations.as_ref(), overrides.as_ref(), fragments.as_ref());
         let before = Before { programs: crate::hooks::JUDGE, ..given };
-        let parsed = self.read_received(from, &offer.text, before).await?.parsed;
-        self.check_allocations(offer, &parsed.config).await?;
-        self.check_overrides(&old, &parsed.config).await?;
-        self.possible(&old, &parsed.config).map_err(of_refusal)?;
-        self.protects(&old, &parsed.config, &offer.forced).map_err(of_refusal)?;
-        self.try_listeners(&old, &Arc::new(parsed.config), true).await.map(drop).map_err(of_refusal)
+        let mut adopted = self.read_received(from, &offer.text, before).await?;
+        // Until it is applied, it costs what is new of it.
+        adopted.parsed.config.share(&old);
+        let new = &adopted.parsed.config;
+        self.check_allocations(offer, new).await?;
+        self.check_overrides(&old, new).await?;
+        self.possible(&old, new).map_err(of_refusal)?;
+        self.protects(&old, new, &offer.forced).map_err(of_refusal)?;
+        self.try_listeners(&old, &Arc::new(new.clone()), true).await.map(drop).map_err(of_refusal)?;
+        *self.agreed() = Agreed::new(offer, adopted);
+        Ok(())
+    }
+
+    fn agreed(&self) -> MutexGuard<'_, Option<Agreed>> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `text` says: as it was read when it was offered, if it is what was offered.
+    async fn read_newer(&self, from: &NodeName, text: &Text, before: Before) -> Result<Adopted, Vec<String>> {
+        let agreed = self.agreed().take();
+        // Of a file that changes there may be warnings that an offer's reading has not.
+        let known = agreed
+            .and_then(|agreed| agreed.of(text, &self.file))
+            .filter(|adopted| self.says_the_same(&adopted.text).is_some());
+        match known {
+            Some(adopted) => Ok(adopted),
+            None => self.read_received(from, &text.text, before).await,
+        }
     }
 
     /// Whether services would have here what they have there, and that could be kept.
@@ -272,7 +294,7 @@ impl Node {
         let Text { allocations, overrides, fragments, .. } = text;
         let given = self.given(&old, allocations.as_ref(), overrides.as_ref(), fragments.as_ref());
         let before = Before { give_up: true, ..given };
-        let Adopted { own, text: adopted, mut parsed } = self.read_received(from, &text.text, before).await?;
+        let Adopted { own, text: adopted, mut parsed } = self.read_newer(from, text, before).await?;
         let running = self.says_the_same(&adopted);
         let is_of_sources = running.is_some() && parsed.config.overrides == old.overrides;
         parsed.config.share(&old);
