@@ -162,7 +162,8 @@ fn in_a_pod_services_are_served_by_its_account_whose_token_is_replaced() {
         wait_until("the token to be refused", LONG, || nodes.iter().all(|node| error(node).is_some()))?;
         let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
         pods.iter().try_for_each(|pod| pod.rotate(&account))?;
-        wait_until("the new account to be used", LONG, || {
+        // The client reads the file once a minute.
+        wait_until("the new account to be used", Duration::from_secs(120), || {
             let reached =
                 |node: &Fulcrum| node.status().ok()?.0.pointer("/kubernetes/0/reached_since").cloned();
             nodes.iter().all(|node| reached(node).is_some_and(|it| it.is_number()))
