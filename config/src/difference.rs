@@ -267,8 +267,15 @@ impl Changes {
             old,
             new,
             Cluster { access, class, unclassed, metallb, mode, mode_local, backends, check, own_node },
-            elsewhere { name }
+            elsewhere { name, annotations }
         );
+        let policy = |cluster: &Cluster| {
+            let wishes = cluster.annotations.wishes.as_ref();
+            let wishes =
+                wishes.map_or_else(|| "all wishes".to_owned(), |it| format!("wishes {}", it.join(" ")));
+            format!("{wishes}, reports {}", cluster.annotations.reports.join(" "))
+        };
+        self.value("annotations", &policy(old), &policy(new));
     }
 
     fn hook(&mut self, old: &Hook, new: &Hook) {

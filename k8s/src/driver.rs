@@ -15,7 +15,7 @@ use crate::report::{Applied, Report, report};
 use crate::rivals::Rivals;
 use crate::state::State;
 use crate::translate::{Translation, translate};
-use crate::writes::{Writes, finalizer, writes};
+use crate::writes::{Ours, Writes, writes};
 use client::{chain, client, fingerprint};
 use fulcrum_config::{Cluster, ClusterName, Config, UnixTime};
 use futures_util::future::BoxFuture;
@@ -336,7 +336,8 @@ impl Driver {
         translation: &Translation,
         applied: &Applied,
     ) -> Result<(), String> {
-        let finalizer = finalizer(&cluster.class);
+        let ours = Ours::of(cluster);
+        let config = self.inputs.config.borrow().clone();
         let (words, now) = (now_in_words(), Instant::now());
         let Some(objects) = self.reflection.objects() else { return Ok(()) };
         self.rivals.retain(|name| objects.services.contains_key(name));
@@ -345,11 +346,11 @@ impl Driver {
         let mut not_served = 0_usize;
         for (name, service) in &objects.services {
             let report: Option<Report> =
-                translation.outcomes.get(name).map(|outcome| report(outcome, applied));
+                translation.outcomes.get(name).map(|outcome| report(outcome, applied).annotated(&config));
             if report.as_ref().is_some_and(|report| report.reason != "Served") {
                 not_served = not_served.saturating_add(1);
             }
-            let writes = writes(service, report.as_ref(), &finalizer, &words);
+            let writes = writes(service, report.as_ref(), &ours, &words);
             if writes.is_empty() {
                 continue;
             }

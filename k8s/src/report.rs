@@ -1,9 +1,9 @@
 //! What a Service is told: its addresses, and a condition that explains.
 
 use crate::translate::{IpMode, Outcome, Port};
-use fulcrum_config::Family;
+use fulcrum_config::{Annotations, Config, Family};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 #[cfg(test)]
@@ -36,6 +36,28 @@ pub struct Report {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// What annotations are to say that are reports; those that can be written and do not stand here are to be gone.
+    pub annotations: BTreeMap<&'static str, String>,
+}
+
+impl Report {
+    /// With what annotations say of its addresses, by the pools of `config`.
+    #[must_use]
+    pub fn annotated(mut self, config: &Config) -> Self {
+        let ips = self.ingress.iter().filter_map(|it| it.get("ip")?.as_str());
+        let addresses: Vec<&str> = ips.collect();
+        let parsed = addresses.iter().filter_map(|it| it.parse::<IpAddr>().ok());
+        let of = |address| config.pools.values().find(|pool| pool.range_of(address).is_some());
+        let pools: BTreeSet<&str> = parsed.filter_map(of).map(|pool| pool.name.as_str()).collect();
+        let pools = pools.into_iter().collect::<Vec<_>>().join(",");
+        let all = [
+            (Annotations::ADDRESSES, addresses.join(",")),
+            (Annotations::POOL, pools.clone()),
+            (Annotations::POOL_OF_METALLB, pools),
+        ];
+        self.annotations = all.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        self
+    }
 }
 
 /// What a Service is told, whose ports became services of a fragment that was applied.
@@ -47,6 +69,7 @@ pub fn report(outcome: &Outcome, applied: &Applied) -> Report {
             is_served: false,
             reason: problem.reason.to_owned(),
             message: shortened(&problem.message),
+            annotations: BTreeMap::new(),
         };
     }
     let mut addresses: Vec<IpAddr> = Vec::new();
@@ -96,6 +119,7 @@ pub fn report(outcome: &Outcome, applied: &Applied) -> Report {
         is_served: !addresses.is_empty(),
         reason: reason.to_owned(),
         message: shortened(&sentences.join("; ")),
+        annotations: BTreeMap::new(),
     }
 }
 

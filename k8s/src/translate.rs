@@ -339,6 +339,7 @@ impl Walk<'_> {
     fn sources(&self, spec: &ServiceSpec, mode: Mode) -> Result<Vec<String>, Problem> {
         let listed = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
         let annotation = self.service.metadata.annotations.as_ref().and_then(|all| all.get(SOURCES));
+        let annotation = annotation.filter(|_| self.cluster.annotations.reads(SOURCES));
         let written: Vec<&str> = match annotation {
             Some(annotation) if listed.is_empty() => annotation.split(',').collect(),
             _ => listed.iter().map(String::as_str).collect(),

@@ -1,12 +1,14 @@
 //! What is written to a Service: a pure function of what it says and what it is to say. If it says it already, nothing.
 //!
-//! Patches touch the load balancer's status, the condition of ours and the finalizer of ours; what others keep in the
-//! same lists stays as it is.
+//! Patches touch the load balancer's status, the condition and the finalizer of ours, and the annotations that the file says
+//! are reports; what others keep in the same lists stays as it is.
 
 use crate::report::{CONDITION, Report};
+use fulcrum_config::Cluster;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,21 @@ pub(crate) struct Told {
     pub(crate) note: String,
 }
 
+/// What of a Service's metadata is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ours {
+    /// The finalizer.
+    pub(crate) finalizer: String,
+    /// Annotations that are reports.
+    pub(crate) reports: Vec<&'static str>,
+}
+
+impl Ours {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        Self { finalizer: finalizer(&cluster.class), reports: cluster.annotations.reports.clone() }
+    }
+}
+
 /// The finalizer of who serves `class`: others, with other classes, have their own.
 pub(crate) fn finalizer(class: &str) -> String {
     if class.contains('/') { class.to_owned() } else { format!("fulcrum.dev/{class}") }
@@ -45,28 +62,55 @@ pub(crate) fn finalizer(class: &str) -> String {
 
 /// What is to be written to a Service that is to say `report`; with none it is not ours, or not any more. `now` is what a
 /// condition says as the time of its last change.
-pub(crate) fn writes(service: &Service, report: Option<&Report>, finalizer: &str, now: &str) -> Writes {
-    let guarded = service.metadata.finalizers.iter().flatten().any(|it| it == finalizer);
+pub(crate) fn writes(service: &Service, report: Option<&Report>, ours: &Ours, now: &str) -> Writes {
+    let guarded = service.metadata.finalizers.iter().flatten().any(|it| *it == ours.finalizer);
     let is_deleted = service.metadata.deletion_timestamp.is_some();
     match report {
         Some(report) => {
             let status = status(service, report, guarded, now);
             let event = status.is_some().then(|| event(service, report)).flatten();
-            let guard = (report.is_served && !guarded).then(|| patch_of(service, guarding(finalizer)));
-            Writes { guard, status, event, release: None }
+            Writes { guard: guard(service, report, ours, guarded), status, event, release: None }
         }
         // Its address has been given back: what held it until then lets go.
-        None if guarded => Writes {
-            status: if is_deleted { None } else { cleared(service) },
-            release: Some(patch_of(service, json!({ "$deleteFromPrimitiveList/finalizers": [finalizer] }))),
-            ..Writes::default()
-        },
+        None if guarded => {
+            let mut metadata = json!({ "$deleteFromPrimitiveList/finalizers": [ours.finalizer] });
+            put(&mut metadata, "annotations", annotations(service, &BTreeMap::new(), ours));
+            Writes {
+                status: if is_deleted { None } else { cleared(service) },
+                release: Some(patch_of(service, metadata)),
+                ..Writes::default()
+            }
+        }
         None => Writes::default(),
     }
 }
 
-fn guarding(finalizer: &str) -> Json {
-    json!({ "finalizers": [finalizer] })
+/// The finalizer of a Service that is served, and what annotations say. Of one that never was served nothing is touched.
+fn guard(service: &Service, report: &Report, ours: &Ours, guarded: bool) -> Option<Json> {
+    if !guarded && !report.is_served {
+        return None;
+    }
+    let mut metadata = json!({});
+    if !guarded {
+        put(&mut metadata, "finalizers", Some(json!([ours.finalizer])));
+    }
+    put(&mut metadata, "annotations", annotations(service, &report.annotations, ours));
+    metadata.as_object().is_some_and(|it| !it.is_empty()).then(|| patch_of(service, metadata))
+}
+
+/// Those of ours that are to say something else, or nothing.
+fn annotations(service: &Service, say: &BTreeMap<&'static str, String>, ours: &Ours) -> Option<Json> {
+    let said = |key: &str| service.metadata.annotations.as_ref().and_then(|all| all.get(key));
+    let others = ours.reports.iter().filter(|key| said(key) != say.get(*key));
+    let others: Map<String, Json> =
+        others.map(|key| ((*key).to_owned(), say.get(key).map_or(Json::Null, |text| json!(text)))).collect();
+    (!others.is_empty()).then_some(Json::Object(others))
+}
+
+fn put(metadata: &mut Json, key: &str, value: Option<Json>) {
+    if let (Some(map), Some(value)) = (metadata.as_object_mut(), value) {
+        map.insert(key.to_owned(), value);
+    }
 }
 
 /// A patch of the metadata of this very Service, not of one that has its name later.
@@ -76,9 +120,7 @@ fn patch_of(service: &Service, mut metadata: Json) -> Json {
 }
 
 fn name_it(service: &Service, metadata: &mut Json) {
-    if let (Some(map), Some(uid)) = (metadata.as_object_mut(), &service.metadata.uid) {
-        map.insert("uid".to_owned(), json!(uid));
-    }
+    put(metadata, "uid", service.metadata.uid.as_ref().map(|uid| json!(uid)));
 }
 
 fn status(service: &Service, report: &Report, guarded: bool, now: &str) -> Option<Json> {

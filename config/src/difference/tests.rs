@@ -115,6 +115,13 @@ fn each_change_is_told_in_words() {
         ),
         ("unclassed: false", "unclassed: true", &["kubernetes prod: unclassed: false is now true"]),
         ("metallb: false", "metallb: true", &["kubernetes prod: metallb: false is now true"]),
+        (
+            "reports: [fulcrum.dev/pool]",
+            "reports: [\"fulcrum.dev/*\"]",
+            &[
+                "kubernetes prod: annotations: wishes metallb.io/* service.beta.kubernetes.io/*, reports fulcrum.dev/pool is now wishes metallb.io/* service.beta.kubernetes.io/*, reports fulcrum.dev/addresses fulcrum.dev/pool",
+            ],
+        ),
         ("own_node: false", "own_node: true", &["kubernetes prod: own node: false is now true"]),
         ("virtual_mac: false", "virtual_mac: true", &["interface eth0: virtual mac: false is now true"]),
     ];

@@ -1,8 +1,8 @@
 //! `kubernetes`.
 
 use crate::model::{ClusterBackends, Mode};
-use crate::scalar::{AbsolutePath, Label, Name};
-use crate::table::section;
+use crate::scalar::{AbsolutePath, Label, Name, NamePattern};
+use crate::table::{List, section};
 
 section! {
     /// A Kubernetes cluster whose Services of type LoadBalancer are served.
@@ -27,5 +27,17 @@ section! {
         check: optional Name,
         /// Whether the nodes of the load balancer run on nodes of this cluster: each is drained while its own Kubernetes node (`NODE_NAME` in its environment, or else called as it is itself) is deleted, cordoned, has a taint of those that are about to go, or the label `fulcrum.dev/drain`. Default: `in_cluster`.
         own_node: optional bool,
+        /// Which annotations of Services are wishes that are read, and which are reports that are written; all others are let alone.
+        annotations: optional AnnotationsSection,
+    }
+}
+
+section! {
+    /// Which annotations of Services concern Fulcrum.
+    AnnotationsSection {
+        /// Those that are read, of all that can be; `*` stands for any text. Default: all.
+        wishes: optional List<NamePattern>,
+        /// Those that are written, of fulcrum.dev/addresses, fulcrum.dev/pool and metallb.io/ip-allocated-from-pool. Default: none.
+        reports: optional List<NamePattern>,
     }
 }

@@ -1,5 +1,6 @@
 //! Kubernetes clusters whose Services are served.
 
+use super::pool::matches;
 use super::{ClusterName, Mode};
 use std::fmt;
 use std::path::PathBuf;
@@ -27,11 +28,44 @@ pub struct Cluster {
     pub check: Option<String>,
     /// Whether this node runs on one of its nodes, and hands over before that goes.
     pub own_node: bool,
+    /// Which annotations are read and written.
+    pub annotations: Annotations,
 }
 
 impl Cluster {
     /// The class that is served unless the file says otherwise.
     pub const CLASS: &str = "fulcrum.dev/lb";
+}
+
+/// Which annotations of Services are wishes, and which are reports. Others are never touched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Annotations {
+    /// Patterns of those that are read; none means all.
+    pub wishes: Option<Vec<String>>,
+    /// Those that are written, of [`Annotations::REPORTS`].
+    pub reports: Vec<&'static str>,
+}
+
+impl Annotations {
+    /// The addresses that a Service has.
+    pub const ADDRESSES: &str = "fulcrum.dev/addresses";
+    /// The pools that they are of.
+    pub const POOL: &str = "fulcrum.dev/pool";
+    /// The same, as `MetalLB` writes it.
+    pub const POOL_OF_METALLB: &str = "metallb.io/ip-allocated-from-pool";
+    /// All that can be written.
+    pub const REPORTS: [&str; 3] = [Self::ADDRESSES, Self::POOL, Self::POOL_OF_METALLB];
+
+    /// Whether the annotation `key` is read, if it means anything.
+    #[must_use]
+    pub fn reads(&self, key: &str) -> bool {
+        self.wishes.as_ref().is_none_or(|wishes| wishes.iter().any(|pattern| matches(pattern, key)))
+    }
+
+    /// Those that can be written and fit `pattern`.
+    pub(crate) fn reports_of(pattern: &str) -> impl Iterator<Item = &'static str> {
+        Self::REPORTS.into_iter().filter(move |key| matches(pattern, key))
+    }
 }
 
 /// How the API of a cluster is reached.

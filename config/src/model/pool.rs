@@ -218,7 +218,7 @@ fn ending_in(ending: u128, first: u128, last: u128) -> u128 {
 }
 
 /// Whether `text` is as `pattern` says, in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|start| text.strip_prefix(start)) else { return false };
     let mut parts: Vec<&str> = parts.collect();

@@ -3,9 +3,11 @@
 use super::checks::Checks;
 use super::nodes::Nodes;
 use crate::file::{File, KubernetesSection};
-use crate::model::{Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode, NodeKind, PeerLink};
+use crate::model::{
+    Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode, NodeKind, PeerLink,
+};
 use crate::reader::{At, Field, Reader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Each has three watches and a connection of its own.
@@ -86,7 +88,22 @@ fn cluster(
         backends,
         check: section.check.get().map(|check| check.0.clone()),
         own_node: section.own_node.get().copied().unwrap_or(in_cluster),
+        annotations: annotations(reader, section),
     })
+}
+
+fn annotations(reader: &mut Reader<'_>, section: &KubernetesSection) -> Annotations {
+    let Some(policy) = section.annotations.get() else { return Annotations::default() };
+    let wishes = policy.wishes.get().map(|list| list.0.iter().map(|it| it.value.0.clone()).collect());
+    let mut reports = BTreeSet::new();
+    for pattern in policy.reports.get().iter().flat_map(|list| &list.0) {
+        reports.extend(Annotations::reports_of(&pattern.value.0));
+        if Annotations::reports_of(&pattern.value.0).next().is_none() {
+            let help = format!("what can be written is {}", Annotations::REPORTS.join(", "));
+            reader.error(pattern.node, "no annotation that is written is called so", help);
+        }
+    }
+    Annotations { wishes, reports: reports.into_iter().collect() }
 }
 
 /// Packets that arrive as they are find the VIP on nodes, by kube-proxy, and nowhere else.

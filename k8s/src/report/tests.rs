@@ -82,3 +82,26 @@ fn an_address_that_another_one_gave_it_and_that_it_can_not_have_is_told() {
     assert_eq!(message, expected);
     assert_eq!(report(&outcome, &applied(&[], &[("a:http", "why")])).message, "why");
 }
+
+#[test]
+fn annotations_name_addresses_and_pools() {
+    let text = "\
+nodes:
+  lb-1: {addresses: [10.0.0.11], keys: [\"sha256:lXmoZ1C3sy9NRGzHkvNSlTxCk9vVNZ9VTWK6a0NO9mY=\"]}
+  lb-2: {addresses: [10.0.0.12], keys: [\"sha256:Wk9vCzGrVPt6j1xFCjTmkrOmx2bqVQnIwmpTQyPPOjA=\"]}
+interfaces:
+  eth0: {networks: [10.0.0.0/16]}
+pools:
+  inside: {addresses: [10.0.2.0/24]}
+  public: {addresses: [10.0.1.0/24]}
+";
+    let config = fulcrum_config::parse(text, "f", "lb-1").unwrap_or_else(|why| panic!("{why}")).config;
+    let both = report(&outcome(), &applied(&[("a:http", &["10.0.1.1", "10.0.2.2"])], &[])).annotated(&config);
+    let expected = [
+        ("fulcrum.dev/addresses", "10.0.1.1,10.0.2.2".to_owned()),
+        ("fulcrum.dev/pool", "inside,public".to_owned()),
+        ("metallb.io/ip-allocated-from-pool", "inside,public".to_owned()),
+    ];
+    assert_eq!(both.annotations, expected.into());
+    assert!(report(&outcome(), &applied(&[], &[])).annotated(&config).annotations.is_empty());
+}

@@ -7,7 +7,13 @@ fn name() -> ObjectName {
 }
 
 fn report(message: &str) -> Report {
-    Report { ingress: Vec::new(), is_served: true, reason: "Served".to_owned(), message: message.to_owned() }
+    Report {
+        ingress: Vec::new(),
+        is_served: true,
+        reason: "Served".to_owned(),
+        message: message.to_owned(),
+        annotations: std::collections::BTreeMap::new(),
+    }
 }
 
 /// Writes in `time`, if what was written is overwritten at once, and what came of it.

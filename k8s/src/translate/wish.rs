@@ -1,7 +1,7 @@
 //! Which addresses a Service asks for, and with whom it shares them.
 
 use super::reach::{Asked, Reach, reach};
-use super::{Around, Problem};
+use super::{Around, Problem, SOURCES};
 use fulcrum_config::{AddressSpan, Cluster, Family, PoolName};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use siphasher::sip::SipHasher24;
@@ -50,7 +50,11 @@ pub(super) fn wish(
 ) -> Result<Wish, Problem> {
     let nothing = BTreeMap::new();
     let annotations = service.metadata.annotations.as_ref().unwrap_or(&nothing);
-    let read = |keys: &[&str]| keys.iter().find_map(|key| annotations.get(*key)).map(|text| text.trim());
+    let is_read = |key: &str| cluster.annotations.reads(key);
+    let read = |keys: &[&str]| {
+        let mut keys = keys.iter().filter(|key| is_read(key));
+        keys.find_map(|key| annotations.get(*key)).map(|text| text.trim())
+    };
     let pool = read(&POOL).filter(|pool| !pool.is_empty()).map(str::to_owned);
     let mut notes = Vec::new();
     let addresses = addresses(read(&ADDRESSES), spec)?;
@@ -98,6 +102,13 @@ pub(super) fn wish(
     let prefer = had.into_iter().filter(|address| families.contains(&Family::of(*address))).collect();
     let not_read = NOT_READ.iter().filter(|key| annotations.contains_key(**key));
     notes.extend(not_read.map(|key| format!("the annotation {key} is not read")));
+    let known = ADDRESSES.iter().chain(&POOL).chain(&SHARED).chain([&SOURCES]);
+    let left_out = known.filter(|key| annotations.contains_key(**key) && !is_read(key));
+    notes.extend(left_out.map(|key| {
+        format!(
+            "the annotation {key} is not read: `annotations` of this cluster in fulcrum.yaml leaves it out"
+        )
+    }));
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let share = match read(&SHARED).filter(|key| !key.is_empty()) {
         Some(key) => word(&[cluster.name.as_str(), key]),

@@ -59,6 +59,24 @@ fn a_wish_that_can_t_be_is_told_and_not_guessed() {
 }
 
 #[test]
+fn an_annotation_that_is_no_wish_here_is_not_read_and_said() {
+    let with = |policy: &str| World::new().annotation("metallb.io/loadBalancerIPs: 10.0.1.7").cluster(policy);
+    for policy in ["annotations: {wishes: [\"metallb.io/*\"]}", "annotations: {reports: [fulcrum.dev/pool]}"]
+    {
+        assert_eq!(with(policy).service()["vip"]["address"], "10.0.1.7", "{policy}");
+    }
+    for policy in ["annotations: {wishes: [\"*/address-pool\"]}", "annotations: {wishes: []}"] {
+        let world = with(policy);
+        assert_eq!(world.service()["vip"], json!({ "families": ["ipv4"] }), "{policy}");
+        let notes = &world.translate().outcomes[&web()].notes;
+        assert!(
+            notes.iter().any(|note| note.contains("metallb.io/loadBalancerIPs is not read")),
+            "{notes:?}"
+        );
+    }
+}
+
+#[test]
 fn a_pool_is_asked_for_by_its_name() {
     for key in ["metallb.io/address-pool", "metallb.universe.tf/address-pool"] {
         let service = World::new().annotation(&format!("{key}: inside")).service();

@@ -1,7 +1,7 @@
 //! Kubernetes clusters.
 
 use super::{Row, row};
-use crate::{Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode};
+use crate::{Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode};
 
 const FROM: &str = "checks:\n";
 
@@ -46,6 +46,12 @@ pub(super) const KUBERNETES: &[Row] = &[
         "there is no check named `tpc`",
         "did you mean `tcp`?"
     ),
+    cluster!(
+        "prod: {kubeconfig: /k, annotations: {reports: [«fulcrum.dev/pol]}}",
+        "kubernetes.prod.annotations.reports[0]",
+        "no annotation that is written is called so",
+        "fulcrum.dev/pool"
+    ),
     cluster!("«a/b: {kubeconfig: /k}", "kubernetes.a/b", "`a/b` is not a name", "1 to 63 letters"),
 ];
 
@@ -68,6 +74,7 @@ fn what_is_not_said_of_a_cluster_has_its_default() {
         backends: ClusterBackends::NodePorts,
         check: None,
         own_node: true,
+        annotations: Annotations::default(),
     };
     assert_eq!(cluster("{in_cluster: true}"), expected);
     assert!(!cluster("{kubeconfig: /k}").own_node);
@@ -80,4 +87,18 @@ fn a_mode_that_keeps_addresses_is_that_of_local_services_unless_another_is_named
     assert_eq!(cluster("{kubeconfig: /k, mode: fullnat}").mode_local, None);
     assert_eq!(cluster("{kubeconfig: /k, mode: nat, mode_local: dsr}").mode_local, Some(Mode::Dsr));
     assert_eq!(cluster("{kubeconfig: /k, check: none}").check.as_deref(), Some("none"));
+}
+
+#[test]
+fn a_policy_of_annotations_has_patterns() {
+    let policy = cluster(
+        "{kubeconfig: /k, annotations: {wishes: [\"metallb.io/*\"], reports: [\"*/pool\", \"*/pool\"]}}",
+    )
+    .annotations;
+    assert_eq!(policy.reports, ["fulcrum.dev/pool"]);
+    assert!(policy.reads("metallb.io/address-pool") && !policy.reads("kube-vip.io/loadbalancerIPs"));
+    assert!(
+        Annotations::default().reads("kube-vip.io/loadbalancerIPs")
+            && Annotations::default().reports.is_empty()
+    );
 }
