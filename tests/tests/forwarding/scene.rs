@@ -4,8 +4,8 @@ use crate::told::live;
 use fulcrum_tests::Result;
 pub use fulcrum_tests::lab::{Family, Mode, add_to_loopback, forwarding_pair};
 use fulcrum_tests::lab::{Fulcrum, Machine, Pair};
-use fulcrum_tests::probe::{Crowd, Session, request};
-use fulcrum_tests::wait::{now, wait_for, wait_until};
+use fulcrum_tests::probe::{Crowd, Outcome, Session, request};
+use fulcrum_tests::wait::{now, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::io;
@@ -75,8 +75,13 @@ pub fn sessions(pair: &Pair) -> Result<Vec<Session>> {
 }
 
 fn open(pair: &Pair, count: usize) -> Result<Vec<Session>> {
-    wait_for("a first answer", LONG, || {
-        request(&pair.client, pair.service(), Duration::from_secs(1)).ok().filter(|sample| sample.is_answer())
+    let mut heard = BTreeSet::new();
+    wait_until("an answer of every web server", LONG, || {
+        let sample = request(&pair.client, pair.service(), Duration::from_secs(1));
+        if let Ok(Outcome::Answer { backend, .. }) = sample.map(|sample| sample.outcome) {
+            heard.insert(backend);
+        }
+        heard.len() == pair.web.len()
     })?;
     let open = |_| Session::open(&pair.client, pair.service(), LONG);
     let sessions = (0..count).map(open).collect::<Result<Vec<_>>>()?;
