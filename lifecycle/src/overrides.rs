@@ -3,6 +3,7 @@
 use crate::join::Snapshots;
 use crate::status::Override;
 use fulcrum_config::{BackendId, NodeName, Row, Service, Subject};
+use fulcrum_peer::PeerState;
 use fulcrum_vip_manager::Role;
 
 #[cfg(test)]
@@ -47,16 +48,21 @@ fn proxied(snapshots: &Snapshots) -> u64 {
     connections.fold(0, u64::saturating_add)
 }
 
-/// The groups that a node leads, as far as this node hears.
+/// The groups that a node leads, as far as this node hears its adverts or is told over the link: this one may have begun
+/// just now and have heard none.
 #[must_use]
 pub fn led_by(node: &NodeName, snapshots: &Snapshots) -> Vec<String> {
-    let leads = |group: &fulcrum_vip_manager::GroupObserved| match group.role {
-        Role::Leader => *node == snapshots.config.node,
-        Role::Init | Role::Standby => {
-            group.leader.as_ref().is_some_and(|leader| leader.node.as_ref() == Some(node))
-        }
+    let peer = snapshots.peer.peers.get(node).filter(|peer| peer.state == PeerState::Up);
+    let says =
+        |name| peer.and_then(|peer| peer.word.as_ref()).is_some_and(|word| word.leads.contains_key(name));
+    // It has said something else since, which is not here yet.
+    let is_unknown = peer.is_some_and(|peer| peer.word.is_none());
+    let leads = |name, group: &fulcrum_vip_manager::GroupObserved| match (group.role, &group.leader) {
+        (Role::Leader, _) => *node == snapshots.config.node,
+        (Role::Init | Role::Standby, Some(leader)) => leader.node.as_ref() == Some(node) || says(name),
+        (Role::Init | Role::Standby, None) => is_unknown || says(name),
     };
-    let groups = snapshots.vip.groups.iter().filter(|(_, group)| leads(group));
+    let groups = snapshots.vip.groups.iter().filter(|(name, group)| leads(*name, group));
     groups.map(|(name, _)| name.to_string()).collect()
 }
 

@@ -4,7 +4,7 @@ use fulcrum_config::{
     BackendName, GroupName, NodeDrain, NodeName, Noted, Overrides, ServiceName, Serving, UnixTime,
 };
 use fulcrum_lb::{BackendStats, ServiceObserved};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 fn noted<T>(what: T) -> Noted<T> {
@@ -64,4 +64,22 @@ fn a_backend_says_who_drains_it() {
     let (state, why) = reason(&snapshots);
     assert_eq!(state, "draining");
     assert_eq!(why, "drained by uid 0 pid 7; 'fulcrum undrain backend web/a' ends that");
+}
+
+#[test]
+fn a_node_leads_what_it_says_it_does_though_no_advert_of_it_has_come_yet() {
+    let lb2 = NodeName::new("lb2");
+    let led = |role, word: Option<fulcrum_peer::Word>| {
+        let mut snapshots = crate::peers::tests::with_peer(|peer| peer.word = word.map(Arc::new));
+        snapshots.vip.groups = BTreeMap::from([(GroupName::new("other"), group(role))]);
+        led_by(&lb2, &snapshots)
+    };
+    let leads = fulcrum_peer::Word {
+        leads: BTreeMap::from([(GroupName::new("other"), BTreeSet::new())]),
+        ..fulcrum_peer::Word::default()
+    };
+    assert_eq!(led(Role::Standby, Some(leads.clone())), ["other"]);
+    assert_eq!(led(Role::Init, None), ["other"], "what it says is on its way");
+    assert!(led(Role::Leader, Some(leads)).is_empty(), "this node has taken it over");
+    assert!(led(Role::Standby, Some(fulcrum_peer::Word::default())).is_empty());
 }
