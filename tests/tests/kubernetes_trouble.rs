@@ -17,8 +17,9 @@ use std::time::Duration;
 
 const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
 /// Where what is to be told stands in [`RBAC`], and what is read.
-const STATUS_RULE: &str = "/rules/2";
-const NODES: &str = "/rules/0/resources/1";
+/// Resources of the manifest, and how kubectl asks for the rights to them.
+const STATUS: (&str, &[&str]) = ("services/status", &["patch", "services", "--subresource=status"]);
+const NODES: (&str, &[&str]) = ("nodes", &["list", "nodes"]);
 /// Of requests with our account one at a time is let through, and one stands there for long: the others are refused.
 const THROTTLE: &str = "apiVersion: flowcontrol.apiserver.k8s.io/v1\n\
     kind: PriorityLevelConfiguration\nmetadata: {name: none}\n\
@@ -66,9 +67,21 @@ fn wait_error(scene: &Scene, words: &[&str]) -> Result<String> {
     found.map_err(|error| LabError::new(format!("{error}: {last:?}")))
 }
 
-fn remove_right(scene: &Scene, path: &str) -> Result<()> {
-    let patch = json!([{"op": "remove", "path": path}]).to_string();
-    scene.api.kubectl(&["patch", "clusterrole", "fulcrum", "--type=json", "--patch", &patch]).map(drop)
+/// Takes the rights to a resource from our account, and waits until the API server knows.
+fn remove_right(scene: &Scene, (resource, question): (&str, &[&str])) -> Result<()> {
+    let mut rules = scene.api.get(&["clusterrole", "fulcrum"])?["rules"].take();
+    for rule in rules.as_array_mut().into_iter().flatten() {
+        if let Some(resources) = rule["resources"].as_array_mut() {
+            resources.retain(|it| it != resource);
+        }
+    }
+    if let Some(rules) = rules.as_array_mut() {
+        rules.retain(|rule| rule["resources"] != json!([]));
+    }
+    let patch = json!({ "rules": rules }).to_string();
+    scene.api.kubectl(&["patch", "clusterrole", "fulcrum", "--type=merge", "--patch", &patch])?;
+    let question = [&["auth", "can-i"], question].concat();
+    wait_until("the right to be gone", LONG, || scene.account.run(&question).is_err())
 }
 
 fn is_well(seen: &Value) -> bool {
@@ -153,7 +166,7 @@ fn missing_rights_throttling_and_hostile_objects_are_told_and_move_nothing() {
         hostile(&scene)?;
 
         // It may not write to the status.
-        remove_right(&scene, STATUS_RULE)?;
+        remove_right(&scene, STATUS)?;
         scene.api.apply(&service("late", "", "", 30081))?;
         wait_error(&scene, &["Service default/late", "forbidden", "rbac.yaml"])?;
         scene.answers(address, 80)?;

@@ -24,6 +24,8 @@ const PROBE: Duration = Duration::from_secs(5);
 const PROBES: u32 = 2;
 const UNHEARD: Duration = Duration::from_secs(15);
 const WRITE: Duration = Duration::from_secs(10);
+/// Where a pod finds its account.
+const POD_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Of each file.
 const SIZE_AT_MOST: u64 = 1 << 20;
 
@@ -90,10 +92,10 @@ pub(super) fn fingerprint(access: &ClusterAccess) -> u64 {
     hasher.finish()
 }
 
-/// That of a pod is read again by the client itself.
+/// A pod's token is read again by the client itself, too, but a minute late, also after it was refused.
 fn files(access: &ClusterAccess) -> Vec<PathBuf> {
     let ClusterAccess::Kubeconfig(path) = access else {
-        return vec![PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")];
+        return ["ca.crt", "token"].map(|name| Path::new(POD_ACCOUNT).join(name)).into();
     };
     let mut files = vec![path.clone()];
     let Ok(kubeconfig) = Kubeconfig::read_from(path) else { return files };
