@@ -24,7 +24,8 @@ fn service(name: &str, annotations: &str, spec: &str, ports: &str) -> String {
 
 /// With both families, and a pool of one address.
 fn scene(lab: &Lab) -> Result<Scene> {
-    let mut scene = Scene::with(lab, "prod: {kubeconfig: KUBECONFIG}", |cluster| {
+    let prod = "prod: {kubeconfig: KUBECONFIG, annotations: {reports: [fulcrum.dev/pool]}}";
+    let mut scene = Scene::with(lab, prod, |cluster| {
         cluster.networks.push_str(", \"fd77::/64\"");
         cluster.pools = "public: {addresses: [10.77.0.100-10.77.0.149, \"fd77::1:0/112\"]}, \
             small: {addresses: [10.77.0.190], auto_assign: false}"
@@ -149,6 +150,11 @@ fn several_ports(scene: &Scene) -> Result<()> {
     let dns = SocketAddr::new(address, 53);
     wait_until("datagrams to be answered", LONG, || is_echoed(&scene.cluster.client, dns).unwrap_or(false))?;
 
+    // A report of ours: what the file asks for, and no other.
+    let pool = || scene.service("several").unwrap_or_default()["metadata"]["annotations"].take();
+    wait_until("its pool to be told", LONG, || pool()["fulcrum.dev/pool"] == "public")?;
+    assert!(pool().get("fulcrum.dev/addresses").is_none(), "{}", pool());
+
     let theirs = json!({"metadata": {"finalizers": ["example.com/theirs"], "annotations": {"example.com/theirs": "1"}}});
     scene.api.patch("service", "several", &[], &theirs)?;
     let condition = json!({"type": "example.com/Theirs", "status": "True", "reason": "Theirs", "message": "",
@@ -184,6 +190,7 @@ fn several_ports(scene: &Scene) -> Result<()> {
     let theirs = scene.service("several")?;
     assert_eq!(theirs["status"]["conditions"], json!([condition]));
     assert_eq!(theirs["metadata"]["annotations"]["example.com/theirs"], "1");
+    assert!(theirs["metadata"]["annotations"].get("fulcrum.dev/pool").is_none(), "{theirs}");
     assert!(scene.ask(address, 8080).is_none_or(|it| !it.is_answer()), "{address} still answers");
     change(
         scene,
