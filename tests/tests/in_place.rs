@@ -365,6 +365,14 @@ fn groups_that_the_nodes_elect_stay_where_they_are() {
         let led = wait_settled(&all)?;
         let epochs = || cluster.names().map(|name| epoch(&third, &name)).collect::<Result<Vec<_>>>();
         let before = epochs()?;
+        // What it led for a moment while all began it finishes, which keeps another process from taking over.
+        wait_until("nothing to be finished", LONG, || {
+            first.fulcrum.status().is_ok_and(|status| {
+                cluster
+                    .names()
+                    .all(|name| status.group(&name).is_some_and(|group| group["draining_seconds"].is_null()))
+            })
+        })?;
         let probes = (0..6).map(|group| probe(&cluster.client, cluster.service(group)));
         let probes = probes.collect::<Result<Vec<_>>>()?;
         let said = first.upgrade(&install(&cluster.nodes[1])?, &["--in-place"])?;
