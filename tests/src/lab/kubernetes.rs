@@ -1,7 +1,7 @@
 //! The API of a Kubernetes cluster: real kube-apiservers with a real etcd, on machines of the lab.
 //!
 //! Nothing else of Kubernetes runs: no kubelet, no kube-proxy, no controller. Nodes and endpoints are what the test says
-//! ([`objects`]), node ports are redirected to the lab's real backends ([`KubeProxy`]), no namespace gets a service account
+//! (`objects`), node ports are redirected to the lab's real backends ([`KubeProxy`]), no namespace gets a service account
 //! unasked, and a namespace that is deleted stays.
 
 mod apiserver;
