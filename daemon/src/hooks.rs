@@ -77,25 +77,22 @@ impl Hooks {
 
     /// Another process of this node has hooks run from now on: waits for those that run, for `bound` at most.
     pub(crate) async fn leave(&self, bound: Duration) {
-        let idle = async {
-            while !self.machine().is_idle() {
-                tokio::time::sleep(PACE).await;
-            }
-        };
-        let _ = tokio::time::timeout(bound, idle).await;
+        let _ = tokio::time::timeout(bound, self.idle()).await;
         self.end.notify_one();
+    }
+
+    /// Waits until none runs.
+    async fn idle(&self) {
+        while !self.machine().is_idle() {
+            tokio::time::sleep(PACE).await;
+        }
     }
 
     /// After the node left its groups: has hooks told of it, and waits for those that run, for `bound` at most.
     pub(crate) async fn finish(&self, node: &Node, bound: Duration) {
         self.look(node);
         self.news.notify_one();
-        let idle = async {
-            while !self.machine().is_idle() {
-                tokio::time::sleep(PACE).await;
-            }
-        };
-        if tokio::time::timeout(bound, idle).await.is_err() {
+        if tokio::time::timeout(bound, self.idle()).await.is_err() {
             tracing::warn!(target: "hook", "some hooks had not ended after {} s, and are killed", bound.as_secs_f64());
             self.end.notify_one();
             // They are killed as the loop ends.

@@ -156,15 +156,12 @@ fn bind_unix(path: &Path, viewers: Option<u32>) -> io::Result<UnixListener> {
 pub(crate) fn serve(bound: Bound, node: &Arc<Node>) {
     let (unix, viewers) = (bound.unix, bound.viewers);
     if let Some(files) = bound.tls {
-        let serves = tokio::spawn(serve_tls(files, Arc::clone(node)));
-        node.estate().ends_with_it(serves.abort_handle());
+        node.estate().spawn(serve_tls(files, Arc::clone(node)));
     }
     if let Some(address) = bound.metrics {
-        let serves = tokio::spawn(serve_metrics(address, Arc::clone(node)));
-        node.estate().ends_with_it(serves.abort_handle());
+        node.estate().spawn(serve_metrics(address, Arc::clone(node)));
     }
-    let serves = tokio::spawn(serve_unix(unix, viewers, Arc::clone(node)));
-    node.estate().ends_with_it(serves.abort_handle());
+    node.estate().spawn(serve_unix(unix, viewers, Arc::clone(node)));
 }
 
 /// Accepts one connection after the other, no more than [`CONNECTIONS`] at a time.
@@ -212,7 +209,7 @@ async fn serve_unix(listener: UnixListener, viewers: Option<u32>, node: Arc<Node
 async fn serve_tls(files: TcpAdmin, node: Arc<Node>) {
     let (listener, tls) = opened(TLS, &node, || open_tls(&files, node.estate())).await;
     let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
-    accept("admin.tcp", next, |(stream, from): (TcpStream, SocketAddr)| {
+    accept(TLS, next, |(stream, from): (TcpStream, SocketAddr)| {
         let (tls, node) = (Arc::clone(&tls), Arc::clone(&node));
         async move {
             match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream, from)).await {
@@ -230,7 +227,7 @@ async fn serve_tls(files: TcpAdmin, node: Arc<Node>) {
 async fn serve_metrics(address: SocketAddr, node: Arc<Node>) {
     let listener = opened(METRICS, &node, || bind_tcp(METRICS, address, node.estate())).await;
     let next = |cx: &mut Context<'_>| listener.poll_accept(cx);
-    accept("admin.metrics", next, |(stream, from): (TcpStream, SocketAddr)| {
+    accept(METRICS, next, |(stream, from): (TcpStream, SocketAddr)| {
         let caller = Caller { role: Role::Monitor, who: from.to_string() };
         connection(stream, Some(caller), Arc::clone(&node))
     })

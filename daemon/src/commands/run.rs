@@ -17,7 +17,6 @@ use crate::watch::watch;
 use crate::witness;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -269,18 +268,16 @@ fn up(bound: Bound, node: &Arc<Node>, started: Instant) {
         "fulcrum runs"
     );
     // None of it goes on once another process is the node.
-    let keep = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        node.estate().ends_with_it(tokio::spawn(task).abort_handle());
-    };
-    keep(Box::pin(say_ready(Arc::clone(node), started)));
-    keep(Box::pin(share(Arc::clone(node))));
-    keep(Box::pin(tend(Arc::clone(node))));
-    keep(Box::pin(prepare(Arc::clone(node))));
-    keep(Box::pin(backup::auto::keep(Arc::clone(node))));
+    let estate = node.estate();
+    estate.spawn(say_ready(Arc::clone(node), started));
+    estate.spawn(share(Arc::clone(node)));
+    estate.spawn(tend(Arc::clone(node)));
+    estate.spawn(prepare(Arc::clone(node)));
+    estate.spawn(backup::auto::keep(Arc::clone(node)));
     let unproven = Arc::clone(node);
-    keep(Box::pin(async move { unproven.keep_proven().await }));
+    estate.spawn(async move { unproven.keep_proven().await });
     if let Some(interval) = systemd::watchdog_interval() {
-        keep(Box::pin(watchdog(Arc::clone(node), interval)));
+        estate.spawn(watchdog(Arc::clone(node), interval));
     }
 }
 

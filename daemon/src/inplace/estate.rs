@@ -55,6 +55,11 @@ impl Estate {
         lock(&self.inherited).remove(name)
     }
 
+    /// Runs a task for as long as this process is the node.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.ends_with_it(tokio::spawn(task).abort_handle());
+    }
+
     /// Ends with what is left to another process.
     pub(crate) fn ends_with_it(&self, task: AbortHandle) {
         lock(&self.tasks).push(task);

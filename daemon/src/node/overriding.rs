@@ -55,16 +55,13 @@ impl Node {
         let drain = self.about_to_drain(wish, by, &forced).await?;
         // What is empty by now was not taken back.
         self.tell_of_drains();
-        let result = {
-            match self.change().await {
-                Ok(_changing) => {
-                    let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
-                    self.withdraw();
-                    result
-                }
-                Err(refusal) => Err(refusal),
-            }
+        let result = async {
+            let _changing = self.change().await?;
+            let result = self.try_override(wish, by, How { forced, ..How::default() }).await;
+            self.withdraw();
+            result
         };
+        let result = result.await;
         match (drain, &result) {
             (Some((drain, deadline)), Ok(_)) => self.watch_drain(drain, deadline),
             (Some((drain, _)), Err(_)) => self.drain_was_refused(&drain),
