@@ -293,8 +293,8 @@ impl Driver {
             self.rivals = Rivals::default();
             return;
         }
-        let result = match self.apply(&translation, config).await {
-            Ok(applied) => self.write(session, &cluster, &translation, &applied).await,
+        let result = match self.apply(&translation, Arc::clone(&config)).await {
+            Ok(applied) => self.write(session, (&cluster, &config), &translation, &applied).await,
             Err(why) => Err(format!("what its Services ask for can't be applied: {why}")),
         };
         match result {
@@ -332,12 +332,11 @@ impl Driver {
     async fn write(
         &mut self,
         session: &mut Session,
-        cluster: &Cluster,
+        (cluster, config): (&Cluster, &Config),
         translation: &Translation,
         applied: &Applied,
     ) -> Result<(), String> {
         let ours = Ours::of(cluster);
-        let config = self.inputs.config.borrow().clone();
         let (words, now) = (now_in_words(), Instant::now());
         let Some(objects) = self.reflection.objects() else { return Ok(()) };
         self.rivals.retain(|name| objects.services.contains_key(name));
@@ -345,8 +344,11 @@ impl Driver {
         let mut later: Option<Instant> = None;
         let mut not_served = 0_usize;
         for (name, service) in &objects.services {
-            let report: Option<Report> =
-                translation.outcomes.get(name).map(|outcome| report(outcome, applied).annotated(&config));
+            let mut report: Option<Report> =
+                translation.outcomes.get(name).map(|outcome| report(outcome, applied));
+            if !ours.reports.is_empty() {
+                report = report.map(|report| report.annotated(config));
+            }
             if report.as_ref().is_some_and(|report| report.reason != "Served") {
                 not_served = not_served.saturating_add(1);
             }
