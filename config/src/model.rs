@@ -93,6 +93,12 @@ impl Config {
         self.groups.values().find(|group| group.vips.iter().any(|vip| vip.address == address))
     }
 
+    /// The pool that has `address`, if any.
+    #[must_use]
+    pub fn pool_of(&self, address: std::net::IpAddr) -> Option<&Pool> {
+        self.pools.values().find(|pool| pool.range_of(address).is_some())
+    }
+
     /// How much of each pool is in use, by pool and family; families that a pool does not have are left out.
     #[must_use]
     pub fn pool_use(&self) -> Vec<PoolUse> {

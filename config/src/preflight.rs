@@ -113,9 +113,7 @@ pub fn free_addresses(config: &Config, network: &IpNet) -> Vec<IpAddr> {
     const ENOUGH: usize = 4;
     const LOOKED_AT: usize = 1 << 16;
     let taken = named(config);
-    let is_free = |address: &IpAddr| {
-        !taken.contains(address) && !config.pools.values().any(|pool| pool.range_of(*address).is_some())
-    };
+    let is_free = |address: &IpAddr| !taken.contains(address) && config.pool_of(*address).is_none();
     network.hosts().take(LOOKED_AT).filter(is_free).take(ENOUGH).collect()
 }
 

@@ -6,7 +6,7 @@ mod text;
 mod time;
 mod words;
 
-pub(crate) use address::{Sources, Span, VipWord};
+pub(crate) use address::{Sources, VipWord};
 pub(crate) use number::Number;
 pub(crate) use text::{
     AbsolutePath, EtcdKey, HeaderValue, Hex, HttpToken, Label, LinkName, Name, NamePattern, UrlPath,

@@ -12,6 +12,7 @@ pub mod report;
 mod rivals;
 mod state;
 pub mod translate;
+mod words;
 mod writes;
 
 pub use metallb::Metallb;

@@ -1,6 +1,7 @@
 //! MetalLB's own objects, as far as they mean something here: named ranges of addresses, and which of them are announced.
 
 use crate::objects::ObjectName;
+use crate::words::shown;
 use fulcrum_config::{AddressSpan, Family};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -227,10 +228,7 @@ fn selectors(written: Option<Vec<LabelSelector>>, field: &str) -> Result<Vec<Sel
 
 /// A network, whatever its last bits are, or the first and the last address.
 fn range(text: &str) -> Result<AddressSpan, String> {
-    let bad = || {
-        let shown: String = text.chars().take(60).collect();
-        format!("`{}` in `addresses` is no range of addresses", shown.escape_debug())
-    };
+    let bad = || format!("`{}` in `addresses` is no range of addresses", shown(text));
     if let Some((first, last)) = text.split_once('-') {
         let parse = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| bad());
         let (first, last) = (parse(first)?, parse(last)?);

@@ -47,8 +47,8 @@ impl Report {
         let ips = self.ingress.iter().filter_map(|it| it.get("ip")?.as_str());
         let addresses: Vec<&str> = ips.collect();
         let parsed = addresses.iter().filter_map(|it| it.parse::<IpAddr>().ok());
-        let of = |address| config.pools.values().find(|pool| pool.range_of(address).is_some());
-        let pools: BTreeSet<&str> = parsed.filter_map(of).map(|pool| pool.name.as_str()).collect();
+        let pools: BTreeSet<&str> =
+            parsed.filter_map(|address| config.pool_of(address)).map(|pool| pool.name.as_str()).collect();
         let pools = pools.into_iter().collect::<Vec<_>>().join(",");
         let all = [
             (Annotations::ADDRESSES, addresses.join(",")),

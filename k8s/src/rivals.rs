@@ -3,9 +3,8 @@
 
 use crate::objects::ObjectName;
 use crate::report::Report;
-use siphasher::sip::SipHasher24;
+use crate::words;
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
@@ -85,16 +84,9 @@ impl Rivals {
 }
 
 fn fingerprint(report: Option<&Report>) -> u64 {
-    let mut hasher = SipHasher24::new();
-    if let Some(report) = report {
-        for text in [&report.reason, &report.message] {
-            hasher.write(text.as_bytes());
-            hasher.write_u8(0xff);
-        }
-        for ingress in &report.ingress {
-            hasher.write(ingress.to_string().as_bytes());
-            hasher.write_u8(0xff);
-        }
-    }
-    hasher.finish()
+    let said = report.into_iter().flat_map(|report| {
+        let ingress = report.ingress.iter().map(ToString::to_string);
+        [report.reason.clone(), report.message.clone()].into_iter().chain(ingress)
+    });
+    words::fingerprint(said)
 }

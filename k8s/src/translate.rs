@@ -13,6 +13,7 @@ mod wish;
 use crate::metallb::Metallb;
 use crate::objects::{ObjectName, Objects};
 use crate::report::CONDITION;
+use crate::words::shown;
 use backends::{check, members};
 use fulcrum_config::{Cluster, Config, Family, Mode, Protocol, ServiceName};
 use ipnet::IpNet;
@@ -23,7 +24,7 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use wish::{Wish, said, shown, wish};
+use wish::{Wish, said, wish};
 
 /// Further Services of a cluster are set aside.
 const SERVICES_AT_MOST: usize = 10_000;
@@ -305,7 +306,7 @@ impl Walk<'_> {
             return Vec::new();
         }
         let why = |address: IpAddr| {
-            if !self.around.config.pools.values().any(|pool| pool.range_of(address).is_some()) {
+            if self.around.config.pool_of(address).is_none() {
                 "no pool of fulcrum.yaml has it: add it to `addresses` of one"
             } else if wish.address.is_some_and(|it| it != address)
                 || (!wish.within.is_empty() && !wish.within.iter().any(|span| span.contains(address)))

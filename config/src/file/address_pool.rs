@@ -1,7 +1,7 @@
 //! `pools`, and what a service asks of them.
 
-use crate::model::Family;
-use crate::scalar::{Label, LinkName, Name, NamePattern, Number, Span};
+use crate::model::{AddressSpan, Family};
+use crate::scalar::{Label, LinkName, Name, NamePattern, Number};
 use crate::table::{List, Named, section};
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ section! {
     /// A pool of addresses for services.
     AddressPoolSection {
         /// Its addresses: networks, ranges such as 10.0.0.100-10.0.0.150, single addresses.
-        addresses: required List<Span>,
+        addresses: required List<AddressSpan>,
         /// The VIP group that they belong to while they are in use. Default: each is a group of its own, whose leader the nodes elect.
         group: optional Name,
         /// The interface that they live behind. Default: the one that has their network.
@@ -47,7 +47,7 @@ section! {
         /// The address. Default: the lowest that is free.
         address: optional IpAddr,
         /// Addresses of these ranges only, those of the first before those of the next; as good as naming their pools. Default: any.
-        within: optional List<Span>,
+        within: optional List<AddressSpan>,
         /// These, as far as it can have them; it keeps what it has.
         prefer: optional List<IpAddr>,
         /// One address of each: ipv4, ipv6. Default: one of what there is, IPv4 if there is that.

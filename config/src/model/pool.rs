@@ -78,6 +78,13 @@ pub struct PoolUse {
     pub total: u128,
 }
 
+/// Just this one.
+impl From<IpAddr> for AddressSpan {
+    fn from(address: IpAddr) -> Self {
+        Self { first: address, last: address }
+    }
+}
+
 impl AddressSpan {
     /// All addresses of a family.
     pub(crate) fn all(family: Family) -> Self {

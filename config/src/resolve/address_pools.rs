@@ -6,11 +6,10 @@ use super::nodes::{Interfaces, Nodes, Unelectable};
 use crate::document::NodeId;
 use crate::file::{AddressPoolSection, File};
 use crate::model::{
-    AddressRange, Allow, Class, Family, GroupName, Interface, InterfaceName, Link, Pool, PoolName, Priority,
-    TenantName, Track,
+    AddressRange, AddressSpan, Allow, Class, Family, GroupName, Interface, InterfaceName, Link, Pool,
+    PoolName, Priority, TenantName, Track,
 };
 use crate::reader::{At, Field, Reader};
-use crate::scalar::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -118,7 +117,7 @@ fn pool(
     for span in &spans.value.0 {
         let Some(interface) = interface_of(reader, section, span, interfaces) else { continue };
         overlaps(reader, name, span, nodes, placed);
-        let Span { first, last } = span.value;
+        let AddressSpan { first, last } = span.value;
         for network in interface.networks.iter().filter(|network| network.contains(&first)) {
             let ends = [network.network(), network.broadcast()].into_iter();
             taken.extend(
@@ -161,10 +160,10 @@ fn refuse_unelectable(reader: &mut Reader<'_>, section: &AddressPoolSection, nod
 fn interface_of<'a>(
     reader: &mut Reader<'_>,
     section: &AddressPoolSection,
-    span: &At<Span>,
+    span: &At<AddressSpan>,
     interfaces: &'a Interfaces,
 ) -> Option<&'a Interface> {
-    let Span { first, last } = span.value;
+    let AddressSpan { first, last } = span.value;
     if let Some(kind) = not_of_one_machine(first).or(not_of_one_machine(last)) {
         let message = format!("`{}` begins or ends with {kind}", reader.text(span.node));
         reader.error(span.node, message, "write addresses that one machine can have");
@@ -207,11 +206,11 @@ fn interface_of<'a>(
 fn overlaps(
     reader: &mut Reader<'_>,
     name: &PoolName,
-    span: &At<Span>,
+    span: &At<AddressSpan>,
     nodes: &Nodes,
     placed: &BTreeMap<IpAddr, Placed>,
 ) {
-    let Span { first, last } = span.value;
+    let AddressSpan { first, last } = span.value;
     let before = placed.range(..=last).next_back().filter(|(_, other)| first <= other.last);
     if let Some((_, other)) = before {
         let (other_pool, text) = (&other.pool, reader.text(other.place));

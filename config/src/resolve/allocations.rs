@@ -149,7 +149,7 @@ fn request(
 /// The ranges that a service keeps to, and the addresses that it prefers.
 fn reach(reader: &mut Reader<'_>, asked: &RequestSection) -> (Vec<AddressSpan>, Vec<IpAddr>) {
     let spans = asked.within.get().map(|list| list.0.as_slice()).unwrap_or_default();
-    let within: Vec<AddressSpan> = spans.iter().map(|span| span.value.into()).collect();
+    let within: Vec<AddressSpan> = spans.iter().map(|span| span.value).collect();
     let preferred = asked.prefer.get().map(|list| list.0.as_slice()).unwrap_or_default();
     let counts = [
         (asked.within.as_ref().map(|field| (field.node, field.value.0.len())), "ranges"),

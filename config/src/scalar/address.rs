@@ -119,20 +119,7 @@ impl Scalar for BackendAddress {
     }
 }
 
-/// Addresses of one family that follow each other, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) first: IpAddr,
-    pub(crate) last: IpAddr,
-}
-
-impl From<Span> for AddressSpan {
-    fn from(span: Span) -> Self {
-        Self { first: span.first, last: span.last }
-    }
-}
-
-impl Scalar for Span {
+impl Scalar for AddressSpan {
     fn parse(text: &str) -> Result<Self, Problem> {
         if let Some((first, last)) = text.split_once('-') {
             let (first, last) = (IpAddr::parse(first.trim())?, IpAddr::parse(last.trim())?);
@@ -154,7 +141,7 @@ impl Scalar for Span {
         if text.parse::<IpAddr>().is_err() {
             return Err(Problem::not(text, "a range of addresses", &<Self as Scalar>::expected()));
         }
-        IpAddr::parse(text).map(|address| Self { first: address, last: address })
+        IpAddr::parse(text).map(Self::from)
     }
 
     fn expected() -> String {

@@ -1,5 +1,6 @@
 //! The way to a cluster's API.
 
+use crate::words;
 use fulcrum_config::ClusterAccess;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -8,8 +9,6 @@ use kube::client::{ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ErrorResponse;
 use kube::{Client, Config};
-use siphasher::sip::SipHasher24;
-use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tower::util::option_layer;
@@ -81,15 +80,12 @@ async fn of_file(path: &Path) -> Result<Config, String> {
 
 /// What stands for the contents of the files that say how the API is reached: it is another when one has changed.
 pub(super) fn fingerprint(access: &ClusterAccess) -> u64 {
-    let mut hasher = SipHasher24::new();
-    for path in files(access) {
+    let content = |path: PathBuf| {
         let is_small =
             std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= SIZE_AT_MOST);
-        let content = if is_small { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
-        hasher.write(&content);
-        hasher.write_u8(0xff);
-    }
-    hasher.finish()
+        if is_small { std::fs::read(&path).unwrap_or_default() } else { Vec::new() }
+    };
+    words::fingerprint(files(access).into_iter().map(content))
 }
 
 /// A pod's token is read again by the client itself, too, but a minute late, also after it was refused.

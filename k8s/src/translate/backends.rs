@@ -241,7 +241,6 @@ impl Around<'_> {
                 !(v6.is_unspecified() || v6.is_loopback() || v6.is_multicast() || v6.is_unicast_link_local())
             }
         };
-        let in_pool = self.config.pools.values().any(|pool| pool.range_of(address).is_some());
-        is_machine && !in_pool && !self.own.contains(&address)
+        is_machine && self.config.pool_of(address).is_none() && !self.own.contains(&address)
     }
 }

@@ -1,9 +1,9 @@
 //! Which addresses MetalLB's objects leave to a Service: they narrow what the file's pools grant, and never widen it.
 
-use super::wish::shown as shortened;
 use super::{Around, Problem};
 use crate::metallb::{AddressPool, Labels, Metallb, PoolSays};
 use crate::objects::ObjectName;
+use crate::words::shown;
 use fulcrum_config::{AddressSpan, PoolName};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -57,8 +57,7 @@ pub(super) fn reach(
         return wished(asked, &candidates).map(Some);
     }
     // What a Service has it keeps, whatever becomes of pools that it does not name.
-    let is_granted =
-        |address: &&IpAddr| around.config.pools.values().any(|it| it.range_of(**address).is_some());
+    let is_granted = |address: &&IpAddr| around.config.pool_of(**address).is_some();
     let stays = asked.has.iter().filter(|_| named.is_none()).filter(is_granted);
     let stays: Vec<IpAddr> = stays.copied().collect();
     announced(&candidates, asked.has, !stays.is_empty())?;
@@ -131,14 +130,14 @@ fn wished(asked: &Asked<'_>, candidates: &[Candidate<'_>]) -> Result<Reach, Prob
     let has_all = |it: &&Candidate<'_>| asked.addresses.iter().all(|address| it.says.has(*address));
     let of: Vec<&Candidate<'_>> = candidates.iter().filter(has_all).collect();
     let Some(first) = of.first() else {
-        let shown: Vec<String> = asked.addresses.iter().map(ToString::to_string).collect();
+        let addresses: Vec<String> = asked.addresses.iter().map(ToString::to_string).collect();
         let whose = match asked.pool {
-            Some(pool) => format!("not of the IPAddressPool `{}`", shortened(pool)),
+            Some(pool) => format!("not of the IPAddressPool `{}`", shown(pool)),
             None => "of no IPAddressPool that is for it".to_owned(),
         };
         let message = format!(
             "it asks for {}, which is {whose}: ask for another one, or add it to the pool",
-            shown.join(" and ")
+            addresses.join(" and ")
         );
         return Err(Problem::new("AddressOfNoPool", message));
     };
@@ -212,7 +211,7 @@ fn joined(candidates: &[&Candidate<'_>], has: &[IpAddr], stays: &[IpAddr]) -> Re
             single.insert(*address);
         }
     }
-    let single = single.into_iter().map(|address| AddressSpan { first: address, last: address });
+    let single = single.into_iter().map(AddressSpan::from);
     reach.within.splice(0..0, single);
     reach
 }

@@ -2,11 +2,10 @@
 
 use super::reach::{Asked, Reach, reach};
 use super::{Around, Problem, SOURCES};
+use crate::words::{fingerprint, shown};
 use fulcrum_config::{AddressSpan, Cluster, Family, PoolName};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
-use siphasher::sip::SipHasher24;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher;
 use std::net::IpAddr;
 
 const ADDRESSES: [&str; 3] =
@@ -95,7 +94,7 @@ pub(super) fn wish(
         [address] => Some(*address),
         // Just these, one of each family.
         several => {
-            within = several.iter().map(|it| AddressSpan { first: *it, last: *it }).collect();
+            within = several.iter().copied().map(AddressSpan::from).collect();
             None
         }
     };
@@ -111,10 +110,10 @@ pub(super) fn wish(
     }));
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let share = match read(&SHARED).filter(|key| !key.is_empty()) {
-        Some(key) => word(&[cluster.name.as_str(), key]),
-        None => word(&[cluster.name.as_str(), namespace, name]),
+        Some(key) => fingerprint([cluster.name.as_str(), key]),
+        None => fingerprint([cluster.name.as_str(), namespace, name]),
     };
-    Ok(Wish { pool, address, within, prefer, families, share, notes })
+    Ok(Wish { pool, address, within, prefer, families, share: format!("kubernetes-{share:016x}"), notes })
 }
 
 /// The addresses that its status says.
@@ -216,20 +215,4 @@ fn families(
         }
     }
     Ok(families)
-}
-
-/// What others wrote may be long; what we say about it is not.
-pub(super) fn shown(text: &str) -> String {
-    let start: String = text.chars().take(60).collect();
-    start.escape_debug().to_string()
-}
-
-/// A word that stands for `texts`, whatever is in them.
-fn word(texts: &[&str]) -> String {
-    let mut hasher = SipHasher24::new();
-    for text in texts {
-        hasher.write(text.as_bytes());
-        hasher.write_u8(0xff);
-    }
-    format!("kubernetes-{:016x}", hasher.finish())
 }
