@@ -9,7 +9,6 @@ use serde_json::Value;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
-const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
 const TAINT: &str = "ToBeDeletedByClusterAutoscaler=5:NoSchedule";
 
 /// Two nodes of ours, on Kubernetes nodes that are called as they are, with two groups of their own.
@@ -22,9 +21,7 @@ struct Scene {
 impl Scene {
     fn new(lab: &Lab) -> Result<Self> {
         let mut cluster = Cluster::new(lab, 2, 2)?;
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (api, account) = KubernetesApi::with_account(lab)?;
         for machine in &cluster.nodes {
             api.add_node(machine)?;
         }

@@ -13,7 +13,6 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(30);
 /// A kind that the cluster does not know is looked for twice a minute, and is gone when it was not there twice.
 const KNOWN: Duration = Duration::from_secs(150);
-const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
 const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
 const CRDS: &str = include_str!("kubernetes_metallb/crds.yaml");
 const NAMESPACES: &str = "\
@@ -61,9 +60,7 @@ impl Scene {
     fn new(lab: &Lab) -> Result<Self> {
         let mut cluster = Cluster::new(lab, 2, 1)?;
         cluster.of_pool = true;
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (api, account) = KubernetesApi::with_account(lab)?;
         let web = &cluster.web[0].machine;
         api.add_node(web)?;
         let mut proxy = KubeProxy::on(web);

@@ -1,7 +1,7 @@
 //! Fulcrum on nodes of the cluster that it serves, as packaging/kubernetes/daemonset.yaml runs it: the objects are what a real
 //! kube-apiserver accepts, and the daemon does its work with what they give it. No container is run.
 
-use fulcrum_tests::lab::kubernetes::{KubeProxy, KubernetesApi, Pod};
+use fulcrum_tests::lab::kubernetes::{KubeProxy, KubernetesApi, Pod, RBAC};
 use fulcrum_tests::lab::{
     Cluster, Family, Fulcrum, GROUP, Lab, Mode, Pair, forwarding_pair, fulcrum_binary, output, wait_settled,
 };
@@ -13,7 +13,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
-const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
 const DAEMONSET: &str = include_str!("../../packaging/kubernetes/daemonset.yaml");
 const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
 const SERVICE: &str = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: default}, spec: {\
@@ -110,9 +109,7 @@ fn in_a_pod_services_are_served_by_its_account_whose_token_is_replaced() {
         let mut cluster = Cluster::new(lab, 2, 1)?;
         cluster.of_pool = true;
         cluster.sections = "kubernetes:\n  prod: {in_cluster: true}\n".to_owned();
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (api, account) = KubernetesApi::with_account(lab)?;
         let mut proxies = Vec::new();
         for web in &cluster.web {
             api.add_node(&web.machine)?;

@@ -6,7 +6,7 @@
     reason = "a test"
 )]
 
-use fulcrum_tests::lab::kubernetes::{LONG, Scene, USER};
+use fulcrum_tests::lab::kubernetes::{LONG, RBAC, Scene, USER};
 use fulcrum_tests::lab::{Fulcrum, Lab};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use fulcrum_tests::{LabError, Result};
@@ -15,8 +15,6 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-const RBAC: &str = include_str!("../../packaging/kubernetes/rbac.yaml");
-/// Where what is to be told stands in [`RBAC`], and what is read.
 /// Resources of the manifest, and how kubectl asks for the rights to them.
 const STATUS: (&str, &[&str]) = ("services/status", &["patch", "services", "--subresource=status"]);
 const NODES: (&str, &[&str]) = ("nodes", &["list", "nodes"]);

@@ -13,7 +13,6 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const RBAC: &str = include_str!("../../../packaging/kubernetes/rbac.yaml");
 /// Who Fulcrum is to the API server.
 pub(super) const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
 pub(super) const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -46,9 +45,7 @@ impl Scene {
     pub(super) fn new(lab: &Lab, reached: Reached, mode: &str) -> Result<Self> {
         let mut cluster = Cluster::new(lab, 2, 1)?;
         cluster.of_pool = true;
-        let kube = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        kube.apply(RBAC)?;
-        let account = kube.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (kube, account) = KubernetesApi::with_account(lab)?;
         let mut proxies = Vec::new();
         for web in &cluster.web {
             kube.add_node(&web.machine)?;

@@ -19,7 +19,7 @@ pub use pod::Pod;
 pub use proxy::KubeProxy;
 pub use scene::{LONG, Scene, USER};
 
-use super::{Etcd, Machine};
+use super::{Etcd, Lab, Machine};
 use crate::LabError;
 use crate::error::{Context, Result};
 use authority::{Authority, Credentials};
@@ -30,6 +30,8 @@ use std::process::Command;
 
 /// The port of an apiserver.
 pub const API_PORT: u16 = 6443;
+/// The rights of our account, as they are shipped.
+pub const RBAC: &str = include_str!("../../../packaging/kubernetes/rbac.yaml");
 
 /// A cluster's API. Several in one lab are each on machines of their own.
 #[derive(Debug)]
@@ -51,6 +53,17 @@ impl KubernetesApi {
         let mut api = Self::prepare(machine, std::slice::from_ref(machine), &[])?;
         api.start_servers()?;
         Ok(api)
+    }
+
+    /// One apiserver on a machine of its own, and our account there, with the rights that are shipped.
+    ///
+    /// # Errors
+    /// There is no kube-apiserver, or it does not become ready: says why.
+    pub fn with_account(lab: &Lab) -> Result<(Self, Kubectl)> {
+        let api = Self::start(&lab.machine("k8s", 31)?)?;
+        api.apply(RBAC)?;
+        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        Ok((api, account))
     }
 
     /// etcd, and all that apiservers on these machines need to be started, one or all. Their certificates are also good for

@@ -13,7 +13,6 @@ const LONG: Duration = Duration::from_secs(40);
 const SECOND: Duration = Duration::from_secs(1);
 /// How long the API is away.
 const AWAY: Duration = Duration::from_secs(3);
-const RBAC: &str = include_str!("../../../../packaging/kubernetes/rbac.yaml");
 const NODE_PORT: u16 = 30080;
 const SERVICE: &str = "\
 apiVersion: v1
@@ -107,9 +106,7 @@ impl Stage {
     fn build(lab: &Lab, nodes: u8, live: bool) -> Result<Self> {
         let mut cluster = Cluster::new(lab, nodes, 1)?;
         cluster.of_pool = true;
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (api, account) = KubernetesApi::with_account(lab)?;
         let mut proxies = Vec::new();
         for web in &cluster.web {
             api.add_node(&web.machine)?;

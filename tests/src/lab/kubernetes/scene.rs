@@ -16,7 +16,6 @@ use std::time::Duration;
 pub const LONG: Duration = Duration::from_secs(30);
 /// Who Fulcrum is to the apiserver.
 pub const USER: &str = "system:serviceaccount:fulcrum-system:fulcrum";
-const RBAC: &str = include_str!("../../../../packaging/kubernetes/rbac.yaml");
 /// What the kubeconfig stands for in the text of clusters.
 const KUBECONFIG: &str = "KUBECONFIG";
 
@@ -52,9 +51,7 @@ impl Scene {
         let mut cluster = Cluster::new(lab, 2, 1)?;
         cluster.of_pool = true;
         prepare(&mut cluster)?;
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (api, account) = KubernetesApi::with_account(lab)?;
         for web in &cluster.web {
             api.add_node(&web.machine)?;
         }
