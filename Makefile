@@ -29,8 +29,8 @@ kube-apiserver: ## The kube-apiserver and kubectl that the tests run, built once
 test-kubernetes: kube-apiserver build ## The tests with a real kube-apiserver alone; ARGS=a test's name.
 	$(CARGO) test --locked -p fulcrum-tests --test 'kube*' -- --test-threads=1 $(ARGS)
 
-soak: ## The tests with their full counts; writes the result into docs/promises.md.
-	@scripts/soak.sh
+soak: ## The tests with their full counts; writes the results into docs/promises.md; ARGS="simulation fuzz" for some.
+	@scripts/soak.sh $(ARGS)
 
 versions: ## Nodes of an earlier version beside those of this one, and a roll from it; EARLIER=a tag or a commit.
 	@scripts/versions.sh "$(EARLIER)"
