@@ -7,7 +7,7 @@ build="cc:gcc /usr/include/stdio.h:libc6-dev make:make clang:clang"
 demo="$build ip:iproute2 nft:nftables nginx:nginx-light"
 kubernetes="$demo etcd:etcd-server curl:curl"
 terminal="ssh:openssh-client /usr/sbin/sshd:openssh-server"
-test="$demo c++:g++ ping:iputils-ping ethtool:ethtool sysctl:procps keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime etcd:etcd-server"
+test="$demo c++:g++ ping:iputils-ping ethtool:ethtool sysctl:procps keepalived:keepalived /usr/lib/frr/vrrpd:frr faketime:faketime etcd:etcd-server /lib/systemd/systemd:systemd"
 # What is seen to live through a leader's death.
 test="$test $terminal curl:curl iperf3:iperf3 /usr/lib/python3/dist-packages/websockets:python3-websockets"
 bench="$test haproxy:haproxy /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"

@@ -23,6 +23,7 @@ mod pause;
 mod process;
 mod sweep;
 mod switch;
+mod systemd;
 mod upgradable;
 
 pub use anew::Anew;
@@ -42,6 +43,7 @@ pub use pair::{GROUP, Pair, Plan, PlannedNode, make_key, wait_served_by};
 pub use partner::{Kind, Partner};
 pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};
+pub use systemd::Systemd;
 pub use upgradable::{Upgradable, install, script};
 
 use crate::error::{Context, Result};

@@ -3,9 +3,12 @@
 use super::output;
 use crate::LabError;
 use crate::error::{Context, Result};
+use crate::wait::wait_until;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// A control group with a limit on memory. The lab's sweep removes it.
 #[derive(Debug)]
@@ -49,20 +52,39 @@ fn hierarchy() -> Result<Hierarchy> {
     if let Some(root) = of_version_1.and_then(|words| words.get(1).map(PathBuf::from)) {
         return Ok(Hierarchy { root, limit: "memory.limit_in_bytes" });
     }
-    let of_version_2 = mounts().find(|words| words.get(2) == Some(&"cgroup2"));
-    let root = of_version_2.and_then(|words| words.get(1).map(PathBuf::from));
-    let root = root.ok_or_else(|| LabError::new("no control groups are mounted: memory can't be limited"))?;
+    let root =
+        unified().ok_or_else(|| LabError::new("no control groups are mounted: memory can't be limited"))?;
     let children = root.join("cgroup.subtree_control");
     fs::write(&children, "+memory").context(format!("write {}", children.display()))?;
     Ok(Hierarchy { root, limit: "memory.max" })
 }
 
-/// Where limits are, each a directory by its name.
-pub(super) fn directory() -> Option<PathBuf> {
-    hierarchy().ok().map(|hierarchy| hierarchy.root)
+/// A control group of version 2 without limits. The lab's sweep removes it.
+pub(super) fn control_group(name: &str) -> Result<PathBuf> {
+    let root = unified().ok_or_else(|| LabError::new("no control groups of version 2 are mounted"))?;
+    let path = root.join(name);
+    fs::create_dir(&path).context(format!("make {}", path.display()))?;
+    Ok(path)
 }
 
-/// Removes one, once its processes are gone.
+/// Where the kernel has its control groups of version 2.
+fn unified() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let words = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    words.into_iter().find(|words| words.get(2) == Some(&"cgroup2"))?.get(1).map(PathBuf::from)
+}
+
+/// Where labs have control groups, each a directory by its name.
+pub(super) fn directories() -> BTreeSet<PathBuf> {
+    hierarchy().ok().map(|hierarchy| hierarchy.root).into_iter().chain(unified()).collect()
+}
+
+/// Removes one and those in it, once its processes are gone; those that were just killed take a moment.
 pub(super) fn remove(path: &Path) {
-    output("rmdir", &[&path.display().to_string()]).ok();
+    let find = [&path.display().to_string(), "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"];
+    wait_until("a control group to be empty", Duration::from_secs(5), || {
+        output("find", &find).ok();
+        !path.exists()
+    })
+    .ok();
 }

@@ -62,7 +62,7 @@ fn owners() -> BTreeSet<u32> {
     let temporary = std::env::temp_dir();
     [Path::new(DIRECTORY).to_owned(), temporary]
         .into_iter()
-        .chain(memory::directory())
+        .chain(memory::directories())
         .flat_map(|directory| names(&directory))
         .filter_map(|name| name.strip_prefix(MARK)?.strip_prefix('-')?.split('-').next()?.parse().ok())
         .collect()
@@ -97,8 +97,8 @@ pub(super) fn remove(prefix: &str) {
     for name in namespaces {
         output("ip", &["netns", "del", &name]).ok();
     }
-    if let Some(limits) = memory::directory() {
-        names(&limits).into_iter().filter(ours).for_each(|name| memory::remove(&limits.join(name)));
+    for groups in memory::directories() {
+        names(&groups).into_iter().filter(ours).for_each(|name| memory::remove(&groups.join(name)));
     }
     if std::env::var_os("FULCRUM_LAB_KEEP").is_some() {
         return;
