@@ -155,3 +155,17 @@ fn an_upgrade_by_way_of_the_other_node_restarts_the_unit() {
         Ok(())
     });
 }
+
+#[test]
+fn a_machine_that_is_shut_down_hands_over_first() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab)?;
+        let probe = scene.probe()?;
+        scene.first.run("systemctl", &["poweroff", "--no-wall"])?;
+        scene.first.wait_off()?;
+        scene.second.wait_leader(GROUP)?;
+        let timeline = probe.finish();
+        assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
+        Ok(())
+    });
+}

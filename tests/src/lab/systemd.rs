@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Systemd {
     machine: Machine,
-    _process: Process,
+    process: Process,
     init: Pid,
 }
 
@@ -43,7 +43,7 @@ impl Systemd {
         command.env("LAB_CONFIG", machine.write("fulcrum.yaml", &at_home(machine, config))?);
         let process = machine.spawn("systemd", command)?;
         let init = wait_for("a first process", PATIENCE, || process.children().first().copied())?;
-        let booted = Self { machine: machine.clone(), _process: process, init };
+        let booted = Self { machine: machine.clone(), process, init };
         wait_until("systemd to have booted", PATIENCE, || {
             booted.run("systemctl", &["is-active", "lab.target"]).is_ok()
         })?;
@@ -86,6 +86,14 @@ impl Systemd {
         let mut command = Command::new("cp");
         command.arg(from).arg(root);
         run(command).map(drop)
+    }
+
+    /// Waits until it is switched off.
+    ///
+    /// # Errors
+    /// It still runs.
+    pub fn wait_off(&self) -> Result<()> {
+        self.process.wait(PATIENCE).map(drop)
     }
 
     /// A property of the unit, as `systemctl show` has it.
