@@ -22,7 +22,7 @@ pub(crate) use peer::PeerSection;
 pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,
 };
-pub(crate) use witness::{EtcdSection, WitnessSection};
+pub(crate) use witness::{EtcdSection, LeaseSection, WitnessSection};
 
 use crate::model::Xdp;
 use crate::scalar::{LinkName, Name, Profile};

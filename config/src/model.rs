@@ -40,7 +40,7 @@ pub use service::{
 };
 pub use tables::{AddressSlots, OlderTable, ServiceTables};
 pub use units::{AdvertInterval, Priority, UnitError, Vrid, Weight};
-pub use witness::{Etcd, OnSplit, WebAddress, Witness};
+pub use witness::{Etcd, OnSplit, WebAddress, Witness, WitnessLease};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

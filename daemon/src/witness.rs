@@ -5,15 +5,16 @@
 mod etcd;
 mod http;
 
-use etcd::{Client, Holder, Lease};
-use fulcrum_config::{Config, Etcd, NodeName, Witness};
-use http::Failure;
+use fulcrum_config::{Config, NodeName, Witness};
+use fulcrum_k8s::driver::{Held, Lock as LeaseLock};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Between attempts to have what somebody else has, or whose keeper does not answer.
 const AGAIN: Duration = Duration::from_millis(100);
+/// The same of an API server, which others ask, too.
+const AGAIN_API: Duration = Duration::from_millis(500);
 /// How often it is looked at while it is not needed.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -67,18 +68,16 @@ impl Seen {
 /// Follows what the configuration says of the witness, for ever.
 pub(crate) async fn keep(config: impl Fn() -> Arc<Config>, mut ends: Ends, seen: Arc<Seen>) {
     let mut keeper: Option<Keeper> = None;
+    let mut follows = Witness::None;
     loop {
         let now = config();
-        let etcd = match &now.witness {
-            Witness::Etcd(etcd) => Some(etcd),
-            Witness::None | Witness::Gateway { .. } => None,
-        };
-        if keeper.as_ref().map(|keeper| &keeper.etcd) != etcd {
+        if follows != now.witness {
             if let Some(keeper) = &mut keeper {
                 keeper.let_go(&ends).await;
             }
             seen.set(Known::default());
-            keeper = etcd.map(|etcd| Keeper::new(etcd, &now.node));
+            keeper = Keeper::new(&now.witness, &now.node);
+            follows = now.witness.clone();
         }
         let wait = match &mut keeper {
             Some(keeper) => {
@@ -94,26 +93,71 @@ pub(crate) async fn keep(config: impl Fn() -> Arc<Config>, mut ends: Ends, seen:
     }
 }
 
-/// One lock.
+/// A lock, wherever it is.
+enum Lock {
+    Etcd(etcd::Lock),
+    Kubernetes(LeaseLock),
+}
+
+impl Lock {
+    async fn look(&mut self) -> Result<Option<String>, String> {
+        match self {
+            Self::Etcd(lock) => lock.look().await,
+            Self::Kubernetes(lock) => lock.look().await,
+        }
+    }
+
+    async fn hold(&mut self) -> Result<Held, String> {
+        match self {
+            Self::Etcd(lock) => lock.hold().await,
+            Self::Kubernetes(lock) => lock.hold().await,
+        }
+    }
+
+    async fn give_back(&mut self) -> Result<(), String> {
+        match self {
+            Self::Etcd(lock) => lock.give_back().await,
+            Self::Kubernetes(lock) => lock.give_back().await,
+        }
+    }
+
+    fn again(&self) -> Duration {
+        match self {
+            Self::Etcd(_) => AGAIN,
+            Self::Kubernetes(_) => AGAIN_API,
+        }
+    }
+}
+
+/// Has a lock when it is wanted.
 struct Keeper {
-    etcd: Etcd,
+    lock: Lock,
+    ttl: Duration,
     node: String,
-    client: Result<Client, String>,
-    /// A lease, when it was asked for or renewed last, and whether the lock is held by it.
-    lease: Option<(Lease, Instant, bool)>,
+    /// It was wanted, and not given back since.
+    wanted: bool,
+    /// When what gave it was asked for, while it is had.
+    since: Option<Instant>,
 }
 
 impl Keeper {
-    fn new(etcd: &Etcd, node: &NodeName) -> Self {
-        Self { etcd: etcd.clone(), node: node.to_string(), client: Client::new(etcd.clone()), lease: None }
+    fn new(witness: &Witness, node: &NodeName) -> Option<Self> {
+        let node = node.to_string();
+        let lock = match witness {
+            Witness::None | Witness::Gateway { .. } => return None,
+            Witness::Etcd(etcd) => Lock::Etcd(etcd::Lock::new(etcd.clone(), node.clone())),
+            Witness::Kubernetes(lease) => Lock::Kubernetes(LeaseLock::new(lease.clone(), node.clone())),
+        };
+        Some(Self { lock, ttl: witness.ttl()?, node, wanted: false, since: None })
     }
 
     /// Does what is due. Gives when to come again.
     async fn turn(&mut self, wanted: bool, ends: &Ends, seen: &Seen) -> Duration {
-        if !wanted && self.lease.is_some() {
+        if !wanted && self.wanted {
             self.let_go(ends).await;
         }
-        let done = if wanted { self.hold(ends).await } else { self.look().await };
+        let done =
+            if wanted { self.hold(ends).await } else { self.lock.look().await.map(|holder| (holder, LOOK)) };
         match done {
             Ok((holder, wait)) => {
                 seen.set(Known { error: None, reached: true, holder });
@@ -121,85 +165,39 @@ impl Keeper {
             }
             Err(error) => {
                 seen.set(Known { error: Some(error), reached: false, holder: None });
-                if wanted { AGAIN } else { LOOK }
+                if wanted { self.lock.again() } else { LOOK }
             }
         }
-    }
-
-    async fn look(&mut self) -> Result<(Option<String>, Duration), String> {
-        if self.client.is_err() {
-            // Its files may be there by now.
-            self.client = Client::new(self.etcd.clone());
-        }
-        let client = self.client.as_mut().map_err(|error| error.clone())?;
-        let holder = client.look().await.map_err(|failure| failure.to_string())?;
-        Ok((holder.map(|holder| holder.name), LOOK))
     }
 
     /// Takes the lock, or renews it.
     async fn hold(&mut self, ends: &Ends) -> Result<(Option<String>, Duration), String> {
-        let third = self.etcd.ttl.checked_div(3).unwrap_or_default();
-        if let Some((_, since, true)) = self.lease
+        self.wanted = true;
+        let third = self.ttl.checked_div(3).unwrap_or_default();
+        if let Some(since) = self.since
             && since.elapsed() < third
         {
             return Ok((Some(self.node.clone()), third.saturating_sub(since.elapsed())));
         }
-        let holder = self.ask().await.map_err(|failure| failure.to_string())?;
-        let Some((lease, since, holds)) = &mut self.lease else { return Ok((None, AGAIN)) };
-        let held = std::mem::replace(holds, holder.is(&self.node, *lease));
-        if held && !*holds {
-            tracing::error!(
-                holder = holder.name,
-                "the witness's lock was taken from this node, which held it"
-            );
+        let Held { holder, since } = self.lock.hold().await?;
+        if self.since.is_some() && since.is_none() {
+            tracing::error!(holder, "the witness's lock was taken from this node, which held it");
             ends.held.send_replace(None);
         }
-        if *holds {
-            // A part of it is left for the way, and for clocks that go at different paces.
-            let most = self.etcd.ttl.saturating_mul(4).checked_div(5).unwrap_or_default();
-            ends.held.send_replace(since.checked_add(most));
-            return Ok((Some(holder.name), third.saturating_sub(since.elapsed())));
-        }
-        Ok((Some(holder.name), AGAIN))
-    }
-
-    /// Has a lease that is young, and asks for the lock by it.
-    async fn ask(&mut self) -> Result<Holder, Failure> {
-        let client = match &mut self.client {
-            Ok(client) => client,
-            Err(error) => return Err(Failure::Unreachable(error.clone())),
-        };
-        let asked = Instant::now();
-        match &mut self.lease {
-            Some((lease, since, _))
-                if since.elapsed() >= self.etcd.ttl.checked_div(3).unwrap_or_default() =>
-            {
-                if client.renew(*lease).await? {
-                    *since = asked;
-                } else {
-                    self.lease = None;
-                }
-            }
-            Some(_) | None => {}
-        }
-        let lease = match self.lease {
-            Some((lease, ..)) => lease,
-            None => {
-                let lease = client.grant(self.etcd.ttl).await?;
-                self.lease = Some((lease, asked, false));
-                lease
-            }
-        };
-        client.take(&self.node, lease).await
+        self.since = since;
+        let Some(since) = since else { return Ok((holder, self.lock.again())) };
+        // A part of it is left for the way, and for clocks that go at different paces.
+        let most = self.ttl.saturating_mul(4).checked_div(5).unwrap_or_default();
+        ends.held.send_replace(since.checked_add(most));
+        Ok((holder, third.saturating_sub(since.elapsed())))
     }
 
     /// What was held is not any more, and then it is given back.
     async fn let_go(&mut self, ends: &Ends) {
         ends.held.send_replace(None);
-        if let (Some((lease, ..)), Ok(client)) = (self.lease.take(), &mut self.client)
-            && let Err(failure) = client.give_back(lease).await
-        {
-            tracing::debug!("the witness's lock could not be given back: {failure}; it ends by itself");
+        (self.wanted, self.since) = (false, None);
+        if let Err(why) = self.lock.give_back().await {
+            tracing::debug!("the witness's lock could not be given back: {why}; it ends by itself");
         }
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a driver: it reads the clock and waits")]
 
 mod client;
+mod lock;
 mod teller;
 mod watches;
 
@@ -29,6 +30,8 @@ use teller::{Teller, Written, now_in_words};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use watches::{Said, watches};
+
+pub use lock::{Held, Lock};
 
 /// What comes within this time is one change.
 const GATHER: Duration = Duration::from_millis(5);

@@ -4,6 +4,7 @@
 //! [`report`] says what each Service is to be told. The API may be away for any time: the last fragment stays in force.
 
 pub mod driver;
+mod lease;
 mod metallb;
 mod objects;
 mod own_node;

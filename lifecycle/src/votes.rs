@@ -30,7 +30,7 @@ fn witness_error(facts: &Facts, snapshots: &Snapshots) -> Option<String> {
             let cut_off = snapshots.vip.quorum.is_some_and(|quorum| quorum.cut_off);
             cut_off.then(|| format!("{address} does not answer"))
         }
-        Witness::Etcd(_) => facts.witness.error.clone(),
+        Witness::Etcd(_) | Witness::Kubernetes(_) => facts.witness.error.clone(),
     }
 }
 

@@ -129,7 +129,7 @@ fn gateways(config: &Config) -> BTreeSet<(InterfaceName, IpAddr)> {
     });
     let witness = match &config.witness {
         Witness::Gateway { address, interface } => Some((interface.clone(), *address)),
-        Witness::None | Witness::Etcd(_) => None,
+        Witness::None | Witness::Etcd(_) | Witness::Kubernetes(_) => None,
     };
     let [routes, routes6] = ["/proc/net/route", "/proc/net/ipv6_route"]
         .map(|table| std::fs::read_to_string(table).unwrap_or_default());

@@ -1,6 +1,6 @@
 //! What decides where the nodes fall apart.
 
-use super::InterfaceName;
+use super::{ClusterAccess, InterfaceName};
 use serde::Serialize;
 use std::fmt;
 use std::net::IpAddr;
@@ -33,6 +33,23 @@ pub enum Witness {
     },
     /// Whoever has a lock in etcd.
     Etcd(Etcd),
+    /// Whoever has a Lease in a Kubernetes cluster.
+    Kubernetes(WitnessLease),
+}
+
+impl Witness {
+    /// How long a lock lasts unless said otherwise.
+    pub const TTL: Duration = Duration::from_secs(15);
+
+    /// How long its lock lasts without its holder, if it has one.
+    #[must_use]
+    pub fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::None | Self::Gateway { .. } => None,
+            Self::Etcd(etcd) => Some(etcd.ttl),
+            Self::Kubernetes(lease) => Some(lease.ttl),
+        }
+    }
 }
 
 impl fmt::Display for Witness {
@@ -43,6 +60,9 @@ impl fmt::Display for Witness {
             Self::Etcd(etcd) => {
                 let endpoints: Vec<String> = etcd.endpoints.iter().map(ToString::to_string).collect();
                 write!(f, "etcd at {}", endpoints.join(", "))
+            }
+            Self::Kubernetes(lease) => {
+                write!(f, "Lease {}/{} of {}", lease.namespace, lease.name, lease.access)
             }
         }
     }
@@ -68,8 +88,26 @@ pub struct Etcd {
 impl Etcd {
     /// The key unless said otherwise.
     pub const KEY: &str = "/fulcrum/witness";
-    /// How long the lock lasts unless said otherwise.
-    pub const TTL: Duration = Duration::from_secs(15);
+}
+
+/// A lock that is a Lease in a Kubernetes cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessLease {
+    /// How its API is reached.
+    pub access: ClusterAccess,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How long it lasts without its holder.
+    pub ttl: Duration,
+}
+
+impl WitnessLease {
+    /// The namespace unless said otherwise.
+    pub const NAMESPACE: &str = "fulcrum-system";
+    /// The name unless said otherwise.
+    pub const NAME: &str = "fulcrum-witness";
 }
 
 /// Where a web server is: `http://` or `https://`, a host and a port.

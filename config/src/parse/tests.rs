@@ -6,11 +6,12 @@ mod mistakes;
 mod schema;
 mod warnings;
 
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("demo.yaml", include_str!("../../examples/demo.yaml")),
     ("pair.yaml", include_str!("../../examples/pair.yaml")),
     ("control-plane.yaml", include_str!("../../examples/control-plane.yaml")),
     ("witness.yaml", include_str!("../../examples/witness.yaml")),
+    ("witness-lease.yaml", include_str!("../../examples/witness-lease.yaml")),
     ("cluster.yaml", include_str!("../../examples/cluster.yaml")),
     ("dual-stack.yaml", include_str!("../../examples/dual-stack.yaml")),
     ("pools.yaml", include_str!("../../examples/pools.yaml")),

@@ -2,11 +2,13 @@
 
 use super::checks::Checks;
 use super::nodes::Nodes;
+use crate::document::NodeId;
 use crate::file::{File, KubernetesSection};
 use crate::model::{
     Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode, NodeKind, PeerLink,
 };
 use crate::reader::{At, Field, Reader};
+use crate::scalar::AbsolutePath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -51,22 +53,7 @@ fn cluster(
     section: &KubernetesSection,
     checks: &Checks,
 ) -> Option<Cluster> {
-    let in_cluster = section.in_cluster.get().copied().unwrap_or(false);
-    let access = match (section.kubeconfig.get(), in_cluster) {
-        (Some(path), false) => ClusterAccess::Kubeconfig(path.0.clone()),
-        (None, true) => ClusterAccess::InCluster,
-        _ if reader.refused_within(section.at) => return None,
-        (Some(_), true) => {
-            let message = "both `kubeconfig` and `in_cluster` say how the cluster is reached";
-            reader.error(section.at, message, "delete one of them");
-            return None;
-        }
-        (None, false) => {
-            let help = "write `kubeconfig: /etc/fulcrum/cluster.kubeconfig`, or `in_cluster: true`";
-            reader.error(section.at, "nothing says how the cluster is reached", help);
-            return None;
-        }
-    };
+    let access = access(reader, section.at, section.kubeconfig.get(), section.in_cluster.get())?;
     let mode = section.mode.get().copied().unwrap_or(Mode::Auto);
     let backends = section.backends.get().copied().unwrap_or_default();
     refuse_dsr_to_pods(reader, section, backends);
@@ -79,7 +66,6 @@ fn cluster(
     let keeps_addresses = |mode: &Mode| matches!(mode, Mode::Nat | Mode::Dsr);
     Some(Cluster {
         name,
-        access,
         class: section.class.get().map_or_else(|| Cluster::CLASS.to_owned(), |class| class.0.clone()),
         unclassed: section.unclassed.get().copied().unwrap_or(false),
         metallb: section.metallb.get().copied().unwrap_or(false),
@@ -87,9 +73,33 @@ fn cluster(
         mode_local: section.mode_local.get().copied().or(Some(mode).filter(keeps_addresses)),
         backends,
         check: section.check.get().map(|check| check.0.clone()),
-        own_node: section.own_node.get().copied().unwrap_or(in_cluster),
+        own_node: section.own_node.get().copied().unwrap_or(access == ClusterAccess::InCluster),
+        access,
         annotations: annotations(reader, section),
     })
+}
+
+/// How the API of a cluster is reached, of a section at this place.
+pub(super) fn access(
+    reader: &mut Reader<'_>,
+    at: NodeId,
+    kubeconfig: Option<&AbsolutePath>,
+    in_cluster: Option<&bool>,
+) -> Option<ClusterAccess> {
+    match (kubeconfig, in_cluster.copied().unwrap_or(false)) {
+        (Some(path), false) => return Some(ClusterAccess::Kubeconfig(path.0.clone())),
+        (None, true) => return Some(ClusterAccess::InCluster),
+        _ if reader.refused_within(at) => {}
+        (Some(_), true) => {
+            let message = "both `kubeconfig` and `in_cluster` say how the cluster is reached";
+            reader.error(at, message, "delete one of them");
+        }
+        (None, false) => {
+            let help = "write `kubeconfig: /etc/fulcrum/cluster.kubeconfig`, or `in_cluster: true`";
+            reader.error(at, "nothing says how the cluster is reached", help);
+        }
+    }
+    None
 }
 
 fn annotations(reader: &mut Reader<'_>, section: &KubernetesSection) -> Annotations {

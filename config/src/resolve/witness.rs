@@ -1,11 +1,13 @@
 //! What decides where the nodes fall apart, and which groups ask for it.
 
 use super::groups::Groups;
+use super::kubernetes::access;
 use super::nodes::{Interfaces, Nodes};
 use crate::document::NodeId;
-use crate::file::{EtcdSection, File, WitnessSection};
-use crate::model::{Etcd, Group, InterfaceName, OnSplit, Witness};
+use crate::file::{EtcdSection, File, LeaseSection, WitnessSection};
+use crate::model::{Etcd, Group, InterfaceName, OnSplit, Witness, WitnessLease};
 use crate::reader::{At, Field, Reader};
+use crate::scalar::Name;
 use std::net::IpAddr;
 
 /// Members that are asked in turn.
@@ -22,12 +24,13 @@ pub(super) fn resolve(
     let asking = groups.all.values().find(|group| asks(group)).map(|group| group.name.clone());
     let witness = match file.witness.get() {
         None => Witness::None,
-        Some(section) => match (&section.gateway, section.etcd.get()) {
-            (Some(address), None) => gateway(reader, section, *address, nodes, interfaces),
-            (None, Some(section)) => Witness::Etcd(etcd(reader, section)),
+        Some(section) => match (&section.gateway, section.etcd.get(), section.kubernetes.get()) {
+            (Some(address), None, None) => gateway(reader, section, *address, nodes, interfaces),
+            (None, Some(section), None) => Witness::Etcd(etcd(reader, section)),
+            (None, None, Some(section)) => lease(reader, section).map_or(Witness::None, Witness::Kubernetes),
             _ if reader.refused_within(section.at) => Witness::None,
             _ => {
-                let help = "write one of `gateway` and `etcd`";
+                let help = "write one of `gateway`, `etcd` and `kubernetes`";
                 reader.error(section.at, "it must be clear what the witness is", help);
                 Witness::None
             }
@@ -56,7 +59,7 @@ fn warn_halves(reader: &mut Reader<'_>, place: NodeId, group: &str, witness: &Wi
     let so = match witness {
         Witness::None => "nobody leads it when one of the two dies or is cut off",
         Witness::Gateway { .. } => "nobody takes it over when the one that leads it dies without a word",
-        Witness::Etcd(_) => return,
+        Witness::Etcd(_) | Witness::Kubernetes(_) => return,
     };
     let message = format!("group `{group}` has `on_split: one`: {so}");
     reader.warn(place, message, "add a third node, if only with `weight: 0`, or `witness: {etcd: ...}`");
@@ -92,6 +95,18 @@ fn gateway(
     }
 }
 
+fn lease(reader: &mut Reader<'_>, section: &LeaseSection) -> Option<WitnessLease> {
+    let name = |field: &Option<At<Name>>, default: &str| {
+        field.get().map_or_else(|| default.to_owned(), |name| name.0.clone())
+    };
+    Some(WitnessLease {
+        access: access(reader, section.at, section.kubeconfig.get(), section.in_cluster.get())?,
+        namespace: name(&section.namespace, WitnessLease::NAMESPACE),
+        name: name(&section.name, WitnessLease::NAME),
+        ttl: section.ttl.get().map_or(Witness::TTL, |ttl| ttl.0),
+    })
+}
+
 fn etcd(reader: &mut Reader<'_>, section: &EtcdSection) -> Etcd {
     let endpoints = section.endpoints.get().map(|list| list.0.as_slice()).unwrap_or_default();
     if endpoints.len() > ENDPOINTS_AT_MOST || (endpoints.is_empty() && !reader.refused_within(section.at)) {
@@ -122,7 +137,7 @@ fn etcd(reader: &mut Reader<'_>, section: &EtcdSection) -> Etcd {
     Etcd {
         endpoints: endpoints.iter().map(|it| it.value.0.clone()).collect(),
         key: section.key.get().map_or_else(|| Etcd::KEY.to_owned(), |key| key.0.clone()),
-        ttl: section.ttl.get().map_or(Etcd::TTL, |ttl| ttl.0),
+        ttl: section.ttl.get().map_or(Witness::TTL, |ttl| ttl.0),
         ca,
         client: path(&section.client_certificate).zip(path(&section.client_key)),
         user: section.user.get().map(|user| user.0.clone()).zip(path(&section.password_file)),

@@ -4,12 +4,84 @@ use super::http::{self, Failure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fulcrum_config::Etcd;
+use fulcrum_k8s::driver::Held;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_rustls::TlsConnector;
 
 #[cfg(test)]
 mod tests;
+
+/// A lock in etcd, that this node takes and gives back.
+pub(super) struct Lock {
+    etcd: Etcd,
+    node: String,
+    client: Result<Client, String>,
+    /// A lease, and when it was asked for or renewed last.
+    lease: Option<(Lease, Instant)>,
+}
+
+impl Lock {
+    pub(super) fn new(etcd: Etcd, node: String) -> Self {
+        Self { client: Client::new(etcd.clone()), etcd, node, lease: None }
+    }
+
+    /// Who has it, if anybody.
+    pub(super) async fn look(&mut self) -> Result<Option<String>, String> {
+        if self.client.is_err() {
+            // Its files may be there by now.
+            self.client = Client::new(self.etcd.clone());
+        }
+        let client = self.client.as_mut().map_err(|error| error.clone())?;
+        let holder = client.look().await.map_err(|failure| failure.to_string())?;
+        Ok(holder.map(|holder| holder.name))
+    }
+
+    /// Takes it, if nobody else has it, or renews it. Gives who has it now.
+    pub(super) async fn hold(&mut self) -> Result<Held, String> {
+        let (holder, lease, since) = self.ask().await.map_err(|failure| failure.to_string())?;
+        let since = holder.is(&self.node, lease).then_some(since);
+        Ok(Held { holder: Some(holder.name), since })
+    }
+
+    /// Has a lease that is young, and asks for the lock by it.
+    async fn ask(&mut self) -> Result<(Holder, Lease, Instant), Failure> {
+        let client = match &mut self.client {
+            Ok(client) => client,
+            Err(error) => return Err(Failure::Unreachable(error.clone())),
+        };
+        let asked = Instant::now();
+        let third = self.etcd.ttl.checked_div(3).unwrap_or_default();
+        match &mut self.lease {
+            Some((lease, since)) if since.elapsed() >= third => {
+                if client.renew(*lease).await? {
+                    *since = asked;
+                } else {
+                    self.lease = None;
+                }
+            }
+            Some(_) | None => {}
+        }
+        let (lease, since) = match self.lease {
+            Some(lease) => lease,
+            None => {
+                let lease = (client.grant(self.etcd.ttl).await?, asked);
+                *self.lease.insert(lease)
+            }
+        };
+        Ok((client.take(&self.node, lease).await?, lease, since))
+    }
+
+    /// It is free for others at once, if this node had it.
+    pub(super) async fn give_back(&mut self) -> Result<(), String> {
+        match (self.lease.take(), &mut self.client) {
+            (Some((lease, _)), Ok(client)) => {
+                client.give_back(lease).await.map_err(|failure| failure.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 /// A lease, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -128,7 +128,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 fn answer(response: &ErrorResponse) -> String {
     let advice = match response.code {
         401 => ": give the kubeconfig a token or certificate that is good",
-        403 => ": give its account the rights that stand in packaging/kubernetes/rbac.yaml",
+        403 => ": give its account the rights that stand in packaging/kubernetes",
         429 => ": the API server is too busy, or keeps its time for others (flowschemas)",
         _ => "",
     };

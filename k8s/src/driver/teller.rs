@@ -119,7 +119,7 @@ fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(response) if response.code == 404 || response.code == 409)
 }
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     DateTime::from_timestamp(seconds, since.subsec_nanos()).unwrap_or_default()

@@ -51,7 +51,7 @@ fn a_witness_that_can_not_be_asked_is_an_alarm_and_harms_nothing() {
     let etcd = Etcd {
         endpoints: Vec::new(),
         key: String::new(),
-        ttl: Etcd::TTL,
+        ttl: Witness::TTL,
         ca: None,
         client: None,
         user: None,

@@ -663,7 +663,7 @@ fn gateways(config: &Config, group: &Group, now: Instant) -> Vec<(Link, IpAddr, 
             let link = Link { interface: interface.clone(), family: Family::of(*address) };
             Some((link, *address, Gateway::new(WITNESS_INTERVAL, WITNESS_FALL, WITNESS_RISE, now)))
         }
-        Witness::None | Witness::Gateway { .. } | Witness::Etcd(_) => None,
+        Witness::None | Witness::Gateway { .. } | Witness::Etcd(_) | Witness::Kubernetes(_) => None,
     };
     tracked.chain(witness).collect()
 }

@@ -156,7 +156,7 @@ fn plan(config: &Config) -> Plan {
         tie: match config.witness {
             Witness::None => Tie::None,
             Witness::Gateway { .. } => Tie::Gateway,
-            Witness::Etcd(_) => Tie::Lock,
+            Witness::Etcd(_) | Witness::Kubernetes(_) => Tie::Lock,
         },
         drained,
     }
