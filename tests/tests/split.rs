@@ -116,6 +116,28 @@ fn two_nodes_apart_have_one_leader_by_the_lock_in_etcd_and_its_loss_moves_nothin
 }
 
 #[test]
+fn an_etcd_without_quorum_moves_nothing_and_grants_nothing() {
+    Lab::run(|lab| {
+        let machine = lab.machine("etcd", 91)?;
+        let etcd = Etcd::start(&machine)?;
+        let endpoint = format!("http://{}:2379", machine.ipv4());
+        let cluster =
+            cluster(lab, 2, &format!("witness: {{etcd: {{endpoints: [\"{endpoint}\"], ttl: 5s}}}}\n"))?;
+        let nodes = cluster.start_all()?;
+        let all: Vec<&Fulcrum> = nodes.iter().collect();
+        let before = wait_settled(&all)?;
+        etcd.lose_quorum()?;
+        wait_until("an alarm", LONG, || all.iter().all(|node| is_alarmed(node, "the witness (etcd at")))?;
+        run_for(2 * SECOND);
+        assert_eq!(wait_settled(&all)?, before);
+        lab.switch().part(&all[0].machine, &all[1].machine)?;
+        wait_led_by(&all, &[])?;
+        lab.switch().heal()?;
+        wait_settled(&all).map(drop)
+    });
+}
+
+#[test]
 fn a_gateway_lets_leaders_go_on_and_nobody_take_over() {
     Lab::run(|lab| {
         let cluster = cluster(lab, 2, "witness: {gateway: 10.77.0.50}\n")?;

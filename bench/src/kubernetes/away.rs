@@ -4,7 +4,7 @@ use super::living::begin;
 use super::scene::{PATIENCE, Reached, Scene, metric, metrics, service};
 use super::{Plan, milliseconds};
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Lab, Machine};
+use fulcrum_tests::lab::Lab;
 use fulcrum_tests::probe::Crowd;
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ fn strike(scene: &mut Scene, trouble: Trouble) -> Result<()> {
             .kube
             .kubectl(&["delete", "serviceaccount", "fulcrum", "--namespace=fulcrum-system"])
             .map(drop),
-        Trouble::Quorum => add_ghost(&scene.kube.etcd.machine),
+        Trouble::Quorum => scene.kube.etcd.lose_quorum(),
     }
 }
 
@@ -128,14 +128,6 @@ fn heal(scene: &mut Scene, trouble: Trouble) -> Result<bool> {
         Trouble::Quorum => return Ok(false),
     }
     Ok(true)
-}
-
-/// A second member of etcd that does not exist: of two, one is no quorum.
-fn add_ghost(machine: &Machine) -> Result<()> {
-    let url = format!("http://{}:2379/v3/cluster/member/add", machine.ipv4());
-    let arguments = ["--silent", "--show-error", "--fail", "--max-time", "5", "--data"];
-    let member = "{\"peerURLs\": [\"http://127.0.0.1:9\"]}";
-    machine.run("curl", &[&arguments[..], &[member, &url]].concat()).map(drop)
 }
 
 /// What all nodes say, in status and metrics, of an API that does not answer.

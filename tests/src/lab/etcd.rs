@@ -38,6 +38,17 @@ impl Etcd {
         Ok(Self { machine: machine.clone(), process })
     }
 
+    /// Takes its quorum away: a second member that does not exist is made, and of two one is none.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn lose_quorum(&self) -> Result<()> {
+        let url = format!("http://{}:2379/v3/cluster/member/add", self.machine.ipv4());
+        let arguments = ["--silent", "--show-error", "--fail", "--max-time", "5", "--data"];
+        let member = "{\"peerURLs\": [\"http://127.0.0.1:9\"]}";
+        self.machine.run("curl", &[&arguments[..], &[member, &url]].concat()).map(drop)
+    }
+
     /// Its process.
     #[must_use]
     pub fn process(&self) -> &Process {
