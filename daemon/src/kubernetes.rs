@@ -114,7 +114,11 @@ fn status(name: &ClusterName, cluster: &Cluster, state: &State) -> Kubernetes {
 struct ToNode(Arc<Node>);
 
 impl Door for ToNode {
-    fn apply<'a>(&'a self, source: &'a str, text: String) -> BoxFuture<'a, Result<report::Applied, String>> {
+    fn apply<'a>(
+        &'a self,
+        source: &'a str,
+        text: Arc<str>,
+    ) -> BoxFuture<'a, Result<report::Applied, String>> {
         Box::pin(async move {
             let applied = self.0.apply(source, text).await?;
             Ok(report::Applied { set_aside: applied.set_aside, addresses: applied.addresses })

@@ -7,26 +7,26 @@
 mod client;
 mod lock;
 mod teller;
+mod telling;
 mod watches;
 
-use crate::objects::ObjectName;
 use crate::own_node::own_node;
-use crate::reflection::{Kind, Reflection};
-use crate::report::{Applied, Report, report};
+use crate::reflection::{Kind, Reflection, Seen};
+use crate::report::Applied;
 use crate::rivals::Rivals;
 use crate::state::State;
-use crate::translate::{Translation, translate};
-use crate::writes::{Ours, Writes, writes};
+use crate::translate::translate;
+use crate::writes::Ours;
 use client::{chain, client, fingerprint};
 use fulcrum_config::{Cluster, ClusterName, Config, UnixTime};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use teller::{Teller, Written, now_in_words};
+use teller::{Teller, now_in_words};
+use telling::{Telling, Told, Words};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use watches::{Said, watches};
@@ -45,17 +45,13 @@ const ANSWER: Duration = Duration::from_secs(4);
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The first attempt after this time is no trouble yet: the other node may just have been the one that applies.
 const SOON: Duration = Duration::from_millis(250);
-/// Writes under way at a time.
-const AT_A_TIME: usize = 8;
-/// So many failures without one success end an attempt.
-const FAILURES_AT_MOST: u64 = 16;
 /// Events at once, and so many more each [`LOOK`].
 const EVENTS: (u32, u32) = (200, 50);
 
 /// Where fragments go.
 pub trait Door: Send + Sync {
     /// Puts `text` in force as what comes from `source`, on all nodes; empty takes it out of force.
-    fn apply<'a>(&'a self, source: &'a str, text: String) -> BoxFuture<'a, Result<Applied, String>>;
+    fn apply<'a>(&'a self, source: &'a str, text: Arc<str>) -> BoxFuture<'a, Result<Applied, String>>;
 }
 
 /// What a cluster's driver is told.
@@ -78,6 +74,7 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         state,
         reflection: Reflection::default(),
         applied: None,
+        words: None,
         events: EVENTS.0,
         pause: AGAIN.0,
         again: Duration::ZERO,
@@ -101,7 +98,9 @@ struct Driver {
     state: watch::Sender<State>,
     reflection: Reflection,
     /// What is in force, as long as this node is the writer: text, what came of it, and with which configuration.
-    applied: Option<(String, Applied, Arc<Config>)>,
+    applied: Option<(Arc<str>, Arc<Applied>, Arc<Config>)>,
+    /// What its Services are to be told, as long as this node is the writer.
+    words: Option<Words>,
     /// Events that may be written.
     events: u32,
     /// Until the next attempt.
@@ -116,17 +115,11 @@ struct Driver {
     rivals: Rivals,
 }
 
-/// What a Service is to be told, and what is to be written for that.
-struct Due {
-    name: ObjectName,
-    service: Arc<Service>,
-    report: Option<Report>,
-    writes: Writes,
-}
-
 /// When there is something to do, and what the watches say.
 struct Session {
-    teller: Teller,
+    telling: Telling,
+    /// Why what its Services ask for can't be applied.
+    unapplied: Option<String>,
     due: Option<Instant>,
     /// Not before then: it has just been at work.
     rests: Instant,
@@ -153,14 +146,22 @@ impl Driver {
             node: self.inputs.config.borrow().node.to_string(),
         };
         let now = Instant::now();
-        let mut session =
-            Session { teller, due: Some(now), rests: now, broken: BTreeMap::new(), silent: None, began: now };
+        let mut session = Session {
+            telling: Telling::new(teller),
+            unapplied: None,
+            due: Some(now),
+            rests: now,
+            broken: BTreeMap::new(),
+            silent: None,
+            began: now,
+        };
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = session.due;
             tokio::select! {
                 Some(said) = said.next() => self.see(&mut session, said),
+                Some(told) = session.telling.next() => self.told(&mut session, told),
                 changed = self.inputs.config.changed() => {
                     let is_another = |it: Arc<Cluster>| it.access != cluster.access || it.metallb != cluster.metallb;
                     if changed.is_err() || self.cluster().is_none_or(is_another) {
@@ -211,6 +212,12 @@ impl Driver {
 
     fn see(&mut self, session: &mut Session, (kind, said): Said) {
         match said {
+            Ok(Seen::Gone(kind)) => {
+                tracing::info!(
+                    target: "kubernetes", cluster = %self.name,
+                    "the API server does not know any more what happened to {} since it was asked last (410): it is asked for all", kind.words()
+                );
+            }
             Ok(seen) => {
                 if session.broken.remove(&kind).is_some() {
                     self.show(session);
@@ -278,7 +285,7 @@ impl Driver {
         for remark in translation.remarks.difference(&self.remarks) {
             tracing::warn!(target: "kubernetes", cluster = %self.name, "{remark}");
         }
-        self.remarks.clone_from(&translation.remarks);
+        self.remarks = translation.remarks;
         let own = cluster.own_node.then(|| own_node(objects, &self.inputs.own_node));
         self.state.send_modify(|state| {
             state.own_node = own;
@@ -292,16 +299,106 @@ impl Driver {
         });
         self.show(session);
         if !leads {
-            self.applied = None;
+            (self.applied, self.words) = (None, None);
             self.rivals = Rivals::default();
+            session.telling.say(Vec::new());
             return;
         }
-        let result = match self.apply(&translation, Arc::clone(&config)).await {
-            Ok(applied) => self.write(session, (&cluster, &config), &translation, &applied).await,
-            Err(why) => Err(format!("what its Services ask for can't be applied: {why}")),
-        };
-        match result {
-            Ok(()) => {
+        match self.apply(translation.fragment, Arc::clone(&config)).await {
+            Ok(applied) => {
+                session.unapplied = None;
+                let (ours, now) = (Ours::of(&cluster), now_in_words());
+                self.words = Some(Words { outcomes: translation.outcomes, applied, config, ours, now });
+                self.tell(session);
+            }
+            Err(why) => {
+                session.telling.say(Vec::new());
+                session.unapplied = Some(format!("what its Services ask for can't be applied: {why}"));
+                self.conclude(session);
+            }
+        }
+    }
+
+    async fn apply(&mut self, text: Arc<str>, config: Arc<Config>) -> Result<Arc<Applied>, String> {
+        if let Some((known, applied, with)) = &self.applied
+            && *known == text
+            && Arc::ptr_eq(with, &config)
+        {
+            return Ok(Arc::clone(applied));
+        }
+        let applied = Arc::new(self.door.apply(self.name.as_str(), Arc::clone(&text)).await?);
+        self.applied = Some((text, Arc::clone(&applied), config));
+        Ok(applied)
+    }
+
+    /// Finds out who is to be told something, and begins with it.
+    fn tell(&mut self, session: &mut Session) {
+        let now = Instant::now();
+        let (Some(objects), Some(words)) = (self.reflection.objects(), &self.words) else { return };
+        self.rivals.retain(|name| objects.services.contains_key(name), now.into_std());
+        let mut due = Vec::new();
+        let mut not_served = 0_usize;
+        for (name, service) in &objects.services {
+            let report = words.report(name);
+            if report.as_ref().is_some_and(|report| report.reason != "Served") {
+                not_served = not_served.saturating_add(1);
+            }
+            if words.writes(service, report.as_ref()).is_empty() {
+                continue;
+            }
+            let when: Instant = self.rivals.when(name, report.as_ref(), now.into_std()).into();
+            if when > now {
+                session.at(when);
+            } else {
+                due.push(name.clone());
+            }
+        }
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.not_served, not_served) != not_served);
+        session.telling.say(due);
+        self.go_on(session);
+    }
+
+    /// A Service was told something, or that failed.
+    fn told(&mut self, session: &mut Session, told: Told) {
+        let Told { name, report, written } = told;
+        let failed = u64::from(written.error.is_some());
+        if let Some(service) = written.service {
+            self.reflection.written(service);
+            if failed == 0 {
+                self.rivals.told(&name, report.as_ref(), Instant::now().into_std());
+            }
+        }
+        self.state.send_modify(|state| {
+            state.writes_total = state.writes_total.saturating_add(written.count);
+            state.write_errors = state.write_errors.saturating_add(failed);
+        });
+        self.go_on(session);
+    }
+
+    /// Goes on with what is to be told, as far as not too much is under way.
+    fn go_on(&mut self, session: &mut Session) {
+        if let (Some(objects), Some(words)) = (self.reflection.objects(), &self.words) {
+            let left_out = session.telling.begin(words, objects, &self.rivals, &mut self.events);
+            if left_out > 0 {
+                self.state.send_modify(|state| {
+                    state.events_left_out = state.events_left_out.saturating_add(left_out);
+                });
+            }
+        }
+        if session.telling.is_done() {
+            self.conclude(session);
+        }
+    }
+
+    /// All that could be done is done.
+    fn conclude(&mut self, session: &mut Session) {
+        let (is_more, error) = session.telling.conclude();
+        if is_more {
+            session.soon();
+        }
+        match session.unapplied.clone().or(error) {
+            None => {
                 if session.broken.is_empty() {
                     self.pause = AGAIN.0;
                 }
@@ -309,124 +406,15 @@ impl Driver {
                 self.trouble = None;
                 self.show(session);
             }
-            Err(why) => {
+            Some(why) => {
                 if !self.again.is_zero() {
                     self.trouble = Some(why);
                     self.show(session);
                 }
                 self.again = self.again.saturating_mul(2).clamp(SOON, AGAIN.1);
-                session.due = Some(Instant::now().checked_add(self.again).unwrap_or_else(Instant::now));
+                session.at(Instant::now().checked_add(self.again).unwrap_or_else(Instant::now));
             }
         }
-    }
-
-    async fn apply(&mut self, translation: &Translation, config: Arc<Config>) -> Result<Applied, String> {
-        if let Some((text, applied, with)) = &self.applied
-            && *text == translation.fragment
-            && Arc::ptr_eq(with, &config)
-        {
-            return Ok(applied.clone());
-        }
-        let applied = self.door.apply(self.name.as_str(), translation.fragment.clone()).await?;
-        self.applied = Some((translation.fragment.clone(), applied.clone(), config));
-        Ok(applied)
-    }
-
-    async fn write(
-        &mut self,
-        session: &mut Session,
-        (cluster, config): (&Cluster, &Config),
-        translation: &Translation,
-        applied: &Applied,
-    ) -> Result<(), String> {
-        let ours = Ours::of(cluster);
-        let (words, now) = (now_in_words(), Instant::now());
-        let Some(objects) = self.reflection.objects() else { return Ok(()) };
-        self.rivals.retain(|name| objects.services.contains_key(name));
-        let mut due: Vec<Due> = Vec::new();
-        let mut later: Option<Instant> = None;
-        let mut not_served = 0_usize;
-        for (name, service) in &objects.services {
-            let mut report: Option<Report> =
-                translation.outcomes.get(name).map(|outcome| report(outcome, applied));
-            if !ours.reports.is_empty() {
-                report = report.map(|report| report.annotated(config));
-            }
-            if report.as_ref().is_some_and(|report| report.reason != "Served") {
-                not_served = not_served.saturating_add(1);
-            }
-            let writes = writes(service, report.as_ref(), &ours, &words);
-            if writes.is_empty() {
-                continue;
-            }
-            let when: Instant = self.rivals.when(name, report.as_ref(), now.into_std()).into();
-            if when > now {
-                later = Some(later.map_or(when, |later| later.min(when)));
-                continue;
-            }
-            due.push(Due { name: name.clone(), service: Arc::clone(service), report, writes });
-        }
-        session.due = later;
-        let left_out = self.limit_events(&mut due);
-        self.state.send_if_modified(|state| {
-            let before = state.clone();
-            state.not_served = not_served;
-            state.events_left_out = state.events_left_out.saturating_add(left_out);
-            *state != before
-        });
-        self.send(session, due).await
-    }
-
-    async fn send(&mut self, session: &Session, due: Vec<Due>) -> Result<(), String> {
-        let teller = session.teller.clone();
-        let under_way = stream::iter(due).map(|Due { name, service, report, writes }| {
-            let teller = teller.clone();
-            async move {
-                let written = teller.write(&name, &service, writes).await;
-                (name, report, written)
-            }
-        });
-        let mut under_way = under_way.buffer_unordered(AT_A_TIME);
-        let (mut failures, mut successes, mut first) = (0_u64, 0_u64, None);
-        while let Some((name, report, Written { service, count, error })) = under_way.next().await {
-            if let Some(service) = service {
-                self.reflection.written(service);
-                if error.is_none() {
-                    self.rivals.told(&name, report.as_ref(), Instant::now().into_std());
-                }
-            }
-            successes = successes.saturating_add(count);
-            if let Some(error) = error {
-                failures = failures.saturating_add(1);
-                first.get_or_insert(error);
-            }
-            if failures >= FAILURES_AT_MOST && successes == 0 {
-                break;
-            }
-        }
-        drop(under_way);
-        if failures > 0 || successes > 0 {
-            self.state.send_modify(|state| {
-                state.writes_total = state.writes_total.saturating_add(successes);
-                state.write_errors = state.write_errors.saturating_add(failures);
-            });
-        }
-        first.map_or(Ok(()), Err)
-    }
-
-    /// Leaves events out that would be too many; the condition says the same. Says how many.
-    fn limit_events(&mut self, due: &mut [Due]) -> u64 {
-        let mut left_out = 0_u64;
-        for writes in due.iter_mut().map(|it| &mut it.writes).filter(|writes| writes.event.is_some()) {
-            match self.events.checked_sub(1) {
-                Some(rest) => self.events = rest,
-                None => {
-                    writes.event = None;
-                    left_out = left_out.saturating_add(1);
-                }
-            }
-        }
-        left_out
     }
 }
 
@@ -441,9 +429,11 @@ impl Session {
     /// There is something to do, with what else comes in a moment.
     fn soon(&mut self) {
         let soon = Instant::now().checked_add(GATHER).map(|soon| soon.max(self.rests));
-        self.due = match (self.due, soon) {
-            (Some(due), Some(soon)) => Some(due.min(soon)),
-            (due, soon) => due.or(soon),
-        };
+        self.at(soon.unwrap_or(self.rests));
+    }
+
+    /// There is something to do then, at the latest.
+    fn at(&mut self, when: Instant) {
+        self.due = Some(self.due.map_or(when, |due| due.min(when)));
     }
 }

@@ -1,6 +1,7 @@
 //! The objects of one cluster, as they were last seen.
 
 use crate::metallb::Metallb;
+use crate::slice::Slice;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -42,7 +43,7 @@ pub struct Objects {
     /// Its nodes.
     pub nodes: BTreeMap<String, Arc<Node>>,
     /// The slices of endpoints of each Service, by their own names.
-    slices: BTreeMap<ObjectName, BTreeMap<String, Arc<EndpointSlice>>>,
+    slices: BTreeMap<ObjectName, BTreeMap<String, Slice>>,
     /// What it has of MetalLB, if that is read.
     pub metallb: Metallb,
 }
@@ -62,11 +63,14 @@ impl Objects {
         }
     }
 
-    /// Puts a slice in place of what it was. One that is of no Service is left out.
-    pub fn put_slice(&mut self, slice: EndpointSlice) {
-        if let Some((service, name)) = owner(&slice) {
-            self.slices.entry(service).or_default().insert(name, Arc::new(slice));
-        }
+    /// Puts a slice in place of what it was. One that is of no Service is left out. Says whether it says anything new.
+    pub fn put_slice(&mut self, slice: &EndpointSlice) -> bool {
+        let Some((service, name)) = owner(slice) else { return false };
+        let slice = Slice::of(slice);
+        let slices = self.slices.entry(service).or_default();
+        let is_new = slices.get(&name) != Some(&slice);
+        slices.insert(name, slice);
+        is_new
     }
 
     /// Takes a slice away.
@@ -91,8 +95,8 @@ impl Objects {
     }
 
     /// The slices of a Service, in the order of their names.
-    pub fn slices_of(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> {
-        self.slices.get(service).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)
+    pub fn slices_of(&self, service: &ObjectName) -> impl Iterator<Item = &Slice> {
+        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
     }
 
     /// How many slices there are.

@@ -27,6 +27,8 @@ pub(crate) enum Seen {
     Namespace(Event<Namespace>),
     /// The cluster does not know this kind of object.
     Absent(Kind),
+    /// What changed since the last word of it is not known any more: a list follows.
+    Gone(Kind),
 }
 
 /// What is watched.
@@ -94,10 +96,11 @@ impl Reflection {
             Seen::Service(event) => self.see_service(event),
             Seen::Node(event) => self.see_node(event),
             Seen::Slice(event) => self.see_slice(event),
-            other
-            @ (Seen::AddressPool(_) | Seen::Advertisement(_) | Seen::Namespace(_) | Seen::Absent(_)) => {
-                self.see_metallb(other)
-            }
+            other @ (Seen::AddressPool(_)
+            | Seen::Advertisement(_)
+            | Seen::Namespace(_)
+            | Seen::Absent(_)
+            | Seen::Gone(_)) => self.see_metallb(other),
         }
     }
 
@@ -124,7 +127,7 @@ impl Reflection {
                 let before = mem::replace(&mut self.objects.services, mem::take(&mut self.coming.services));
                 for (name, service) in before {
                     if let Some(now) = self.objects.services.get(&name)
-                        && is_newer(&service.metadata, &now.metadata)
+                        && !is_newer(&now.metadata, &service.metadata)
                     {
                         self.objects.services.insert(name, service);
                     }
@@ -179,7 +182,7 @@ impl Reflection {
                 false
             }
             Event::InitApply(slice) => {
-                self.coming.put_slice(slim_slice(slice));
+                self.coming.put_slice(&slice);
                 false
             }
             Event::InitDone => {
@@ -188,8 +191,8 @@ impl Reflection {
                 true
             }
             Event::Apply(slice) => {
-                self.objects.put_slice(slim_slice(slice));
-                true
+                // What nobody reads of it changes, too: zones, hints.
+                self.objects.put_slice(&slice)
             }
             Event::Delete(slice) => {
                 self.objects.remove_slice(&slice);
@@ -199,10 +202,10 @@ impl Reflection {
     }
 }
 
-/// Puts a Service in place, unless what is there is newer. One that neither asks for a load balancer nor could have
+/// Puts a Service in place, unless what is there is as new. One that neither asks for a load balancer nor could have
 /// something of ours is not kept.
 fn place(services: &mut BTreeMap<ObjectName, Arc<Service>>, name: ObjectName, service: Service) -> bool {
-    if services.get(&name).is_some_and(|known| is_newer(&known.metadata, &service.metadata)) {
+    if services.get(&name).is_some_and(|known| !is_newer(&service.metadata, &known.metadata)) {
         return false;
     }
     let asks = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
@@ -213,12 +216,12 @@ fn place(services: &mut BTreeMap<ObjectName, Arc<Service>>, name: ObjectName, se
     true
 }
 
-/// Whether `one` is a later state of the same object. Versions are numbers that grow.
+/// Whether `one` is a later state than `other`, or of another object. Versions are numbers that grow.
 fn is_newer(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     let version = |metadata: &ObjectMeta| metadata.resource_version.as_ref()?.parse::<u64>().ok();
     match (version(one), version(other)) {
-        (Some(own), Some(others)) => one.uid == other.uid && own > others,
-        _ => false,
+        (Some(own), Some(others)) => one.uid != other.uid || own > others,
+        _ => true,
     }
 }
 
@@ -259,17 +262,4 @@ fn slim_node(node: Node) -> Node {
         NodeStatus { addresses: status.addresses, conditions: Some(ready.collect()), ..NodeStatus::default() }
     });
     Node { metadata, spec, status }
-}
-
-fn slim_slice(mut slice: EndpointSlice) -> EndpointSlice {
-    slim(&mut slice.metadata);
-    for endpoint in &mut slice.endpoints {
-        endpoint.target_ref = None;
-        endpoint.hints = None;
-        endpoint.deprecated_topology = None;
-        endpoint.hostname = None;
-        endpoint.zone = None;
-    }
-    slice.endpoints.shrink_to_fit();
-    slice
 }

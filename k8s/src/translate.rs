@@ -13,6 +13,7 @@ mod wish;
 use crate::metallb::Metallb;
 use crate::objects::{ObjectName, Objects};
 use crate::report::CONDITION;
+use crate::slice::protocol_of;
 use crate::words::shown;
 use backends::{check, members};
 use fulcrum_config::{Cluster, Config, Family, Mode, Protocol, ServiceName};
@@ -24,6 +25,7 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use wish::{Wish, said, wish};
 
 /// Further Services of a cluster are set aside.
@@ -40,7 +42,7 @@ const NAMESPACE_LABEL: &str = "kubernetes.io/namespace";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Translation {
     /// Services in the schema of `fulcrum.yaml`; empty, if there are none.
-    pub fragment: String,
+    pub fragment: Arc<str>,
     /// What became of each Service that asks this cluster's load balancer for an address.
     pub outcomes: BTreeMap<ObjectName, Outcome>,
     /// What is to be said of objects that are no Services, for people.
@@ -163,7 +165,7 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
         }
         translation.outcomes.insert(name.clone(), outcome);
     }
-    translation.fragment = fragment(&services);
+    translation.fragment = fragment(&services).into();
     translation.remarks = metallb.map(Metallb::remarks).unwrap_or_default();
     translation
 }
@@ -454,15 +456,6 @@ fn listed(port: &ServicePort) -> Option<Port> {
 
 fn number(port: &ServicePort) -> Option<u16> {
     u16::try_from(port.port).ok().filter(|number| *number > 0)
-}
-
-/// What is not said is TCP.
-fn protocol_of(protocol: Option<&str>) -> Option<Protocol> {
-    match protocol.unwrap_or("TCP") {
-        "TCP" => Some(Protocol::Tcp),
-        "UDP" => Some(Protocol::Udp),
-        _ => None,
-    }
 }
 
 /// Packets reach nodes with the VIP as their destination in mode dsr alone.

@@ -42,7 +42,7 @@ impl Node {
     ///
     /// # Errors
     /// Nothing of it was applied: why, for people.
-    pub(crate) async fn apply(&self, source: &str, text: String) -> Result<Applied, String> {
+    pub(crate) async fn apply(&self, source: &str, text: Arc<str>) -> Result<Applied, String> {
         self.apply_by(source, text, source).await.map_err(|refusal| {
             let lines = std::iter::once(refusal.error).chain(refusal.diagnostics);
             lines.collect::<Vec<_>>().join("\n")
@@ -50,26 +50,22 @@ impl Node {
     }
 
     /// The same, for whoever asked.
-    pub(crate) async fn apply_by(&self, source: &str, text: String, by: &str) -> Result<Applied, Refusal> {
+    pub(crate) async fn apply_by(&self, source: &str, text: Arc<str>, by: &str) -> Result<Applied, Refusal> {
         let _changing = self.change().await?;
-        let result = self.try_apply(&SourceName::new(source), &text, by).await;
+        let result = self.try_apply(&SourceName::new(source), text, by).await;
         self.withdraw();
         result
     }
 
-    async fn try_apply(&self, name: &SourceName, text: &str, by: &str) -> Result<Applied, Refusal> {
+    async fn try_apply(&self, name: &SourceName, text: Arc<str>, by: &str) -> Result<Applied, Refusal> {
         let begun = Instant::now();
         let old = self.handle.config();
         let said = (!text.trim().is_empty()).then_some(text);
         let before = old.sources.fragments.of(name);
-        if said == before.map(|before| &*before.what) {
+        if said.as_deref() == before.map(|before| &*before.what) {
             return Ok(Applied::of(&old, name));
         }
-        let noted = said.map(|text| Noted {
-            what: Arc::from(text),
-            by: by.to_owned(),
-            since: overriding::wall_clock(),
-        });
+        let noted = said.map(|text| Noted { what: text, by: by.to_owned(), since: overriding::wall_clock() });
         let fragments = old.sources.fragments.with(name.clone(), noted);
         let fragments =
             fragments.map_err(|why| Refusal::new(format!("source {name}: {why}; nothing was changed")))?;

@@ -21,6 +21,8 @@ const WATCH: u32 = 45;
 const PAGE: u32 = 500;
 /// Between two looks for a kind that the cluster does not know.
 const LOOK: Duration = Duration::from_secs(30);
+/// What the API server answers who watches from where it knows nothing any more.
+const GONE: u16 = 410;
 const METALLB: (&str, &str) = ("metallb.io", "v1beta1");
 
 /// What a watch said, or why it says nothing.
@@ -50,7 +52,21 @@ where
     K::DynamicType: Default,
 {
     let events = watcher(Api::<K>::all(client), config()).default_backoff();
-    events.map(move |event| (kind, event.map(seen).map_err(|error| why(kind, &error)))).boxed()
+    events.map(move |event| said(kind, event, seen)).boxed()
+}
+
+/// A watch that was answered 410 (Gone) is no failure: all is listed anew by itself.
+fn said<K>(
+    kind: Kind,
+    event: watcher::Result<watcher::Event<K>>,
+    seen: fn(watcher::Event<K>) -> Seen,
+) -> Said {
+    let said = match event {
+        Ok(event) => Ok(seen(event)),
+        Err(watcher::Error::WatchError(error)) if error.code == GONE => Ok(Seen::Gone(kind)),
+        Err(error) => Err(why(kind, &error)),
+    };
+    (kind, said)
 }
 
 fn config() -> watcher::Config {
@@ -89,7 +105,7 @@ fn of_metallb(
             let objects = Api::<DynamicObject>::all_with(client.clone(), &resource);
             let events = watcher(objects, config()).default_backoff();
             let events = events.take_while(|event| ready(!event.as_ref().is_err_and(is_unknown)));
-            events.map(move |event| (kind, event.map(seen).map_err(|error| why(kind, &error)))).boxed()
+            events.map(move |event| said(kind, event, seen)).boxed()
         }
         Err(error) => {
             let why = format!("{} can't be looked for: {}", kind.words(), chain(&error));

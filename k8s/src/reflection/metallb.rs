@@ -40,7 +40,7 @@ impl Reflection {
                 };
                 (kind, Change { is_new: known, is_whole: true })
             }
-            Seen::Service(_) | Seen::Node(_) | Seen::Slice(_) => return false,
+            Seen::Service(_) | Seen::Node(_) | Seen::Slice(_) | Seen::Gone(_) => return false,
         };
         let is_first = change.is_whole && self.listed.insert(kind);
         is_first || change.is_new

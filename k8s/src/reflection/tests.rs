@@ -59,6 +59,7 @@ fn what_was_written_is_not_undone_by_a_watch_that_lags() {
     list(&mut reflection, vec![balancer("web", 5)]);
     reflection.written(balancer("web", 7));
     assert!(!reflection.see(Seen::Service(Event::Apply(balancer("web", 6)))));
+    assert!(!reflection.see(Seen::Service(Event::Apply(balancer("web", 7)))), "that is known");
     assert_eq!(versions(&reflection), ["7"]);
     list(&mut reflection, vec![balancer("web", 6)]);
     assert_eq!(versions(&reflection), ["7"]);
@@ -151,4 +152,20 @@ fn slices_are_found_by_their_service() {
     reflection.see(Seen::Slice(Event::Init));
     reflection.see(Seen::Slice(Event::InitDone));
     assert_eq!(reflection.objects.slices(), 0);
+}
+
+#[test]
+fn a_slice_that_says_nothing_new_of_its_endpoints_changes_nothing() {
+    let slice = |address: &str, zone: &str| -> EndpointSlice {
+        let metadata = json!({
+            "name": "web-a", "namespace": "shop", "resourceVersion": zone, "labels": { "kubernetes.io/service-name": "web" },
+        });
+        let endpoints = json!([{ "addresses": [address], "zone": zone }]);
+        serde_json::from_value(json!({ "metadata": metadata, "addressType": "IPv4", "endpoints": endpoints }))
+            .unwrap()
+    };
+    let mut reflection = Reflection::default();
+    assert!(reflection.see(Seen::Slice(Event::Apply(slice("10.0.0.1", "a")))));
+    assert!(!reflection.see(Seen::Slice(Event::Apply(slice("10.0.0.1", "b")))));
+    assert!(reflection.see(Seen::Slice(Event::Apply(slice("10.0.0.2", "b")))));
 }

@@ -3,7 +3,11 @@
 use super::*;
 
 fn name() -> ObjectName {
-    ObjectName { namespace: "default".to_owned(), name: "web".to_owned() }
+    named("web")
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName { namespace: "default".to_owned(), name: name.to_owned() }
 }
 
 fn report(message: &str) -> Report {
@@ -59,7 +63,31 @@ fn one_correction_and_all_that_is_new_are_written_at_once() {
     assert!(rivals.when(&name(), Some(&report("one")), now) > now);
     assert_eq!(rivals.when(&name(), Some(&report("two")), now), now);
     assert_eq!(rivals.when(&name(), None, now), now, "it is not ours any more");
-    rivals.retain(|_| false);
+    rivals.retain(|_| false, now);
     assert_eq!(rivals.when(&name(), Some(&report("one")), now), now);
     assert_eq!(rivals.said(now), None);
+}
+
+#[test]
+fn where_hundreds_are_overwritten_there_is_one_correction_a_second() {
+    let (begin, mut rivals) = (Instant::now(), Rivals::default());
+    let report = report("one");
+    let names: Vec<ObjectName> = (0..300).map(|number| named(&format!("s{number}"))).collect();
+    let mut writes = Vec::new();
+    for second in (0..7_200).step_by(5) {
+        let now = begin + Duration::from_secs(second);
+        rivals.retain(|_| true, now);
+        let due: Vec<&ObjectName> =
+            names.iter().filter(|name| rivals.when(name, Some(&report), now) == now).collect();
+        for name in &due {
+            rivals.told(name, Some(&report), now);
+        }
+        writes.push(due.len());
+    }
+    // Pauses double until they are as long as that takes.
+    let of_second_hour: usize = writes[720..].iter().sum();
+    assert!((2_000..=4_000).contains(&of_second_hour), "{of_second_hour}");
+    let said = rivals.said(begin + Duration::from_secs(7_200)).unwrap();
+    assert!(said.contains("and of 299 more"), "{said}");
+    assert!(rivals.corrects(&names[0], Some(&report), begin + Duration::from_secs(7_200)));
 }

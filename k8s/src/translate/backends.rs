@@ -3,9 +3,9 @@
 use super::nodes::Machine;
 use super::{Around, Plan, Problem};
 use crate::objects::{ObjectName, Objects};
+use crate::slice::Slice;
 use fulcrum_config::{ClusterBackends, Family, Forwarding, Protocol};
 use k8s_openapi::api::core::v1::ServicePort;
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -70,29 +70,24 @@ struct Share {
 fn shares<'a>(
     objects: &'a Objects,
     name: &ObjectName,
-    port: &ServicePort,
+    port: &'a ServicePort,
     protocol: Protocol,
 ) -> BTreeMap<&'a str, Share> {
     // A pod of two families is one pod.
     let mut seen: BTreeMap<(&str, &str), Share> = BTreeMap::new();
     for (slice, _) in slices(objects, name, port, protocol) {
-        for endpoint in &slice.endpoints {
-            let Some(node) = endpoint.node_name.as_deref() else { continue };
-            let share = seen.entry((node, slice.address_type.as_str())).or_default();
-            match state(endpoint) {
-                State::Ready => share.ready = share.ready.saturating_add(1),
-                State::Terminating => share.terminating = share.terminating.saturating_add(1),
-                State::Out => {}
-            }
+        for pod in &slice.pods {
+            let Some(node) = pod.node.as_deref() else { continue };
+            let share = seen.entry((node, &slice.address_type)).or_default();
+            let count = if pod.terminates { &mut share.terminating } else { &mut share.ready };
+            *count = count.saturating_add(1);
         }
     }
     let mut shares: BTreeMap<&str, Share> = BTreeMap::new();
     for ((node, _), share) in seen {
-        if share.ready > 0 || share.terminating > 0 {
-            let most = shares.entry(node).or_default();
-            most.ready = most.ready.max(share.ready);
-            most.terminating = most.terminating.max(share.terminating);
-        }
+        let most = shares.entry(node).or_default();
+        most.ready = most.ready.max(share.ready);
+        most.terminating = most.terminating.max(share.terminating);
     }
     shares
 }
@@ -106,18 +101,11 @@ fn pods(
 ) -> Vec<Json> {
     let mut found: BTreeMap<SocketAddr, bool> = BTreeMap::new();
     for (slice, number) in slices(objects, &plan.name, port, protocol) {
-        for endpoint in &slice.endpoints {
-            let drains = match state(endpoint) {
-                State::Ready => false,
-                State::Terminating => true,
-                State::Out => continue,
-            };
-            let Some(address) = endpoint.addresses.first().and_then(|text| text.parse().ok()) else {
-                continue;
-            };
+        for pod in &slice.pods {
+            let Some(address) = pod.address else { continue };
             if plan.around.may_be_backend(address) {
-                let known = found.entry(SocketAddr::new(address, number)).or_insert(drains);
-                *known = *known && drains;
+                let known = found.entry(SocketAddr::new(address, number)).or_insert(pod.terminates);
+                *known = *known && pod.terminates;
             }
         }
     }
@@ -138,35 +126,11 @@ fn pods(
 fn slices<'a>(
     objects: &'a Objects,
     name: &ObjectName,
-    port: &ServicePort,
+    port: &'a ServicePort,
     protocol: Protocol,
-) -> impl Iterator<Item = (&'a EndpointSlice, u16)> {
-    let wanted = port.name.clone().unwrap_or_default();
-    objects.slices_of(name).filter_map(move |slice| {
-        let ports = slice.ports.as_deref().unwrap_or_default();
-        let is_it = |it: &&k8s_openapi::api::discovery::v1::EndpointPort| {
-            it.name.as_deref().unwrap_or_default() == wanted
-                && super::protocol_of(it.protocol.as_deref()) == Some(protocol)
-        };
-        let number = ports.iter().find(is_it)?.port?;
-        Some((slice, u16::try_from(number).ok().filter(|number| *number > 0)?))
-    })
-}
-
-enum State {
-    Ready,
-    Terminating,
-    Out,
-}
-
-/// What is not said counts as ready (discovery/v1). Of Services with `publishNotReadyAddresses` all are said to be.
-fn state(endpoint: &Endpoint) -> State {
-    let Some(conditions) = &endpoint.conditions else { return State::Ready };
-    if conditions.ready.unwrap_or(true) {
-        return State::Ready;
-    }
-    let serving = conditions.serving.unwrap_or(false);
-    if serving && conditions.terminating.unwrap_or(false) { State::Terminating } else { State::Out }
+) -> impl Iterator<Item = (&'a Slice, u16)> {
+    let wanted = port.name.as_deref().unwrap_or_default();
+    objects.slices_of(name).filter_map(move |slice| Some((slice, slice.number(wanted, protocol)?)))
 }
 
 fn member(name: Option<&str>, address: IpAddr, port: Option<u16>, weight: u64, drain: bool) -> Json {

@@ -110,7 +110,9 @@ impl World {
             match kind.as_str() {
                 "Node" => objects.put_node(serde_yaml::from_value::<Node>(value).unwrap()),
                 "Service" => objects.put_service(serde_yaml::from_value::<Service>(value).unwrap()),
-                "EndpointSlice" => objects.put_slice(serde_yaml::from_value::<EndpointSlice>(value).unwrap()),
+                "EndpointSlice" => {
+                    objects.put_slice(&serde_yaml::from_value::<EndpointSlice>(value).unwrap());
+                }
                 "Namespace" => {
                     let namespace = serde_yaml::from_value::<Namespace>(value).unwrap().metadata;
                     let all = objects.metallb.namespaces.get_or_insert_default();
@@ -164,7 +166,7 @@ impl World {
 
     fn problem(&self) -> Problem {
         let translation = self.translate();
-        assert_eq!(translation.fragment, "");
+        assert_eq!(&*translation.fragment, "");
         translation.outcomes[&web()].problem.clone().unwrap_or_else(|| panic!("{translation:#?}"))
     }
 }

@@ -81,7 +81,7 @@ pub(super) async fn answer(
     }
     let (node, caller, path) = (Arc::clone(node), caller.clone(), path.to_owned());
     let work = tokio::spawn(async move {
-        let result = node.apply_by(&name, body, &caller.who).await;
+        let result = node.apply_by(&name, body.into(), &caller.who).await;
         audit(&caller, &path, result.as_ref().map_or_else(|refusal| refusal.error.as_str(), |_| "applied"));
         result
     });

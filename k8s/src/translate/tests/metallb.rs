@@ -210,7 +210,7 @@ fn who_is_not_served_for_now_keeps_the_place_of_its_address() {
     assert!(place["NotAdvertised"].as_str().is_some_and(|it| it.contains("L2Advertisement")), "{place}");
     // Once it is deleted, it is given back.
     let gone = with(&[A]).object("uid: 7d0c", "deletionTimestamp: \"2026-11-21T00:00:00Z\"\n  uid: 7d0c");
-    assert_eq!(translate(gone.held("10.0.1.17")).fragment, "");
+    assert_eq!(&*translate(gone.held("10.0.1.17")).fragment, "");
     // Its own address is of no pool that is silent.
     let elsewhere = metallb().with(&pool(A.0, A.1)).with(&advertisement("ipAddressPools: [b]"));
     assert_eq!(within(&elsewhere.held("10.0.1.77")), json!(["10.0.1.77-10.0.1.77"]));
