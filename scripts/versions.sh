@@ -14,5 +14,9 @@ trap 'git worktree remove --force "$place/source" || true; rm -rf "$place"' EXIT
 git worktree add --quiet --detach "$place/source" "$1"
 (cd "$place/source" && CARGO_TARGET_DIR="$place/target" "$cargo" build --quiet --release --locked -p fulcrum)
 "$cargo" build --quiet --release --locked -p fulcrum
-FULCRUM_EARLIER_BIN="$place/target/release/fulcrum" \
-    "$cargo" test --quiet --locked -p fulcrum-tests --test versions -- --ignored --nocapture --test-threads 1
+export FULCRUM_EARLIER_BIN="$place/target/release/fulcrum"
+"$cargo" test --quiet --locked -p fulcrum-tests --test versions -- --ignored --nocapture --test-threads 1
+# In place, from a version that can: what lives through it.
+if "$FULCRUM_EARLIER_BIN" upgrade-binary --help | grep -q -e --in-place; then
+    "$cargo" test --quiet --locked -p fulcrum-tests --test in_place live_on -- --nocapture --test-threads 1
+fi

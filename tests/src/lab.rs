@@ -31,7 +31,7 @@ pub use classes::{Attack, Carrier, Classes, LIMIT, WORKLOADS, attacked, moves};
 pub use cluster::{Cluster, leaders, settled, wait_settled};
 pub use echo::Echo;
 pub use etcd::Etcd;
-pub use forwarding::{Family, Mode, add_to_loopback, forward, forwarding_pair};
+pub use forwarding::{Family, Mode, add_to_loopback, by_xdp, forward, forwarding_pair};
 pub use frr::Frr;
 pub use fulcrum::{Fulcrum, Status, fulcrum_binary};
 pub use keepalived::{Keepalived, VirtualRouter};
@@ -44,7 +44,7 @@ pub use partner::{Kind, Partner};
 pub use process::{Process, ip_batch, output, run};
 pub use switch::{Fault, Switch};
 pub use systemd::Systemd;
-pub use upgradable::{Upgradable, install, script};
+pub use upgradable::{Upgradable, install, install_first, script};
 
 use crate::error::{Context, Result};
 use std::any::Any;

@@ -8,8 +8,8 @@
 
 use fulcrum_tests::frames::Capture;
 use fulcrum_tests::lab::{
-    Cluster, Echo, Family, Fulcrum, GROUP, Lab, Machine, Mode, Pair, forward, fulcrum_binary, install,
-    script, wait_settled,
+    Cluster, Echo, Family, Fulcrum, GROUP, Lab, Machine, Mode, Pair, by_xdp, forward, fulcrum_binary,
+    install, install_first, script, wait_settled,
 };
 use fulcrum_tests::probe::{Options, Probe, Session};
 use fulcrum_tests::wait::{now, run_for, wait_until};
@@ -35,7 +35,7 @@ impl Node {
     }
 
     fn start_with(machine: &Machine, file: &str, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
-        let installed = install(machine)?;
+        let installed = install_first(machine)?;
         let fulcrum = Fulcrum::start_with(machine, file, |command| {
             let mut other = Command::new(&installed);
             other.args(command.get_args());
@@ -76,11 +76,21 @@ struct Scene {
 
 impl Scene {
     fn new(lab: &Lab, prepare: impl FnOnce(&mut Pair) -> Result<()>) -> Result<Self> {
+        Self::by(lab, "", prepare)
+    }
+
+    /// With programs of the kernel attached by `fence`, unless that is empty.
+    fn by(lab: &Lab, fence: &str, prepare: impl FnOnce(&mut Pair) -> Result<()>) -> Result<Self> {
         let mut pair = Pair::new(lab)?;
         prepare(&mut pair)?;
-        let first = Node::start(&pair.lb1, &pair.plan.file(&pair.lb1))?;
+        let say = |command: &mut Command| {
+            if !fence.is_empty() {
+                command.env("FULCRUM_FENCE", fence);
+            }
+        };
+        let first = Node::start_with(&pair.lb1, &pair.plan.file(&pair.lb1), say)?;
         first.fulcrum.wait_leader(GROUP)?;
-        let second = Fulcrum::start(&pair.lb2, &pair.plan.file(&pair.lb2))?;
+        let second = Fulcrum::start_with(&pair.lb2, &pair.plan.file(&pair.lb2), say)?;
         second.wait_hears_leader(GROUP)?;
         let probe = probe(&pair.client, pair.service())?;
         let session = Session::open(&pair.client, pair.service(), LONG)?;
@@ -329,13 +339,24 @@ fn a_node_that_is_alone_is_upgraded_in_place_by_itself() {
 }
 
 fn in_mode(mode: Mode) {
+    forwarded(mode, Family::Ipv4, "tcx");
+}
+
+/// With programs that are attached in this way, as status says it.
+fn forwarded(mode: Mode, family: Family, attached: &str) {
     Lab::run(|lab| {
-        let scene = Scene::new(lab, |pair| forward(pair, mode, Family::Ipv4))?;
+        let is_xdp = attached.starts_with("xdp");
+        let scene = Scene::by(lab, if attached == "clsact" { attached } else { "" }, |pair| {
+            forward(pair, mode, family)?;
+            if is_xdp { by_xdp(lab, pair) } else { Ok(()) }
+        })?;
         let said = scene.first.upgrade(&install(&scene.pair.lb2)?, &["--in-place"])?;
         assert!(said.contains("took over"), "{said}");
         // It has nothing to finish: the kernel forwards.
         scene.first.wait_finished()?;
         run_for(Duration::from_millis(300));
+        let plane = &scene.first.fulcrum.status()?.0["plane"];
+        assert_eq!(plane["interfaces"]["eth0"], attached, "{plane}");
         scene.nothing_happened()
     });
 }
@@ -353,6 +374,21 @@ fn connections_that_are_forwarded_in_mode_dsr_live_on() {
 #[test]
 fn connections_that_are_forwarded_in_mode_fullnat_live_on() {
     in_mode(Mode::Fullnat);
+}
+
+#[test]
+fn connections_that_are_forwarded_by_ipv6_live_on() {
+    forwarded(Mode::Nat, Family::Ipv6, "tcx");
+}
+
+#[test]
+fn connections_that_are_forwarded_by_clsact_live_on() {
+    forwarded(Mode::Nat, Family::Ipv4, "clsact");
+}
+
+#[test]
+fn connections_that_are_forwarded_by_xdp_live_on() {
+    forwarded(Mode::Dsr, Family::Ipv4, "xdp (veth), tcx");
 }
 
 #[test]

@@ -102,6 +102,28 @@ pub fn forward(pair: &mut Pair, mode: Mode, family: Family) -> Result<()> {
     Ok(())
 }
 
+/// Has a pair that forwards do so by XDP, in a network as real ones are: senders make their checksums, and what leaves by a driver arrives.
+///
+/// # Errors
+/// The network can't be made so.
+pub fn by_xdp(lab: &Lab, pair: &mut Pair) -> Result<()> {
+    let ends = [&pair.client].into_iter().chain(pair.web.iter().map(|web| &web.machine));
+    for machine in ends.chain([&pair.lb1, &pair.lb2]) {
+        machine.run("ethtool", &["-K", "eth0", "tx", "off"])?;
+        lab.switch().run("ethtool", &["-K", &machine.port(), "gro", "on"])?;
+    }
+    for node in [&pair.lb1, &pair.lb2] {
+        node.set("net/ipv4/ip_forward", "1")?;
+        node.set("net/ipv6/conf/all/forwarding", "1")?;
+        // The test of the driver takes an IPv4 neighbour, of which nobody else speaks where all else is IPv6.
+        if let Some(web) = pair.web.first() {
+            node.run("ping", &["-c1", &web.machine.ipv4().to_string()])?;
+        }
+    }
+    pair.plan.top.push("xdp: any".into());
+    Ok(())
+}
+
 /// The client is behind a network of its own, and replies come through whoever leads.
 fn prepare_nat(pair: &mut Pair, addresses: &Addresses) -> Result<()> {
     let Addresses { vip, gateway, network, far, whole, client, forwarding } = addresses;

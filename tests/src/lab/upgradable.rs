@@ -54,8 +54,23 @@ fn start(machine: &Machine, file: &str, installed: &Path) -> Result<Fulcrum> {
 /// # Errors
 /// It can't be copied.
 pub fn install(machine: &Machine) -> Result<PathBuf> {
+    install_from(machine, &fulcrum_binary()?)
+}
+
+/// Copies what runs there first: an earlier version, where `FULCRUM_EARLIER_BIN` names one.
+///
+/// # Errors
+/// It can't be copied.
+pub fn install_first(machine: &Machine) -> Result<PathBuf> {
+    match std::env::var_os("FULCRUM_EARLIER_BIN") {
+        Some(earlier) => install_from(machine, Path::new(&earlier)),
+        None => install(machine),
+    }
+}
+
+fn install_from(machine: &Machine, binary: &Path) -> Result<PathBuf> {
     let installed = machine.file("fulcrum-installed");
-    copy(&fulcrum_binary()?, &installed)?;
+    copy(binary, &installed)?;
     Ok(installed)
 }
 

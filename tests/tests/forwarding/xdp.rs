@@ -3,31 +3,13 @@
 use crate::scene::{Family, LONG, Mode, assert_all_live, forwarding_pair, sessions, wait_known};
 use fulcrum_tests::Result;
 use fulcrum_tests::frames::Capture;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, Pair, by_xdp};
 use fulcrum_tests::wait::{wait_for, wait_until};
 use std::net::IpAddr;
 
-/// As real networks are: senders make their checksums, and what leaves by a driver arrives.
-fn like_hardware(lab: &Lab, pair: &Pair) -> Result<()> {
-    let ends = [&pair.client].into_iter().chain(pair.web.iter().map(|web| &web.machine));
-    for machine in ends.chain([&pair.lb1, &pair.lb2]) {
-        machine.run("ethtool", &["-K", "eth0", "tx", "off"])?;
-        lab.switch().run("ethtool", &["-K", &machine.port(), "gro", "on"])?;
-    }
-    Ok(())
-}
-
 fn xdp_pair(lab: &Lab, mode: Mode, family: Family) -> Result<Pair> {
     let mut pair = forwarding_pair(lab, mode, family)?;
-    like_hardware(lab, &pair)?;
-    for node in [&pair.lb1, &pair.lb2] {
-        node.set("net/ipv4/ip_forward", "1")?;
-        node.set("net/ipv6/conf/all/forwarding", "1")?;
-    }
-    // The test of the driver takes an IPv4 neighbour, of which nobody else speaks where all else is IPv6.
-    pair.lb1.run("ping", &["-c1", &pair.web[0].machine.ipv4().to_string()])?;
-    pair.lb2.run("ping", &["-c1", &pair.web[0].machine.ipv4().to_string()])?;
-    pair.plan.top.push("xdp: any".into());
+    by_xdp(lab, &mut pair)?;
     Ok(pair)
 }
 
