@@ -40,6 +40,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.timing(&old.timing, &new.timing);
     "forwarding plane".clone_into(&mut changes.what);
     changes.value("xdp", &old.xdp, &new.xdp);
+    changes.value("flows", &old.flows, &new.flows);
     changes.things("node", &old.nodes, &new.nodes, Changes::node);
     changes.things("interface", &old.interfaces, &new.interfaces, Changes::interface);
     changes.things("group", &old.groups, &new.groups, |changes, old, new| changes.group(old, new));

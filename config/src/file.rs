@@ -25,7 +25,7 @@ pub(crate) use service::{
 pub(crate) use witness::{EtcdSection, LeaseSection, WitnessSection};
 
 use crate::model::Xdp;
-use crate::scalar::{LinkName, Name, Profile};
+use crate::scalar::{LinkName, Name, Number, Profile};
 use crate::table::{Named, Or, section};
 
 /// A check by name (or `none`), or written out.
@@ -67,6 +67,8 @@ section! {
         /// Where the forwarding plane works in the network driver itself, by native XDP: `auto` (drivers that are known to do
         /// it well, if they pass a test at the start), `any` (any driver that passes it) or `off`. Default: auto.
         xdp: optional Xdp,
+        /// How many connections the forwarding plane can know one by one: 10000 to 4000000. Default: 235926.
+        flows: optional Number<10_000, 4_000_000>,
     }
 }
 

@@ -45,6 +45,9 @@ pub use witness::{Etcd, OnSplit, WebAddress, Witness, WitnessLease};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How many connections the forwarding plane can know one by one, unless the file says.
+pub const DEFAULT_FLOWS: u32 = 235_926;
+
 /// A whole, valid configuration of one node.
 ///
 /// It is a snapshot: a reload makes a new one, and each engine computes its own difference.
@@ -82,6 +85,8 @@ pub struct Config {
     pub peer: PeerLink,
     /// Where the forwarding plane works in the driver itself.
     pub xdp: Xdp,
+    /// How many connections it can know one by one.
+    pub flows: u32,
     /// What stands for all that the nodes share: equal where their files say the same.
     pub shared: SharedDigest,
 }

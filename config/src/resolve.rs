@@ -22,7 +22,7 @@ mod written;
 
 use crate::file::{File, TimingSection};
 use crate::fragment::Fragment;
-use crate::model::{AdvertInterval, Config, SharedDigest, Timing};
+use crate::model::{AdvertInterval, Config, DEFAULT_FLOWS, SharedDigest, Timing};
 use crate::parse::Before;
 use crate::reader::{Field, Reader};
 use crate::scalar::Profile;
@@ -113,6 +113,7 @@ fn resolve_once(
         admin,
         peer,
         xdp: file.xdp.get().copied().unwrap_or_default(),
+        flows: file.flows.get().map_or(DEFAULT_FLOWS, |flows| flows.0),
         shared: SharedDigest::default(),
     };
     overrides::apply(reader, file.at, before, &mut config);

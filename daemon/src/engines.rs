@@ -214,7 +214,12 @@ fn witness_links() -> (fulcrum_vip_manager::WitnessLink, witness::Ends) {
 
 /// The forwarding plane is attached in the way that the fence is asked to be.
 fn lb_options(config: &Config) -> fulcrum_lb::Options {
-    fulcrum_lb::Options { attach: attach(), xdp: config.xdp, ..fulcrum_lb::Options::default() }
+    fulcrum_lb::Options {
+        attach: attach(),
+        xdp: config.xdp,
+        flows: Some(config.flows),
+        ..fulcrum_lb::Options::default()
+    }
 }
 
 /// How programs are attached.

@@ -66,6 +66,7 @@ pub(crate) struct Node {
     admin: Admin,
     /// As at the start.
     xdp: Xdp,
+    flows: u32,
     loaded: Mutex<Loaded>,
     /// Listeners of `admin` that do not stand, and why.
     closed: Mutex<BTreeMap<&'static str, String>>,
@@ -167,6 +168,7 @@ impl Node {
             file,
             admin: boot.config.admin.clone(),
             xdp: boot.config.xdp,
+            flows: boot.config.flows,
             state_dir: boot.config.admin.state_dir.clone(),
             loaded: Mutex::new(loaded),
             unproven: Mutex::new(boot.source.as_ref().map(|source| source.runs.clone())),
@@ -446,7 +448,7 @@ impl Node {
         self.set_applied(warnings.clone());
         Ok(Reloaded {
             changes: difference(&old, &new),
-            needs_restart: self.admin != new.admin || self.xdp != new.xdp,
+            needs_restart: self.admin != new.admin || (self.xdp, self.flows) != (new.xdp, new.flows),
             peers,
             warnings,
             read_ms: milliseconds(read),

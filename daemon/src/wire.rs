@@ -9,7 +9,7 @@ use std::fmt;
 pub(crate) struct Reloaded {
     /// What was applied.
     pub(crate) changes: Vec<Change>,
-    /// Something of `admin`, or `xdp`, changed: it takes effect when the daemon is started again.
+    /// Something of `admin`, `xdp` or `flows` changed: it takes effect when the daemon is started again.
     pub(crate) needs_restart: bool,
     /// Each peer that runs another configuration now, or can't be asked, and what to do.
     #[serde(default)]
@@ -31,7 +31,7 @@ impl fmt::Display for Reloaded {
             writeln!(f, "{change}")?;
         }
         if self.needs_restart {
-            writeln!(f, "changes of admin and of xdp take effect when the daemon is started again")?;
+            writeln!(f, "changes of admin, xdp and flows take effect when the daemon is started again")?;
         }
         for peer in &self.peers {
             writeln!(f, "{peer}")?;
@@ -81,7 +81,7 @@ pub(crate) struct Rehearsed {
     pub(crate) changes: Vec<Change>,
     /// What clients would notice.
     pub(crate) touches: Vec<String>,
-    /// Something of `admin`, or `xdp`, changed.
+    /// Something of `admin`, `xdp` or `flows` changed.
     pub(crate) needs_restart: bool,
     /// What would become of it at each peer.
     pub(crate) peers: Vec<String>,
@@ -103,7 +103,10 @@ impl fmt::Display for Rehearsed {
             writeln!(f, "touches: {touch}")?;
         }
         if self.needs_restart {
-            writeln!(f, "changes of admin and of xdp would take effect when the daemon is started again")?;
+            writeln!(
+                f,
+                "changes of admin, xdp and flows would take effect when the daemon is started again"
+            )?;
         }
         for peer in &self.peers {
             writeln!(f, "{peer}")?;

@@ -106,7 +106,7 @@ impl Fence {
         if let Some(pins) = &shared {
             remove_others(pins);
         }
-        let pinned = shared.as_ref().map(|pins| Pinned { pins, maps: &SHARED });
+        let pinned = shared.as_ref().map(|pins| Pinned { pins, maps: &SHARED, sizes: &[] });
         let mut ebpf = open("fence", OBJECT, pinned)?;
         let vips = take_map(&mut ebpf, "vips")?;
         let mut groups: Array<Group> = take_map(&mut ebpf, "groups")?;

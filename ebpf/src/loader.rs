@@ -16,6 +16,8 @@ pub(crate) struct Pinned<'a> {
     pub(crate) pins: &'a Pins,
     /// Which, each with the version of its layout.
     pub(crate) maps: &'a [(&'static [&'static str], u32)],
+    /// How many entries some of them have, if they are made.
+    pub(crate) sizes: &'a [(&'static str, u32)],
 }
 
 /// Creates the maps of an object, or adopts those that are pinned; its programs are loaded one by one.
@@ -23,12 +25,15 @@ pub(crate) fn open(what: &str, object: &[u8], pinned: Option<Pinned<'_>>) -> Res
     // Two that share maps must not both find that there are none.
     let _held = Pins::lock();
     let mut loader = EbpfLoader::new();
-    if let Some(Pinned { pins, maps }) = pinned {
+    if let Some(Pinned { pins, maps, sizes }) = pinned {
         pins.make();
         for (names, version) in maps {
             for name in *names {
                 loader.map_pin_path(name, pins.map(name, *version));
             }
+        }
+        for (name, entries) in sizes {
+            loader.map_max_entries(name, *entries);
         }
     }
     let loaded = loader.load(object);

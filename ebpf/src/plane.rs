@@ -25,10 +25,10 @@ use aya::pin::PinError;
 use aya::programs::TcAttachType;
 use flows::Flows;
 use layout::{
-    Backend, Class, Counters, Endpoint, Event, Flow, Limit, MAPS, Pin, REASONS, Reply, Room, Service,
-    Settings, Slots, UNFINISHED, VERSION,
+    Backend, Class, Counters, Endpoint, Event, Flow, Limit, MAPS, MAX_FLOWS, Pin, REASONS, Reply, Room,
+    SIZED, Service, Settings, Slots, UNFINISHED, VERSION, entries_for, room_in,
 };
-use older::{LAYOUTS, Migration, Older};
+use older::{LAYOUTS, Migration, Older, set_aside};
 use ports::{Ports, Whose};
 use schedules::Schedules;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -82,11 +82,19 @@ impl Plane {
     /// # Errors
     /// The kernel does not take it, or nothing can be pinned.
     pub fn load(mode: Mode) -> Result<Self, KernelError> {
+        Self::load_for(mode, room_in(MAX_FLOWS))
+    }
+
+    /// The same with room for so many flows that are known one by one.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_for(mode: Mode, flows: u32) -> Result<Self, KernelError> {
         let pins = Pins::open().map_err(|why| KernelError::Failed {
             what: "the forwarding plane's tables can't be kept".to_owned(),
             why,
         })?;
-        Self::load_with(mode, Some(pins), LAYOUTS)
+        Self::load_with(mode, Some(pins), LAYOUTS, entries_for(flows))
     }
 
     /// Whether the kernel takes it; nothing of it is left there.
@@ -98,12 +106,19 @@ impl Plane {
         load_classifier(&mut ebpf, PROGRAM)
     }
 
-    fn load_with(mode: Mode, pins: Option<Pins>, layouts: &[Older]) -> Result<Self, KernelError> {
+    fn load_with(
+        mode: Mode,
+        pins: Option<Pins>,
+        layouts: &[Older],
+        entries: u32,
+    ) -> Result<Self, KernelError> {
         let migration = pins.as_ref().and_then(|pins| {
             remove_others(pins);
+            set_aside(pins, entries);
             Migration::begin(pins, layouts)
         });
-        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &PINNED });
+        let sizes = SIZED.map(|name| (name, entries));
+        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps: &PINNED, sizes: &sizes });
         let mut ebpf = open("forwarding plane", OBJECT, pinned)?;
         load_classifier(&mut ebpf, PROGRAM)?;
         let endpoints: Hash<Endpoint, u32> = take_map(&mut ebpf, "endpoints")?;
@@ -364,6 +379,12 @@ impl Plane {
     /// Those of mode fullnat that no backend has answered yet.
     pub fn opening_flows(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {
         self.flows.opening()
+    }
+
+    /// How many of them there may be, so that none makes room for another.
+    #[must_use]
+    pub fn room_for_flows(&self) -> u32 {
+        room_in(self.flows.entries())
     }
 
     /// What is known of a flow.

@@ -47,6 +47,8 @@ pub struct Options {
     pub attach: crate::Attach,
     /// Where it works by XDP. That is decided once, when it is loaded: attaching in a driver stops some for a moment.
     pub xdp: fulcrum_config::Xdp,
+    /// How many flows it can know one by one; that is decided once, too.
+    pub flows: Option<u32>,
     /// Listeners that another process hands over, or is handed: those of the addresses that are served are taken from here.
     pub sockets: Sockets,
 }
@@ -96,7 +98,7 @@ fn begin(
     let (observed_sender, observed) = watch::channel(Observed::default());
     let engine = Engine {
         tables: Tables::new(options.seed, count, epoch),
-        plane: Plane::new(options.seed, options.attach, options.xdp, epoch),
+        plane: Plane::new(&options, epoch),
         flows: Flows::new(flows),
         tcp: TcpListeners::new(Arc::clone(&shared), files, options.sockets.clone()),
         udp: UdpWorkers::new(Arc::clone(&shared), files, Some(log), options.sockets),

@@ -20,12 +20,14 @@ pub(crate) mod told;
 mod xdp;
 
 use crate::balance::Seed;
+use crate::engine::Options;
 use crate::{
     BackendStats, ChecksObserved, Desired, FlowsObserved, PlaneObserved, ServiceObserved, ServiceStats,
 };
 use book::{Book, Entry, Places, Wanted, hold};
 use checks::Checks;
-use fulcrum_config::{Backend, NodeName, Protocol, ServiceName, Xdp};
+
+use fulcrum_config::{Backend, DEFAULT_FLOWS, NodeName, Protocol, ServiceName};
 use fulcrum_ebpf::Mode;
 use fulcrum_ebpf::plane::layout::Counters;
 use history::History;
@@ -62,6 +64,8 @@ pub(crate) struct Plane {
     book: Book,
     mode: Mode,
     drivers: Drivers,
+    /// How many flows are to be known one by one.
+    room: u32,
     seed: Seed,
     desired: Desired,
     /// `wanted` is no longer what it should be.
@@ -95,11 +99,13 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(seed: Seed, mode: Mode, xdp: Xdp, now: Instant) -> Self {
+    pub(crate) fn new(options: &Options, now: Instant) -> Self {
+        let seed = options.seed;
         Self {
             book: Book::new(seed),
-            mode,
-            drivers: Drivers::new(xdp),
+            mode: options.attach,
+            drivers: Drivers::new(options.xdp),
+            room: options.flows.unwrap_or(DEFAULT_FLOWS),
             seed,
             desired: Desired::default(),
             changed: false,
@@ -167,7 +173,7 @@ impl Plane {
         }
         if self.kernel.is_none() && now >= self.next_try {
             self.next_try = now.checked_add(TRY_EVERY).unwrap_or(now);
-            match Kernel::load(self.mode, self.seed) {
+            match Kernel::load(self.mode, self.seed, self.room) {
                 Ok(kernel) => {
                     self.untold = kernel.untold();
                     self.number = self.number.wrapping_add(1);
@@ -301,8 +307,8 @@ impl Plane {
 
     fn tell_all(&mut self, now: Instant) {
         if let Some(which) = self.telling.poll_all(now) {
-            let flows = self.kernel.as_ref().map_or_else(Vec::new, |kernel| kernel.all(which));
-            self.telling.tell_all(&flows, now);
+            let flows = self.kernel.iter().flat_map(|kernel| kernel.all(which));
+            self.telling.tell_all(flows, now);
         }
     }
 

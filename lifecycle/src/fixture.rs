@@ -78,6 +78,7 @@ pub(crate) fn config<const N: usize>(services: [Service; N]) -> Config {
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
         xdp: fulcrum_config::Xdp::Auto,
+        flows: fulcrum_config::DEFAULT_FLOWS,
         witness: fulcrum_config::Witness::None,
         pools: BTreeMap::new(),
         kubernetes: BTreeMap::new(),

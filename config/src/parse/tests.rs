@@ -123,6 +123,16 @@ fn the_full_example_writes_the_defaults_that_hold_without_it() {
 }
 
 #[test]
+fn the_room_for_flows_is_bounded() {
+    let text = example("pair.yaml");
+    assert_eq!(good(text).flows, crate::DEFAULT_FLOWS);
+    assert_eq!(good(&format!("flows: 1000000\n{text}")).flows, 1_000_000);
+    for flows in [9_999, 4_000_001] {
+        assert!(parse(&format!("flows: {flows}\n{text}"), "fulcrum.yaml", "lb-1").is_err(), "{flows}");
+    }
+}
+
+#[test]
 fn fast_timing_is_the_floor_of_vrrp() {
     let text = example("pair.yaml");
     let config = good(&format!("timing: fast\n{text}"));

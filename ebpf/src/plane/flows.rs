@@ -1,11 +1,11 @@
 //! The flows that are known one by one: those whose slot changed hands, and all of mode fullnat.
 
-use super::layout::{Backend, Event, Flow, Pin, Returned};
+use super::layout::{Backend, Event, Flow, MAX_FLOWS, Pin, Returned};
 use crate::error::KernelError;
 use crate::loader::{Hash, take_map};
 use crate::walk::entries;
 use aya::Ebpf;
-use aya::maps::{MapData, MapError, RingBuf};
+use aya::maps::{IterableMap, MapData, MapError, RingBuf};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// BPF_NOEXIST: only if there is none.
@@ -14,6 +14,7 @@ const NO_EXIST: u64 = 1;
 /// Their tables.
 pub(super) struct Flows {
     flows: Hash<Flow, Pin>,
+    entries: u32,
     returns: Hash<Flow, Returned>,
     opening: Hash<Flow, Pin>,
     opening_returns: Hash<Flow, Returned>,
@@ -22,13 +23,20 @@ pub(super) struct Flows {
 
 impl Flows {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let flows: Hash<Flow, Pin> = take_map(ebpf, "flows")?;
         Ok(Self {
-            flows: take_map(ebpf, "flows")?,
+            entries: flows.map().info().map_or(MAX_FLOWS, |info| info.max_entries()),
+            flows,
             returns: take_map(ebpf, "returns")?,
             opening: take_map(ebpf, "opening")?,
             opening_returns: take_map(ebpf, "opening_returns")?,
             events: take_map(ebpf, "events")?,
         })
+    }
+
+    /// Of the table of those that were answered.
+    pub(super) fn entries(&self) -> u32 {
+        self.entries
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (Flow, Pin)> + '_ {

@@ -9,8 +9,23 @@ pub const MAX_SERVICES: u32 = 1024;
 pub const MAX_ENDPOINTS: u32 = 65_536;
 /// The most backends of all services together, and one that is none.
 pub const MAX_BACKENDS: u32 = 8192;
-/// The most flows that are noted one by one; the one silent longest makes room.
+/// Entries of the tables of flows that are noted one by one, unless others are asked for.
 pub const MAX_FLOWS: u32 = 262_144;
+
+/// Entries of tables in which so many flows find room. A tenth more than that is there, so that none has to make room.
+#[must_use]
+pub const fn entries_for(flows: u32) -> u32 {
+    flows.div_ceil(9).saturating_mul(10).div_ceil(64).saturating_mul(64)
+}
+
+/// How many flows find room in tables of so many entries.
+#[must_use]
+pub const fn room_in(entries: u32) -> u32 {
+    (entries / 10).saturating_mul(9)
+}
+
+const _: () = assert!(entries_for(room_in(MAX_FLOWS)) == MAX_FLOWS);
+
 /// The most flows of mode fullnat that no backend has answered yet.
 pub const MAX_OPENING: u32 = 65_536;
 /// Slots of a service's table.
@@ -27,6 +42,10 @@ pub const FIRST_SOURCE_PORT: u16 = 16_384;
 pub(crate) const VERSION: u32 = 5;
 /// In place of the version: it is about to take the place of another. The next life removes it.
 pub(crate) const UNFINISHED: u32 = 0;
+/// In place of the version: flows of a plane whose tables were of another size.
+pub(crate) const RESIZED: u32 = u32::MAX;
+/// The maps that have as many entries as the operator asks for.
+pub(crate) const SIZED: [&str; 2] = ["flows", "returns"];
 /// The maps that outlive the process.
 pub(crate) const MAPS: &[&str] = &[
     "endpoints",

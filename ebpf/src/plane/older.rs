@@ -5,7 +5,7 @@
 //! its programs are replaced, and for the last time once they are.
 
 use super::flows::Flows;
-use super::layout::{Flow, MAPS, Pin, Returned, VERSION};
+use super::layout::{Flow, MAPS, Pin, RESIZED, Returned, VERSION};
 use crate::layout::Address;
 use crate::loader::Hash;
 use crate::pins::Pins;
@@ -34,12 +34,33 @@ pub(super) type Read<V> = fn(MapData) -> Result<Reader<V>, MapError>;
 pub(super) type Reader<V> = Box<dyn Fn() -> Vec<(Flow, V)> + Send>;
 
 /// The layouts that can be taken over, the newest first.
-pub(super) const LAYOUTS: &[Older] = &[Older {
-    version: 2,
-    same: &["endpoints", "backends", "replies", "returns", "opening_returns", "current", "previous"],
-    pins: Some(|map| reader(map, |flow, pin: &Pin2| (flow, pin.now()))),
-    returns: None,
-}];
+pub(super) const LAYOUTS: &[Older] = &[
+    OTHER_SIZE,
+    Older {
+        version: 2,
+        same: &["endpoints", "backends", "replies", "returns", "opening_returns", "current", "previous"],
+        pins: Some(|map| reader(map, |flow, pin: &Pin2| (flow, pin.now()))),
+        returns: None,
+    },
+];
+
+/// This layout, but that the tables of flows were of another size.
+const OTHER_SIZE: Older = Older {
+    version: RESIZED,
+    same: &[],
+    pins: Some(|map| reader(map, |flow: Flow, pin: &Pin| (flow, *pin))),
+    returns: Some(|map| reader(map, |replies: Flow, way: &Returned| (replies, *way))),
+};
+
+/// Tables of flows that have not so many entries are not adopted, but taken over as those of another layout are. To be
+/// called before they are looked for.
+pub(super) fn set_aside(pins: &Pins, entries: u32) {
+    let _held = Pins::lock();
+    let size = MapData::from_pin(pins.map("flows", VERSION)).and_then(|map| Ok(map.info()?.max_entries()));
+    if size.is_ok_and(|size| size != entries) {
+        pins.rename_maps(&["flows", "returns", "opening", "opening_returns"], VERSION, RESIZED);
+    }
+}
 
 /// A flow in version 2.
 #[derive(Debug, Clone, Copy)]

@@ -46,7 +46,7 @@ impl Xdp {
         maps: &[(&'static [&'static str], u32)],
         pins: Option<Pins>,
     ) -> Result<Self, KernelError> {
-        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps });
+        let pinned = pins.as_ref().map(|pins| Pinned { pins, maps, sizes: &[] });
         let mut ebpf = open("forwarding plane by XDP", OBJECT, pinned)?;
         for name in [PROGRAM, SENDER] {
             load::<Program>(&mut ebpf, name)?;

@@ -2,7 +2,7 @@
 
 use super::book::{Book, Earlier, Entry, Wanted, WantedBackend};
 use super::checks::Checks;
-use super::room::{NOTED_MAX, rooms};
+use super::room::rooms;
 use super::routes::{Routes, Way, forwards};
 use super::sources::Sources;
 use super::xdp::Drivers;
@@ -129,12 +129,12 @@ impl Earlier for Kernel {
 }
 
 impl Kernel {
-    /// Loads it, with the tables of an earlier life if there are any.
-    pub(crate) fn load(mode: Mode, seed: Seed) -> Result<Self, String> {
+    /// Loads it with room for so many flows, with the tables of an earlier life if there are any.
+    pub(crate) fn load(mode: Mode, seed: Seed, flows: u32) -> Result<Self, String> {
         let said = |error: &dyn std::fmt::Display| {
             format!("the kernel does not forward: {error}; as long as it doesn't, write `mode: proxy`")
         };
-        let mut plane = Plane::load(mode).map_err(|error| said(&error))?;
+        let mut plane = Plane::load_for(mode, flows).map_err(|error| said(&error))?;
         let routes = Routes::open().map_err(|error| said(&error))?;
         let told = Told {
             endpoints: plane.endpoints().collect(),
@@ -457,7 +457,7 @@ impl Kernel {
 
     /// What is noted while this runs is counted the next time.
     fn give_room(&mut self, counted: &BTreeMap<Class, u32>, any_protected: bool) {
-        for (class, left) in rooms(counted, any_protected) {
+        for (class, left) in rooms(counted, any_protected, self.plane.room_for_flows()) {
             // If the kernel refuses that, what it was told before still holds.
             let _ = self.plane.set_room(class, left);
             self.noted_flows.insert(class, (counted.get(&class).copied().unwrap_or(0), left));
@@ -475,7 +475,7 @@ impl Kernel {
 
     /// Whether little is left for workloads.
     pub(crate) fn is_short_of_room(&self) -> bool {
-        self.plane.room(Class::Workload).left < i64::from(NOTED_MAX / 4)
+        self.plane.room(Class::Workload).left < i64::from(self.plane.room_for_flows() / 4)
     }
 
     /// How many flows began or ended that there was no room to tell of.
@@ -508,7 +508,7 @@ impl Kernel {
             not_forwarded: self.plane.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
             checks: self.checks.counters().into_iter().collect(),
             noted_flows: self.noted_flows(),
-            noted_flows_limit: u64::from(NOTED_MAX),
+            noted_flows_limit: u64::from(self.plane.room_for_flows()),
             not_noted: [Class::Workload, Class::Protected]
                 .into_iter()
                 .fold(0, |sum, class| sum.saturating_add(self.plane.room(class).refused)),

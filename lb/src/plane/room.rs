@@ -1,20 +1,19 @@
 //! How many flows may be noted one by one, and by whom.
 
-use fulcrum_ebpf::plane::layout::{Class, MAX_FLOWS};
+use fulcrum_ebpf::plane::layout::Class;
 use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
 
-/// No more flows than this are noted, so that none makes room for another; the rest goes where the older table says.
-pub(crate) const NOTED_MAX: u32 = MAX_FLOWS / 10 * 9;
-/// The part of that which is kept for services of the control plane, if there are any.
-const PROTECTED_MAX: u32 = NOTED_MAX / 8;
+/// The part of the room that is kept for services of the control plane, if there are any.
+const PROTECTED: u32 = 8;
 
-/// How many more each class may note, which has noted so many.
-pub(crate) fn rooms(noted: &BTreeMap<Class, u32>, any_protected: bool) -> BTreeMap<Class, u32> {
-    let protected = if any_protected { PROTECTED_MAX } else { 0 };
-    let shares = [(Class::Protected, protected), (Class::Workload, NOTED_MAX.saturating_sub(protected))];
+/// How many more each class may note, which has noted so many. No more than `most` are noted in all, so that none makes
+/// room for another; the rest goes where the older table says.
+pub(crate) fn rooms(noted: &BTreeMap<Class, u32>, any_protected: bool, most: u32) -> BTreeMap<Class, u32> {
+    let protected = if any_protected { most / PROTECTED } else { 0 };
+    let shares = [(Class::Protected, protected), (Class::Workload, most.saturating_sub(protected))];
     let left =
         |(class, share): (Class, u32)| (class, share.saturating_sub(noted.get(&class).copied().unwrap_or(0)));
     shares.into_iter().map(left).collect()

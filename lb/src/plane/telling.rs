@@ -16,8 +16,8 @@ mod tests;
 
 /// How often all flows are told of again: before one that lives would be forgotten by a node that stands by.
 const ALL_AGAIN: Duration = Duration::from_secs(60);
-/// With more messages than this waiting, news are not told: all will be.
-const WAITING: usize = 64;
+/// With more news than this waiting, no more are told: all will be.
+const WAITING: usize = 64 * FLOWS_IN_MESSAGE;
 /// Pause before all are told of again after something was lost.
 const AFTER_LOSS: Duration = Duration::from_secs(2);
 /// Who was told of nothing for this long, and does not know all, asks.
@@ -30,8 +30,10 @@ pub(crate) struct Telling {
     life: u64,
     /// Peers whose link is up: another number each time that something may have been missed.
     peers: BTreeMap<NodeName, u64>,
-    /// What waits to be sent.
-    queue: VecDeque<Arc<[u8]>>,
+    /// What waits to be sent, each with how many news it has.
+    queue: VecDeque<(Arc<[u8]>, usize)>,
+    /// All of those: what tells of all flows does not count, or beside many of them no news could be told.
+    waiting: usize,
     /// When all are to be told of, and whether those too that this node was told of itself.
     all_at: Option<Instant>,
     newcomer: bool,
@@ -59,6 +61,7 @@ impl Telling {
             life,
             peers: BTreeMap::new(),
             queue: VecDeque::new(),
+            waiting: 0,
             all_at: None,
             newcomer: false,
             known: BTreeSet::new(),
@@ -82,6 +85,7 @@ impl Telling {
         (self.known, self.held_by, self.peers) = (known, held_by, peers);
         if self.peers.is_empty() {
             self.queue.clear();
+            self.waiting = 0;
             self.all_at = None;
         }
     }
@@ -103,7 +107,7 @@ impl Telling {
 
     fn ask(&mut self, now: Instant) {
         self.ask_at = now.checked_add(AFTER_LOSS.saturating_add(ASK_AFTER));
-        self.queue.push_back(Message::Again.encode());
+        self.say(&Message::Again);
     }
 
     /// Whether anybody is to be told.
@@ -118,12 +122,22 @@ impl Telling {
         is_due.then_some(if self.newcomer { All::Known } else { All::Seen })
     }
 
-    /// These are all flows.
-    pub(crate) fn tell_all(&mut self, flows: &[Told], now: Instant) {
+    /// These are all flows. There may be a million: they are never held all at once but as they are said.
+    pub(crate) fn tell_all(&mut self, flows: impl Iterator<Item = Told>, now: Instant) {
         self.all_at = now.checked_add(ALL_AGAIN);
         self.newcomer = false;
-        self.push(flows);
-        self.queue.push_back(Message::Whole(self.life).encode());
+        let mut portion = Vec::with_capacity(FLOWS_IN_MESSAGE);
+        for flow in flows {
+            portion.push(flow);
+            if portion.len() == FLOWS_IN_MESSAGE {
+                self.push(&portion, 0);
+                portion.clear();
+            }
+        }
+        if !portion.is_empty() {
+            self.push(&portion, 0);
+        }
+        self.say(&Message::Whole(self.life));
     }
 
     /// These are news.
@@ -131,28 +145,34 @@ impl Telling {
         if !self.is_heard() || flows.is_empty() {
             return;
         }
-        if self.queue.len() > WAITING {
+        if self.waiting > WAITING {
             self.handle_loss(now);
             return;
         }
-        self.push(flows);
+        for flows in flows.chunks(FLOWS_IN_MESSAGE) {
+            self.push(flows, flows.len());
+        }
     }
 
-    fn push(&mut self, flows: &[Told]) {
-        for flows in flows.chunks(FLOWS_IN_MESSAGE) {
-            self.counters.told =
-                self.counters.told.saturating_add(flows.len().try_into().unwrap_or(u64::MAX));
-            self.queue.push_back(Message::Flows(flows.to_vec()).encode());
-        }
+    fn push(&mut self, flows: &[Told], news: usize) {
+        self.counters.told = self.counters.told.saturating_add(flows.len().try_into().unwrap_or(u64::MAX));
+        self.queue.push_back((Message::Flows(flows.to_vec()).encode(), news));
+        self.waiting = self.waiting.saturating_add(news);
+    }
+
+    fn say(&mut self, message: &Message) {
+        self.queue.push_back((message.encode(), 0));
     }
 
     /// What is to be sent next; it stays until [`Telling::handle_sent`].
     pub(crate) fn poll_message(&self) -> Option<Arc<[u8]>> {
-        self.queue.front().cloned()
+        self.queue.front().map(|(message, _)| Arc::clone(message))
     }
 
     pub(crate) fn handle_sent(&mut self) {
-        self.queue.pop_front();
+        if let Some((_, news)) = self.queue.pop_front() {
+            self.waiting = self.waiting.saturating_sub(news);
+        }
     }
 
     /// News that were to be told got lost.
@@ -187,7 +207,7 @@ impl Telling {
             }
             Some(Message::Whole(life)) => {
                 self.known.insert(from.clone());
-                self.queue.push_back(Message::Held(life).encode());
+                self.say(&Message::Held(life));
             }
             Some(Message::Held(life)) if life == self.life => {
                 self.held_by.insert(from.clone());

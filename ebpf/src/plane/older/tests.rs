@@ -4,7 +4,7 @@ use super::*;
 use crate::attach::Mode;
 use crate::layout::Address;
 use crate::plane::Plane;
-use crate::plane::layout::Transport;
+use crate::plane::layout::{Backend, Ended, MAX_FLOWS, Transport, entries_for, room_in};
 use std::net::SocketAddr;
 
 /// A version that never was, in which a flow is told by less: a short time, no end, nobody who heard of it.
@@ -127,7 +127,7 @@ fn in_a_namespace(test: impl FnOnce(Pins) + Send) {
 }
 
 fn load(pins: &Pins) -> Plane {
-    Plane::load_with(Mode::Auto, Some(pins.clone()), &[FEWER]).unwrap()
+    Plane::load_with(Mode::Auto, Some(pins.clone()), &[FEWER], MAX_FLOWS).unwrap()
 }
 
 #[test]
@@ -207,9 +207,35 @@ fn versions_that_nobody_knows_go() {
     in_a_namespace(|pins| {
         let mut earlier = Earlier::pinned(&pins);
         earlier.insert(false, &client(1), source(20_001), 2, SEEN);
-        let plane = Plane::load_with(Mode::Auto, Some(pins.clone()), LAYOUTS).unwrap();
+        let plane = Plane::load_with(Mode::Auto, Some(pins.clone()), LAYOUTS, MAX_FLOWS).unwrap();
         assert_eq!(plane.flows().count(), 0);
         assert!(!pins.has_maps(MAPS, FEWER.version));
+        plane.stop();
+    });
+}
+
+#[test]
+fn flows_come_over_into_tables_of_another_size_whoever_is_killed_on_the_way() {
+    in_a_namespace(|pins| {
+        let load =
+            |flows| Plane::load_with(Mode::Auto, Some(pins.clone()), LAYOUTS, entries_for(flows)).unwrap();
+        let mut earlier = load(room_in(MAX_FLOWS));
+        assert_eq!(earlier.room_for_flows(), 235_926, "the usual");
+        let pin = Pin::heard_of(2, Some(source(20_001)), Ended::No, SEEN.into());
+        earlier.set_backend(2, Backend::new([10, 0, 1, 2].into(), 80, true, None)).unwrap();
+        earlier.set_flow(&client(1), &pin, 3).unwrap();
+        drop(load(20_000));
+        let mut plane = load(20_000);
+        assert!((20_000..20_100).contains(&plane.room_for_flows()));
+        assert_eq!(plane.flow(&client(1)), Some(pin));
+        // The earlier programs go on until they are replaced.
+        earlier.set_flow(&client(2), &pin, 3).unwrap();
+        plane.end_older();
+        assert_eq!(plane.flow(&client(2)), Some(pin));
+        assert!(!pins.has_maps(MAPS, RESIZED), "nothing of it is left");
+        drop(plane);
+        let plane = load(20_000);
+        assert_eq!((plane.flows().count(), plane.migration.is_none()), (2, true), "the same size is adopted");
         plane.stop();
     });
 }

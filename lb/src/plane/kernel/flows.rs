@@ -65,10 +65,10 @@ impl Kernel {
     }
 
     /// The flows that are here.
-    pub(crate) fn all(&self, which: All) -> Vec<Told> {
+    pub(crate) fn all(&self, which: All) -> impl Iterator<Item = Told> + '_ {
         let now = monotonic();
-        let flows = self.plane.flows().filter(|(_, pin)| which == All::Known || pin.is_seen());
-        flows.filter_map(|(flow, pin)| self.in_words(&flow, &pin, now)).collect()
+        let flows = self.plane.flows().filter(move |(_, pin)| which == All::Known || pin.is_seen());
+        flows.filter_map(move |(flow, pin)| self.in_words(&flow, &pin, now))
     }
 
     fn in_words(&self, flow: &Flow, pin: &Pin, now: Duration) -> Option<Told> {

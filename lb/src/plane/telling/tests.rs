@@ -1,6 +1,7 @@
 use super::*;
 use fulcrum_config::Protocol;
 use fulcrum_ebpf::plane::layout::Ended;
+use std::iter;
 
 #[allow(clippy::disallowed_methods, reason = "any moment will do")]
 fn begun() -> Instant {
@@ -56,8 +57,8 @@ fn a_newcomer_is_told_all_and_says_that_it_has_it() {
     other.handle_peers(up(&[("lb1", 1)]), now);
     assert!(!one.is_in_sync() && !other.is_in_sync());
     assert_eq!((one.poll_all(now), other.poll_all(now)), (Some(All::Known), Some(All::Known)));
-    one.tell_all(&flows(2_000), now);
-    other.tell_all(&[], now);
+    one.tell_all(flows(2_000).into_iter(), now);
+    other.tell_all(iter::empty(), now);
     assert_eq!(exchange(&mut one, &mut other), 2_000);
     assert!(one.is_in_sync() && other.is_in_sync());
     exchange(&mut one, &mut other);
@@ -77,7 +78,7 @@ fn news_are_told_at_once_but_only_if_anybody_hears() {
     telling.tell(&flows(5), now);
     assert_eq!(telling.poll_message(), None);
     telling.handle_peers(up(&[("lb2", 1)]), now);
-    telling.tell_all(&[], now);
+    telling.tell_all(iter::empty(), now);
     sent(&mut telling);
     telling.tell(&flows(5), now);
     assert_eq!(sent(&mut telling), [Message::Flows(flows(5))]);
@@ -91,7 +92,7 @@ fn what_was_lost_is_told_again_soon() {
     let now = begun();
     let mut telling = Telling::new(1);
     telling.handle_peers(up(&[("lb2", 1)]), now);
-    telling.tell_all(&flows(1), now);
+    telling.tell_all(flows(1).into_iter(), now);
     sent(&mut telling);
     telling.handle_message(&name("lb2"), &Message::Held(1).encode(), now);
     assert_eq!(telling.held_by().len(), 1);
@@ -99,6 +100,23 @@ fn what_was_lost_is_told_again_soon() {
     assert!(telling.held_by().is_empty());
     assert_eq!((telling.poll_all(now), telling.poll_all(now + AFTER_LOSS)), (None, Some(All::Seen)));
     assert_eq!(telling.counters().losses, 1);
+}
+
+#[test]
+fn however_many_flows_are_told_again_news_go_on_until_too_many_wait() {
+    let now = begun();
+    let mut telling = Telling::new(1);
+    telling.handle_peers(up(&[("lb2", 1)]), now);
+    telling.tell_all((0..100).flat_map(|_| flows(1_000)), now);
+    for _ in 0..=WAITING / FLOWS_IN_MESSAGE {
+        telling.tell(&flows(800), now);
+    }
+    assert_eq!(telling.counters().losses, 0, "what tells of all is not what waits");
+    telling.tell(&flows(1), now);
+    assert_eq!(telling.counters().losses, 1);
+    sent(&mut telling);
+    telling.tell(&flows(1), now);
+    assert_eq!((telling.counters().losses, sent(&mut telling).len()), (1, 1), "all was sent");
 }
 
 #[test]
@@ -121,8 +139,8 @@ fn who_missed_something_is_told_all_again() {
     let (mut one, mut other) = (Telling::new(1), Telling::new(2));
     one.handle_peers(up(&[("lb2", 1)]), now);
     other.handle_peers(up(&[("lb1", 1)]), now);
-    one.tell_all(&flows(1), now);
-    other.tell_all(&[], now);
+    one.tell_all(flows(1).into_iter(), now);
+    other.tell_all(iter::empty(), now);
     exchange(&mut one, &mut other);
     exchange(&mut one, &mut other);
     assert!(other.is_in_sync() && one.held_by().len() == 1);
@@ -131,7 +149,7 @@ fn who_missed_something_is_told_all_again() {
     exchange(&mut one, &mut other);
     assert!(one.held_by().is_empty());
     assert_eq!(one.poll_all(begun() + AFTER_LOSS), Some(All::Known));
-    one.tell_all(&flows(1), now);
+    one.tell_all(flows(1).into_iter(), now);
     exchange(&mut one, &mut other);
     assert!(other.is_in_sync());
 }
@@ -141,10 +159,10 @@ fn who_was_told_before_it_knew_of_the_link_asks_for_all() {
     let now = begun();
     let (mut one, mut other) = (Telling::new(1), Telling::new(2));
     one.handle_peers(up(&[("lb2", 1)]), now);
-    one.tell_all(&flows(3), now);
+    one.tell_all(flows(3).into_iter(), now);
     assert_eq!(exchange(&mut one, &mut other), 0);
     other.handle_peers(up(&[("lb1", 1)]), now);
-    other.tell_all(&[], now);
+    other.tell_all(iter::empty(), now);
     exchange(&mut one, &mut other);
     other.handle_timeout(now);
     assert_eq!(sent(&mut other), []);
@@ -152,7 +170,7 @@ fn who_was_told_before_it_knew_of_the_link_asks_for_all() {
     exchange(&mut one, &mut other);
     let later = begun() + AFTER_LOSS;
     assert_eq!((one.poll_all(now), one.poll_all(later)), (None, Some(All::Known)));
-    one.tell_all(&flows(3), later);
+    one.tell_all(flows(3).into_iter(), later);
     assert_eq!(exchange(&mut one, &mut other), 3);
     exchange(&mut one, &mut other);
     assert!(other.is_in_sync() && one.held_by().len() == 1);
