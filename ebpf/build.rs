@@ -5,8 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// The sources, below `c/`.
-const SOURCES: [&str; 7] =
-    ["checks.c", "cut.c", "fence.c", "forward.c", "forward_xdp.c", "second_chance.c", "tests/map_in_map.c"];
+const SOURCES: [&str; 8] = [
+    "checks.c",
+    "cut.c",
+    "fence.c",
+    "forward.c",
+    "forward_xdp.c",
+    "second_chance.c",
+    "tests/map_in_map.c",
+    "tests/packets.c",
+];
 
 const COMPILERS: [&str; 7] =
     ["clang", "clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14"];
