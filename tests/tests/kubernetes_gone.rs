@@ -84,6 +84,13 @@ fn a_watch_that_is_answered_410_is_begun_anew_and_nothing_moves() {
             "web1",
             "node.kubernetes.io/exclude-from-external-load-balancers=",
         ])?;
+        let lists_only_web2 = |node: &Fulcrum| {
+            let status = node.status().ok();
+            let backends =
+                status.and_then(|it| Some(it.service("prod/default/web:http")?["backends"].to_string()));
+            backends.is_some_and(|it| it.contains("web2") && !it.contains("web1"))
+        };
+        wait_until("web1 to be left out", LONG, || scene.nodes.iter().all(lists_only_web2))?;
         scene.wait_who(address, 80, &["web2"])
     });
 }
