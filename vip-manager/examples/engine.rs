@@ -237,6 +237,7 @@ fn config(arguments: &BTreeMap<String, String>) -> Result<Config> {
         admin: Admin::default(),
         peer: fulcrum_config::PeerLink::default(),
         xdp: fulcrum_config::Xdp::Auto,
+        flows: fulcrum_config::DEFAULT_FLOWS,
         witness: fulcrum_config::Witness::None,
         pools: BTreeMap::new(),
         kubernetes: BTreeMap::new(),

@@ -111,6 +111,7 @@ impl Lab {
             admin: Admin::default(),
             peer: fulcrum_config::PeerLink { pins, ..Default::default() },
             xdp: fulcrum_config::Xdp::Auto,
+            flows: fulcrum_config::DEFAULT_FLOWS,
             witness: fulcrum_config::Witness::None,
             pools: BTreeMap::new(),
             kubernetes: BTreeMap::new(),
