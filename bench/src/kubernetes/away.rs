@@ -56,24 +56,27 @@ pub(super) fn run(plan: &Plan) -> Result<String> {
     text.push_str("|---|---:|---:|---:|---|---:|\n");
     for trouble in Trouble::ALL {
         eprintln!("{} for {} s", trouble.words(), plan.away.as_secs());
-        let before = scene.leaders()?;
+        let (before, lost_before, mut broken) = (epochs(&scene)?, lost(&crowds), 0);
         let begun = now();
         strike(&mut scene, trouble)?;
         let said =
             wait_until("it to be said", Duration::from_secs(90).min(plan.away), || says(&scene).is_some());
         let said = said.map(|()| milliseconds(begun.elapsed()) / 1e3);
         let words: String = says(&scene).unwrap_or_else(|| "nothing".to_owned()).chars().take(100).collect();
-        let mut moved = 0;
         while begun.elapsed() < plan.away {
-            let now = scene.leaders()?;
-            moved =
-                moved.max(before.iter().filter(|(group, leader)| now.get(*group) != Some(leader)).count());
-            run_for(Duration::from_secs(2));
+            run_for(Duration::from_secs(2).min(plan.away));
+            let lost = lost(&crowds).saturating_sub(lost_before);
+            if lost > broken {
+                eprintln!("{lost} connections are broken, after {:?}", begun.elapsed());
+                broken = lost;
+            }
         }
+        // Each move, also one that was taken back, is a new epoch.
+        let after = epochs(&scene)?;
+        let moved = before.iter().filter(|(group, epoch)| after.get(*group) != Some(epoch)).count();
         if moved > 0 {
-            why(&scene, &before);
+            why(&scene, &before, &after);
         }
-        let broken: usize = crowds.iter().map(Crowd::lost).sum();
         let healed = now();
         let again = heal(&mut scene, trouble)?.then(|| {
             wait_until("the API to be heard again", PATIENCE, || {
@@ -90,16 +93,34 @@ pub(super) fn run(plan: &Plan) -> Result<String> {
             again.transpose()?.map_or_else(|| "not brought back".to_owned(), seconds)
         );
     }
-    crowds.iter().try_for_each(|crowd| crowd.wait_answered().map(drop))?;
     Ok(text)
 }
 
+fn lost(crowds: &[Crowd]) -> usize {
+    crowds.iter().map(Crowd::lost).sum()
+}
+
+/// The number of the leader of each group, as the nodes know it.
+fn epochs(scene: &Scene) -> Result<BTreeMap<String, u64>> {
+    let mut epochs = BTreeMap::new();
+    for node in &scene.nodes {
+        let status = node.status()?;
+        for group in status.0["groups"].as_array().into_iter().flatten() {
+            let name = group["name"].as_str().unwrap_or_default().to_owned();
+            let epoch: &mut u64 = epochs.entry(name).or_default();
+            *epoch = group["epoch"].as_u64().unwrap_or_default().max(*epoch);
+        }
+    }
+    Ok(epochs)
+}
+
 /// Prints what the nodes give as the reason: a machine whose processor is taken away for long moves VIPs, too.
-fn why(scene: &Scene, before: &BTreeMap<String, Vec<String>>) {
+fn why(scene: &Scene, before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) {
     for node in &scene.nodes {
         let Ok(status) = node.status() else { continue };
         let mut reasons = BTreeMap::new();
-        for group in before.keys().filter_map(|name| status.group(name)) {
+        let moved = before.iter().filter(|(group, epoch)| after.get(*group) != Some(epoch));
+        for group in moved.filter_map(|(name, _)| status.group(name)) {
             *reasons.entry(group["reason"].to_string()).or_insert(0) += 1;
         }
         eprintln!("{}: {reasons:?}", node.machine.name());

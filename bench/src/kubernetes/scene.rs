@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use fulcrum_tests::lab::kubernetes::{KubeProxy, KubernetesApi};
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, leaders, wait_settled};
+use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, wait_settled};
 use fulcrum_tests::wait::{now, wait_until};
 use fulcrum_tests::{LabError, Result};
 use futures_util::{StreamExt, stream};
@@ -140,11 +140,6 @@ impl Scene {
             all.into_iter().collect::<Result<()>>()?;
             Ok(now())
         })?
-    }
-
-    /// The group of a VIP's leaders, as the nodes say.
-    pub(super) fn leaders(&self) -> Result<std::collections::BTreeMap<String, Vec<String>>> {
-        leaders(&self.nodes.iter().collect::<Vec<_>>())
     }
 }
 
