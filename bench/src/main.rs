@@ -12,6 +12,7 @@ mod datagrams;
 mod failover;
 mod five;
 mod flood;
+mod flows;
 mod handovers;
 mod kubernetes;
 mod load;
@@ -117,6 +118,21 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         modes: Vec<String>,
     },
+    /// Flows of the forwarding plane that are known one by one: their memory on both nodes, and what telling of them takes.
+    Flows {
+        /// So many are known at the end; 0 leaves their memory out.
+        #[arg(long, default_value_t = 1_000_000)]
+        flows: u32,
+        /// New ones a second while telling is measured.
+        #[arg(long, default_value_t = 20_000)]
+        rate: u32,
+        /// For so long each time.
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+        /// Times that each way to choose has its turn; 0 leaves telling out.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Handovers to and fro in each mode, under new connections and beside active and idle ones.
     Handovers {
         /// Handovers in each mode.
@@ -207,6 +223,7 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             "five",
             "cluster",
             "flood",
+            "flows",
             "handovers",
             "upgrades",
             "services",
@@ -265,6 +282,12 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let table = flood::run(rounds, seconds, &modes).map_err(io::Error::other)?;
             let how = format!("fulcrum-bench flood --rounds {rounds} --seconds {seconds}");
             results::publish(results, "flood", &how, &table)
+        }
+        Command::Flows { flows, rate, seconds, rounds } => {
+            let plan = flows::Plan { flows, rate, seconds, rounds };
+            let table = flows::run(&plan).map_err(io::Error::other)?;
+            let how = format!("fulcrum-bench flows --flows {flows} --rate {rate} --rounds {rounds}");
+            results::publish(results, "flows", &how, &table)
         }
         Command::Services { count, rounds } => {
             let how = format!("fulcrum-bench services --count {count} --rounds {rounds}");

@@ -26,6 +26,16 @@ impl MemoryLimit {
         Ok(Self { path })
     }
 
+    /// Bytes that its processes, and the kernel for them, have now.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn used(&self) -> Result<u64> {
+        let read = |name| fs::read_to_string(self.path.join(name)).ok()?.trim().parse().ok();
+        let used = read("memory.current").or_else(|| read("memory.usage_in_bytes"));
+        used.ok_or_else(|| LabError::new(format!("{} does not say what is used", self.path.display())))
+    }
+
     /// Has a command run in it.
     pub fn hold(&self, command: &mut Command) {
         let mut held = Command::new("sh");
