@@ -4,8 +4,9 @@
 //! away nothing is done at all: what was applied last stays in force.
 #![allow(clippy::disallowed_methods, reason = "a driver: it reads the clock and waits")]
 
-mod client;
+pub(crate) mod client;
 mod lock;
+mod readiness;
 mod teller;
 mod telling;
 mod watches;
@@ -22,6 +23,7 @@ use fulcrum_config::{Cluster, ClusterName, Config, UnixTime};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use kube::Client;
+use readiness::readiness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -80,6 +82,7 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         again: Duration::ZERO,
         remarks: BTreeSet::new(),
         trouble: None,
+        stale: None,
         rivals: Rivals::default(),
     };
     while let Some(cluster) = driver.cluster() {
@@ -111,6 +114,8 @@ struct Driver {
     remarks: BTreeSet<String>,
     /// What does not work although the API answers: what its Services ask for can't be applied, or not be told.
     trouble: Option<String>,
+    /// Why what the API shows may be out of date, although it answers.
+    stale: Option<String>,
     /// Who overwrites what we write.
     rivals: Rivals,
 }
@@ -146,6 +151,7 @@ impl Driver {
             node: self.inputs.config.borrow().node.to_string(),
         };
         let now = Instant::now();
+        let mut ready = readiness(&client);
         let mut session = Session {
             telling: Telling::new(teller),
             unapplied: None,
@@ -162,6 +168,10 @@ impl Driver {
             tokio::select! {
                 Some(said) = said.next() => self.see(&mut session, said),
                 Some(told) = session.telling.next() => self.told(&mut session, told),
+                Some(stale) = ready.next() => {
+                    self.stale = stale;
+                    self.show(&session);
+                }
                 changed = self.inputs.config.changed() => {
                     let is_another = |it: Arc<Cluster>| it.access != cluster.access || it.metallb != cluster.metallb;
                     if changed.is_err() || self.cluster().is_none_or(is_another) {
@@ -245,7 +255,7 @@ impl Driver {
     /// Shows how it stands.
     fn show(&mut self, session: &Session) {
         let now = UnixTime::of(SystemTime::now());
-        let why = session.silent.as_ref().or(session.broken.values().next()).cloned();
+        let why = session.silent.as_ref().or(self.stale.as_ref()).or(session.broken.values().next()).cloned();
         let trouble = self.trouble.clone().or_else(|| self.rivals.said(Instant::now().into_std()));
         let before = self.state.borrow().clone();
         self.state.send_if_modified(|state| {

@@ -7,7 +7,7 @@
 )]
 
 use fulcrum_tests::lab::kubernetes::{LONG, RBAC, Scene, USER};
-use fulcrum_tests::lab::{Fulcrum, Lab};
+use fulcrum_tests::lab::{Fulcrum, Lab, Machine};
 use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
 use fulcrum_tests::{LabError, Result};
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ fn missing_rights_throttling_and_hostile_objects_are_told_and_move_nothing() {
         // It may not write to the status.
         remove_right(&scene, STATUS)?;
         scene.api.apply(&service("late", "", "", 30081))?;
-        wait_error(&scene, &["Service default/late", "forbidden", "rbac.yaml"])?;
+        wait_error(&scene, &["Service default/late", "forbidden", "packaging/kubernetes"])?;
         scene.answers(address, 80)?;
         scene.api.apply(RBAC)?;
         scene.answers(scene.address("late")?, 80)?;
@@ -179,7 +179,9 @@ fn missing_rights_throttling_and_hostile_objects_are_told_and_move_nothing() {
         scene.api.server()?.kill()?;
         scene.api.server()?.restart()?;
         scene.wait_clusters("the missing right to be told", |it| {
-            it["error"].as_str().is_some_and(|it| it.contains("nodes can't be") && it.contains("rbac.yaml"))
+            it["error"]
+                .as_str()
+                .is_some_and(|it| it.contains("nodes can't be") && it.contains("packaging/kubernetes"))
         })?;
         let writer = scene.writer()?;
         scene.nodes[writer].process().kill_with_children()?;
@@ -193,6 +195,42 @@ fn missing_rights_throttling_and_hostile_objects_are_told_and_move_nothing() {
         scene.wait_clusters("all to be well", is_well)?;
         scene.wait_who(address, 80, &["web1", "web2"])
     });
+}
+
+#[test]
+fn an_api_server_whose_etcd_has_no_quorum_is_told_soon_and_nothing_is_written_or_moved() {
+    Lab::run(|lab| {
+        let (scene, address) = scene(lab)?;
+        let patches = scene.written().len();
+        let leader = scene.leader_of(address)?;
+        let begun = now();
+        add_ghost(&scene.api.etcd.machine)?;
+        scene.wait_clusters("it to be told", |it| {
+            it["error"].as_str().is_some_and(|it| it.contains("quorum")) && it["stale_since"].is_number()
+        })?;
+        eprintln!("told {:?} after the quorum was lost", begun.elapsed());
+        let alarms =
+            |node: &Fulcrum| node.status().is_ok_and(|it| it.alarms().iter().any(|it| it.contains("quorum")));
+        wait_until("an alarm on each node", LONG, || scene.nodes.iter().all(alarms))?;
+        // It stays told, also when watches end and are begun anew.
+        let until = now() + Duration::from_secs(50);
+        while now() < until {
+            assert!(scene.nodes.iter().all(alarms), "{:?} after the quorum was lost", begun.elapsed());
+            run_for(Duration::from_secs(1));
+        }
+        assert_eq!(scene.leader_of(address)?, leader);
+        scene.answers(address, 80)?;
+        assert_eq!(scene.written().len(), patches, "{:?}", scene.written());
+        Ok(())
+    });
+}
+
+/// A second member of etcd that does not exist: of two, one is no quorum.
+fn add_ghost(machine: &Machine) -> Result<()> {
+    let url = format!("http://{}:2379/v3/cluster/member/add", machine.ipv4());
+    let arguments = ["--silent", "--show-error", "--fail", "--max-time", "5", "--data"];
+    let member = "{\"peerURLs\": [\"http://127.0.0.1:9\"]}";
+    machine.run("curl", &[&arguments[..], &[member, &url]].concat()).map(drop)
 }
 
 /// The API lets nobody in: few attempts, nothing moves, and all is done afterwards.
@@ -211,10 +249,15 @@ fn throttled(scene: &Scene, address: IpAddr) -> Result<()> {
     ));
     let slow = machine.spawn("slow", slow)?;
     wait_error(scene, &["429", "too busy"])?;
-    let (before, begun) = (scene.api.asked_by(USER).len(), now());
+    // Whether it is ready may be asked at all times.
+    let asked = || {
+        let events = scene.api.asked_by(USER);
+        events.iter().filter(|event| event["requestURI"] != "/readyz").count()
+    };
+    let (before, begun) = (asked(), now());
     scene.api.apply(&service("throttled", "", "", 30082))?;
     run_for(Duration::from_secs(5));
-    let (asked, took) = (scene.api.asked_by(USER).len() - before, begun.elapsed());
+    let (asked, took) = (asked() - before, begun.elapsed());
     // Each node asks every 5 s whether it is heard, and the one that writes tries again after pauses that double.
     let most = 12 + 4 * usize::try_from(took.as_secs() / 5).unwrap_or_default();
     assert!((1..=most).contains(&asked), "{asked} requests in {took:?}");
