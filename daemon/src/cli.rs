@@ -88,7 +88,7 @@ As this node knows it: its group and who leads that, the fence, the links to the
 reason why none go there. Of a name that is not there those near it are told, and the exit code is 1.")]
     Explain(ExplainOptions),
 
-    /// Looks whether a node with this configuration can go live on this machine: links, neighbours, peers, backends.
+    /// Looks whether a node with this configuration can go live on this machine: links, neighbours, peers, backends, clusters.
     #[command(after_help = "\
 Examples:
   fulcrum preflight
@@ -96,7 +96,7 @@ Examples:
   fulcrum preflight --json | jq -r '.lines[] | select(.state == \"failed\") | .found'
 
 Works before the daemon was ever started, and beside one that runs. As root: it asks neighbours by ARP and ND, listens for
-adverts, and asks each backend once. It changes nothing, and takes five seconds at most.
+adverts, and asks each backend and each cluster once. It changes nothing, and takes five seconds at most.
 
 Exit codes: 0 nothing failed (there may be warnings), 1 something failed, 2 the file is refused.")]
     Preflight(PreflightOptions),

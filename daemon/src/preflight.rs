@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// For everything.
 const DEADLINE: Duration = Duration::from_millis(4900);
-/// Backends that have not answered by then do not.
+/// Backends and APIs that have not answered by then do not.
 const BACKENDS: Duration = Duration::from_millis(4500);
 
 type Work = Box<dyn FnOnce() -> Vec<Line> + Send>;
@@ -71,6 +71,7 @@ fn checks(config: &Arc<Config>, socket: PathBuf) -> Vec<(&'static str, Work)> {
         ("pace", with(|config| pace::pace(config))),
         ("peer", of_peers),
         ("backends", with(|config| fulcrum_health::preflight::backends(&config.services, BACKENDS))),
+        ("kubernetes", with(|config| fulcrum_k8s::preflight(config, BACKENDS))),
         ("free-addresses", with(|config| pools(config))),
         ("certificates", with(|config| certificates::certificates(config))),
         ("failure-domain", with(|config| failure_domains(config))),

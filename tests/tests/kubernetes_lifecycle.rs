@@ -1,11 +1,14 @@
-//! Nodes of ours that run on Kubernetes nodes: each hands over before its own one goes. With a real kube-apiserver.
+//! Nodes of ours that run on Kubernetes nodes: each hands over before its own one goes, and `fulcrum preflight` says what stands in
+//! the way of one that is to go. With a real kube-apiserver.
+#![allow(clippy::disallowed_methods, reason = "runs the command")]
 
-use fulcrum_tests::lab::kubernetes::KubernetesApi;
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Status, settled, wait_settled};
+use fulcrum_tests::lab::kubernetes::{KubernetesApi, RBAC};
+use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Status, fulcrum_binary, settled, wait_settled};
 use fulcrum_tests::probe::{Options, Probe};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use fulcrum_tests::{LabError, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::process::Command;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
@@ -166,5 +169,78 @@ fn what_a_person_drained_stays_so_and_of_two_cordoned_nodes_one_leads_on() {
         scene.api.kubectl(&["uncordon", first.name(), second.name()])?;
         scene.wait_all("none to be drained", |status| drained(status) == [false, false])?;
         scene.wait_spread()
+    });
+}
+
+/// What the disruption controller would say of a budget, and a kubelet of itself.
+fn budget(api: &KubernetesApi, name: &str, [allowed, healthy, desired, expected]: [i32; 4]) -> Result<()> {
+    api.apply(&format!(
+        "{{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {{name: {name}, namespace: default}}, \
+         spec: {{minAvailable: {desired}, selector: {{matchLabels: {{app: {name}}}}}}}}}\n"
+    ))?;
+    let status = json!({"status": {
+        "disruptionsAllowed": allowed, "currentHealthy": healthy, "desiredHealthy": desired,
+        "expectedPods": expected, "observedGeneration": 1,
+    }});
+    api.patch("pdb", name, &["--subresource=status", "--type=merge"], &status)
+}
+
+fn kubelet(api: &KubernetesApi, node: &Machine, version: &str) -> Result<()> {
+    let status = json!({"status": {"nodeInfo": {
+        "kubeletVersion": version, "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
+        "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": "",
+    }}});
+    api.patch("node", node.name(), &["--subresource=status"], &status)
+}
+
+/// What `fulcrum preflight` says on a node.
+fn preflight(scene: &Scene, node: &Machine) -> Result<Vec<Value>> {
+    let path = node.write("preflight.yaml", &scene.cluster.file(node))?;
+    let mut command = Command::new(fulcrum_binary()?);
+    command.args(["preflight", "--json"]).arg(path);
+    let output = node.namespace().enter(move || command.output())??;
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    Ok(said.get("lines").and_then(Value::as_array).cloned().unwrap_or_default())
+}
+
+/// The only line of a check: how it stands, and what was found.
+fn line(lines: &[Value], check: &str) -> Result<(String, String)> {
+    let text = |line: &Value, key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let of_check: Vec<_> = lines.iter().filter(|line| text(line, "check") == check).collect();
+    let [line] = of_check[..] else { return Err(LabError::new(format!("{check}: {of_check:?}"))) };
+    Ok((text(line, "state"), text(line, "found")))
+}
+
+#[test]
+fn budgets_that_cannot_be_met_and_kubelets_that_are_too_new_are_named_before_a_node_is_drained() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab)?;
+        let machine = &scene.cluster.nodes.first().unwrap_or(&scene.cluster.client);
+        let lines = preflight(&scene, machine)?;
+        assert_eq!(line(&lines, "kubernetes")?.0, "ok", "{lines:?}");
+        assert_eq!(line(&lines, "kubelets")?.0, "not-applicable", "{lines:?}");
+        assert_eq!(line(&lines, "disruption-budgets")?.0, "ok", "{lines:?}");
+
+        budget(&scene.api, "well", [1, 3, 2, 3])?;
+        budget(&scene.api, "strict", [0, 2, 2, 2])?;
+        kubelet(&scene.api, machine, "v1.99.0")?;
+        let lines = preflight(&scene, machine)?;
+        let (state, found) = line(&lines, "disruption-budgets")?;
+        assert!(state == "warning" && found.ends_with(": default/strict (needs 2 of 2 pods)"), "{found}");
+        let (state, found) = line(&lines, "kubelets")?;
+        let newer = format!("{} (v1.99.0)", machine.name());
+        assert!(state == "warning" && found.contains("newer") && found.ends_with(&newer), "{found}");
+
+        // It may list no budgets: that is said, and fails nothing.
+        let without: String = RBAC.replace("resources: [poddisruptionbudgets]", "resources: [none]");
+        scene.api.apply(&without)?;
+        wait_until("the missing right to be told", LONG, || {
+            preflight(&scene, machine).is_ok_and(|lines| {
+                let (state, found) = line(&lines, "disruption-budgets").unwrap_or_default();
+                state == "not-applicable"
+                    && found.contains("forbidden")
+                    && found.contains("packaging/kubernetes")
+            })
+        })
     });
 }

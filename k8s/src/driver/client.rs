@@ -29,7 +29,7 @@ const POD_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const SIZE_AT_MOST: u64 = 1 << 20;
 
 /// Connects nothing yet.
-pub(super) async fn client(access: &ClusterAccess) -> Result<Client, String> {
+pub(crate) async fn client(access: &ClusterAccess) -> Result<Client, String> {
     let mut config = match access {
         ClusterAccess::InCluster => Config::incluster().map_err(|error| {
             format!(
@@ -104,7 +104,7 @@ fn files(access: &ClusterAccess) -> Vec<PathBuf> {
 }
 
 /// An error and what caused it; of what the API server itself says, that alone, with what to do.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = Some(error);
     while let Some(cause) = next {
