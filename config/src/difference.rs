@@ -268,7 +268,7 @@ impl Changes {
             old,
             new,
             Cluster { access, class, unclassed, metallb, mode, mode_local, backends, check, own_node },
-            elsewhere { name, annotations }
+            elsewhere { name, domain_labels, annotations }
         );
         let policy = |cluster: &Cluster| {
             let wishes = cluster.annotations.wishes.as_ref();
@@ -277,6 +277,8 @@ impl Changes {
             format!("{wishes}, reports {}", cluster.annotations.reports.join(" "))
         };
         self.value("annotations", &policy(old), &policy(new));
+        let labels = |cluster: &Cluster| cluster.domain_labels.join(" or ");
+        self.value("domain label", &labels(old), &labels(new));
     }
 
     fn hook(&mut self, old: &Hook, new: &Hook) {

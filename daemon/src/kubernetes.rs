@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 mod own_node;
+pub(crate) use own_node::name as own_node;
 #[cfg(test)]
 mod tests;
 
@@ -99,6 +100,7 @@ fn status(name: &ClusterName, cluster: &Cluster, state: &State) -> Kubernetes {
         services: count(state.services),
         not_served: count(state.not_served),
         nodes: count(state.nodes),
+        domains: state.domains.iter().map(|(name, size)| (name.clone(), count(*size))).collect(),
         endpoint_slices: count(state.slices),
         writes_total: state.writes_total,
         write_errors: state.write_errors,

@@ -5,6 +5,7 @@ mod certificates;
 mod pace;
 mod running;
 
+use crate::kubernetes::own_node;
 use fulcrum_config::Config;
 use fulcrum_config::preflight::{Line, failure_domains, pools};
 use fulcrum_vip_manager::preflight as vip;
@@ -71,7 +72,7 @@ fn checks(config: &Arc<Config>, socket: PathBuf) -> Vec<(&'static str, Work)> {
         ("pace", with(|config| pace::pace(config))),
         ("peer", of_peers),
         ("backends", with(|config| fulcrum_health::preflight::backends(&config.services, BACKENDS))),
-        ("kubernetes", with(|config| fulcrum_k8s::preflight(config, BACKENDS))),
+        ("kubernetes", with(|config| fulcrum_k8s::preflight(config, &own_node(&config.node), BACKENDS))),
         ("free-addresses", with(|config| pools(config))),
         ("certificates", with(|config| certificates::certificates(config))),
         ("failure-domain", with(|config| failure_domains(config))),

@@ -3,7 +3,9 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
 use fulcrum_config::UnixTime;
-use fulcrum_lifecycle::{Backend, ConfigState, Failover, Group, Plane, Service, Severity, Status, Votes};
+use fulcrum_lifecycle::{
+    Backend, ConfigState, Failover, Group, Kubernetes, Plane, Service, Severity, Status, Votes,
+};
 use std::fmt::Write;
 
 #[cfg(test)]
@@ -450,12 +452,20 @@ fn clusters(status: &Status, now: UnixTime, colour: bool) -> String {
             Cell::new(since),
             Cell::new(cluster.services),
             Cell::new(if cluster.writes { cluster.not_served.to_string() } else { "-".to_owned() }),
-            Cell::new(cluster.nodes),
+            Cell::new(nodes(cluster)),
             Cell::new(if cluster.writes { "this node" } else { "another node" }),
             Cell::new(why.map_or("", String::as_str)),
         ]);
     }
     text(table, colour)
+}
+
+/// How many nodes a cluster has, and of how many failure domains.
+fn nodes(cluster: &Kubernetes) -> String {
+    match cluster.domains.len() {
+        0 => cluster.nodes.to_string(),
+        domains => format!("{} in {}", cluster.nodes, counted(domains, "domain")),
+    }
 }
 
 fn backends(status: &Status, colour: bool) -> String {

@@ -300,6 +300,7 @@ impl Driver {
         self.state.send_modify(|state| {
             state.own_node = own;
             state.services = translation.outcomes.len();
+            state.domains.clone_from(&translation.domains);
             if state.metallb != metallb {
                 let words = metallb.as_deref().unwrap_or("its objects are not read any more");
                 tracing::info!(target: "kubernetes", cluster = %self.name, "MetalLB: {words}");

@@ -3,6 +3,7 @@
 //! [`translate()`] is pure: the objects of one cluster become a *fragment*, text with `services:` as in `fulcrum.yaml`, and
 //! [`report`] says what each Service is to be told. The API may be away for any time: the last fragment stays in force.
 
+mod domains;
 pub mod driver;
 mod lease;
 mod metallb;

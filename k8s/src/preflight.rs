@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 mod budgets;
 mod kubelets;
+mod own;
 
 const API: &str = "kubernetes";
 /// Objects a page, and pages: of a cluster that has more, the first ones are looked at.
@@ -30,9 +31,9 @@ struct Found {
     budgets: Result<Vec<PodDisruptionBudget>, String>,
 }
 
-/// What each cluster says within `limit`. VIPs need none of them, so nothing fails for what one says.
+/// What each cluster says within `limit`; `own_node` is the Kubernetes node that this node is on, if it is on one. VIPs need none of them, so nothing fails for what one says.
 #[must_use]
-pub fn preflight(config: &Config, limit: Duration) -> Vec<Line> {
+pub fn preflight(config: &Config, own_node: &str, limit: Duration) -> Vec<Line> {
     if config.kubernetes.is_empty() {
         return vec![Line::not_applicable(API, "clusters", "the file has none")];
     }
@@ -43,14 +44,18 @@ pub fn preflight(config: &Config, limit: Duration) -> Vec<Line> {
     let clusters = config.kubernetes.values().map(|cluster| async move {
         let found = timeout(limit, ask(cluster)).await;
         let found = found.unwrap_or_else(|_| Err(format!("no answer within {:.1} s", limit.as_secs_f64())));
-        lines(&format!("cluster {}", cluster.name), found)
+        let about = format!("cluster {}", cluster.name);
+        let nodes =
+            found.as_ref().ok().and_then(|found| found.nodes.as_ref().ok()).filter(|_| cluster.own_node);
+        let of_own = nodes.map(|nodes| own::lines(&about, cluster, config, own_node, nodes));
+        [lines(&about, found.as_ref()), of_own.unwrap_or_default()].concat()
     });
     let lines = runtime.block_on(join_all(clusters));
     runtime.shutdown_background();
     lines.concat()
 }
 
-fn lines(about: &str, found: Result<Found, String>) -> Vec<Line> {
+fn lines(about: &str, found: Result<&Found, &String>) -> Vec<Line> {
     let found = match found {
         Ok(found) => found,
         Err(why) => {

@@ -3,6 +3,7 @@
 use crate::own_node::OwnNode;
 use fulcrum_config::UnixTime;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How it stands, as status and metrics show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct State {
     pub not_served: usize,
     /// Its nodes.
     pub nodes: usize,
+    /// The failure domains of its nodes, and how many nodes each has; of nodes that say none nothing is here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub domains: BTreeMap<String, usize>,
     /// Its slices of endpoints.
     pub slices: usize,
     /// What was written to it since the start of this process.

@@ -10,6 +10,7 @@ mod reach;
 mod tests;
 mod wish;
 
+use crate::domains::Domains;
 use crate::metallb::Metallb;
 use crate::objects::{ObjectName, Objects};
 use crate::report::CONDITION;
@@ -47,6 +48,8 @@ pub struct Translation {
     pub outcomes: BTreeMap<ObjectName, Outcome>,
     /// What is to be said of objects that are no Services, for people.
     pub remarks: BTreeSet<String>,
+    /// The failure domains of the cluster's nodes, and how many each has.
+    pub domains: BTreeMap<String, usize>,
 }
 
 /// What became of a Service.
@@ -141,7 +144,8 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
         .collect();
     // Who came first keeps what two want.
     ours.sort_by_key(|(name, service)| (service.metadata.creation_timestamp.clone(), *name));
-    let mut translation = Translation::default();
+    let domains = Domains::of(cluster, objects);
+    let mut translation = Translation { domains: domains.sizes(), ..Translation::default() };
     // As text at once: the values of tens of thousands of backends are many times as large.
     let mut services: BTreeMap<String, String> = BTreeMap::new();
     let mut shared = Shared::new();
@@ -157,7 +161,10 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
             Err(Problem::new("TooManyServices", message))
         };
         match result {
-            Ok(made) => services.extend(made.into_iter().map(|(name, service)| (name, service.to_string()))),
+            Ok(made) => {
+                services.extend(made.into_iter().map(|(name, service)| (name, service.to_string())));
+                outcome.notes.extend(domains.note(objects, name));
+            }
             Err(problem) => {
                 services.extend(walk.kept_places(&problem));
                 outcome.problem = Some(problem);

@@ -95,6 +95,9 @@ pub struct Kubernetes {
     pub not_served: u64,
     /// Its nodes.
     pub nodes: u64,
+    /// The failure domains of its nodes, and how many nodes each has; nodes that say none are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub domains: BTreeMap<String, u64>,
     /// Its slices of endpoints.
     pub endpoint_slices: u64,
     /// What this process wrote to it.

@@ -2,7 +2,7 @@
 //! the way of one that is to go. With a real kube-apiserver.
 #![allow(clippy::disallowed_methods, reason = "runs the command")]
 
-use fulcrum_tests::lab::kubernetes::{KubernetesApi, RBAC};
+use fulcrum_tests::lab::kubernetes::{Endpoint, KubernetesApi, RBAC};
 use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Status, fulcrum_binary, settled, wait_settled};
 use fulcrum_tests::probe::{Options, Probe};
 use fulcrum_tests::wait::{now, run_for, wait_until};
@@ -242,5 +242,66 @@ fn budgets_that_cannot_be_met_and_kubelets_that_are_too_new_are_named_before_a_n
                     && found.contains("packaging/kubernetes")
             })
         })
+    });
+}
+
+#[test]
+fn a_service_whose_pods_share_a_failure_domain_is_told_and_so_are_our_nodes_by_preflight() {
+    Lab::run(|lab| {
+        let scene = Scene::new(lab)?;
+        let [first, second] =
+            [0, 1].map(|place| scene.cluster.nodes.get(place).unwrap_or(&scene.cluster.client));
+        let domain = |node: &Machine, domain: &str| {
+            let label = format!("onprem.gke.io/failure-domain-name={domain}");
+            scene.api.kubectl(&["label", "node", node.name(), &label, "--overwrite"])
+        };
+        domain(first, "rack-a")?;
+        domain(second, "rack-b")?;
+        scene.api.apply(
+            "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: default}, spec: {type: LoadBalancer, \
+             loadBalancerClass: fulcrum.dev/lb, loadBalancerIP: 192.0.2.1, ports: [{port: 80}]}}",
+        )?;
+        let pods = |nodes: [&Machine; 2]| {
+            let pods = nodes.map(Endpoint::on);
+            let [one, mut other] = pods;
+            other.address = scene.cluster.client.ipv4();
+            scene.api.set_endpoints("default", "web", &[("", "TCP", 80)], &[one, other])
+        };
+        let note = "all of its 2 ready pods are in failure domain rack-a";
+        let is_told = || {
+            let service = scene.api.get(&["service", "web"]).unwrap_or_default();
+            service
+                .pointer("/status/conditions/0/message")
+                .and_then(Value::as_str)
+                .map(|it| it.contains(note))
+        };
+        pods([first, first])?;
+        wait_until("the note", LONG, || is_told() == Some(true))?;
+        pods([first, second])?;
+        wait_until("the note to be gone", LONG, || is_told() == Some(false))?;
+        let sizes = json!({"rack-a": 1, "rack-b": 1});
+        scene.wait_all("both domains", |status| status.0.pointer("/kubernetes/0/domains") == Some(&sizes))?;
+
+        // Beside the check of the file itself, which knows no domains.
+        let of_cluster = || -> Result<Vec<(String, String)>> {
+            let lines = preflight(&scene, first)?;
+            let text = |line: &Value, key: &str| {
+                line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let lines = lines
+                .iter()
+                .filter(|it| text(it, "check") == "failure-domain" && text(it, "about") == "cluster prod");
+            Ok(lines.map(|line| (text(line, "state"), text(line, "found"))).collect())
+        };
+        let good = of_cluster()?;
+        assert!(matches!(&good[..], [(state, _)] if state == "ok"), "{good:?}");
+        domain(second, "rack-a")?;
+        let shared = of_cluster()?;
+        let words = format!("{} and {} run on", first.name(), second.name());
+        assert!(
+            matches!(&shared[..], [(state, found)] if state == "warning" && found.starts_with(&words)),
+            "{shared:?}"
+        );
+        Ok(())
     });
 }

@@ -123,6 +123,11 @@ fn each_change_is_told_in_words() {
             ],
         ),
         ("own_node: false", "own_node: true", &["kubernetes prod: own node: false is now true"]),
+        (
+            "domain_label: example.com/rack",
+            "domain_label: example.com/room",
+            &["kubernetes prod: domain label: example.com/rack is now example.com/room"],
+        ),
         ("virtual_mac: false", "virtual_mac: true", &["interface eth0: virtual mac: false is now true"]),
     ];
     for (from, to, expected) in rows {

@@ -27,6 +27,8 @@ section! {
         check: optional Name,
         /// Whether the nodes of the load balancer run on nodes of this cluster: each is drained while its own Kubernetes node (`NODE_NAME` in its environment, or else called as it is itself) is deleted, cordoned, has a taint of those that are about to go, or the label `fulcrum.dev/drain`. Default: `in_cluster`.
         own_node: optional bool,
+        /// The label of the cluster's nodes that says what of them fails at once. Default: onprem.gke.io/failure-domain-name, and where a node has none, topology.kubernetes.io/zone.
+        domain_label: optional Label,
         /// Which annotations of Services are wishes that are read, and which are reports that are written; all others are let alone.
         annotations: optional AnnotationsSection,
     }

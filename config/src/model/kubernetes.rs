@@ -28,6 +28,8 @@ pub struct Cluster {
     pub check: Option<String>,
     /// Whether this node runs on one of its nodes, and hands over before that goes.
     pub own_node: bool,
+    /// The labels of its nodes that say which failure domain each is in; the first that is there counts.
+    pub domain_labels: Vec<String>,
     /// Which annotations are read and written.
     pub annotations: Annotations,
 }
@@ -35,6 +37,8 @@ pub struct Cluster {
 impl Cluster {
     /// The class that is served unless the file says otherwise.
     pub const CLASS: &str = "fulcrum.dev/lb";
+    /// The labels that say which failure domain a node is in, unless the file says otherwise.
+    pub const DOMAIN_LABELS: [&str; 2] = ["onprem.gke.io/failure-domain-name", "topology.kubernetes.io/zone"];
 }
 
 /// Which annotations of Services are wishes, and which are reports. Others are never touched.

@@ -75,6 +75,10 @@ fn cluster(
         check: section.check.get().map(|check| check.0.clone()),
         own_node: section.own_node.get().copied().unwrap_or(access == ClusterAccess::InCluster),
         access,
+        domain_labels: section.domain_label.get().map_or_else(
+            || Cluster::DOMAIN_LABELS.map(str::to_owned).to_vec(),
+            |label| vec![label.0.clone()],
+        ),
         annotations: annotations(reader, section),
     })
 }

@@ -39,7 +39,7 @@ enum Due {
 }
 
 /// The Kubernetes node that this node is on, if it is on one.
-pub(super) fn name(own: &NodeName) -> String {
+pub(crate) fn name(own: &NodeName) -> String {
     std::env::var(NAME).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| own.to_string())
 }
 

@@ -74,6 +74,7 @@ fn what_is_not_said_of_a_cluster_has_its_default() {
         backends: ClusterBackends::NodePorts,
         check: None,
         own_node: true,
+        domain_labels: Cluster::DOMAIN_LABELS.map(str::to_owned).to_vec(),
         annotations: Annotations::default(),
     };
     assert_eq!(cluster("{in_cluster: true}"), expected);
