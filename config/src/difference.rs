@@ -268,7 +268,7 @@ impl Changes {
             old,
             new,
             Cluster { access, class, unclassed, metallb, mode, mode_local, backends, check, own_node },
-            elsewhere { name, domain_labels, annotations }
+            elsewhere { name, domain_labels, machines, annotations }
         );
         let policy = |cluster: &Cluster| {
             let wishes = cluster.annotations.wishes.as_ref();
@@ -279,6 +279,10 @@ impl Changes {
         self.value("annotations", &policy(old), &policy(new));
         let labels = |cluster: &Cluster| cluster.domain_labels.join(" or ");
         self.value("domain label", &labels(old), &labels(new));
+        let machines = |cluster: &Cluster| {
+            cluster.machines.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+        };
+        self.value("machines", &machines(old), &machines(new));
     }
 
     fn hook(&mut self, old: &Hook, new: &Hook) {

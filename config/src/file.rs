@@ -17,7 +17,7 @@ pub(crate) use group::{
     GroupSection, InterfaceSection, NodeSection, TimingSection, TrackSection, VipSection,
 };
 pub(crate) use hook::HookSection;
-pub(crate) use kubernetes::KubernetesSection;
+pub(crate) use kubernetes::{KubernetesSection, MachinesSection};
 pub(crate) use peer::PeerSection;
 pub(crate) use service::{
     LimitsSection, MemberSection, PoolSection, RateSection, ServiceSection, TimeoutsSection,

@@ -25,7 +25,7 @@ pub use group::{
     Timing, Track, TrackEffect, Vip,
 };
 pub use hook::{Hook, HookCall, HookEvent, HookStyle, Policy, WebCall};
-pub use kubernetes::{Annotations, Cluster, ClusterAccess, ClusterBackends};
+pub use kubernetes::{Annotations, Cluster, ClusterAccess, ClusterBackends, Machines};
 pub use names::{
     BackendName, ClusterName, DomainName, GroupName, HookName, InterfaceName, NodeName, PoolName,
     ServiceName, SourceName, TenantName,

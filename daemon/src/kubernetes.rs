@@ -3,19 +3,20 @@
 
 use crate::node::Node;
 use fulcrum_config::{Cluster, ClusterAccess, ClusterName, Config, GroupName, NodeName};
-use fulcrum_k8s::driver::{Door, Inputs, run};
-use fulcrum_k8s::{OwnNode, State, report};
+use fulcrum_k8s::driver::{Door, FleetInputs, Inputs, run, run_fleet};
+use fulcrum_k8s::{Fleet, ObjectName, OwnNode, State, report};
 use fulcrum_lifecycle::{Alarm, Kubernetes, Severity};
 use fulcrum_peer::PeerState;
 use futures_util::future::BoxFuture;
 use own_node::Fate;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+mod machines;
 mod own_node;
 pub(crate) use own_node::name as own_node;
 #[cfg(test)]
@@ -35,7 +36,14 @@ pub(crate) struct Clusters {
 }
 
 /// What it was told, and how it stands.
-type Known = (Arc<Cluster>, watch::Receiver<State>);
+#[derive(Debug)]
+struct Known {
+    cluster: Arc<Cluster>,
+    state: watch::Receiver<State>,
+    fleet: watch::Receiver<Fleet>,
+    /// Machines that need not wait for us any more.
+    free: watch::Sender<BTreeSet<ObjectName>>,
+}
 
 impl Clusters {
     /// Clusters with which something does not work.
@@ -55,19 +63,48 @@ impl Clusters {
         self.status()
             .into_iter()
             .filter_map(alarm)
-            .chain(own_node::alarms(&self.fates(), held.as_deref()))
+            .chain(own_node::alarms(&self.fates_of_nodes(), held.as_deref()))
+            .chain(machines::alarms(&self.status()))
             .collect()
     }
 
-    /// What each cluster that has nodes of ours on its nodes has in mind with this one.
-    fn fates(&self) -> Vec<Fate> {
+    /// What each cluster that has nodes of ours on its nodes has in mind with the one of this node.
+    fn fates_of_nodes(&self) -> Vec<Fate> {
         let clusters = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_own = clusters.iter().filter(|(_, (cluster, _))| cluster.own_node);
-        let fate = |(name, (_, state)): (&ClusterName, &Known)| Fate {
+        let of_own = clusters.iter().filter(|(_, known)| known.cluster.own_node);
+        let fate = |(name, known): (&ClusterName, &Known)| Fate {
             cluster: name.to_string(),
-            seen: state.borrow().own_node.clone(),
+            seen: known.state.borrow().own_node.clone(),
         };
         of_own.map(fate).collect()
+    }
+
+    /// The same, and what becomes of the Machine of this node, `own`.
+    fn fates(&self, own: &NodeName) -> Vec<Fate> {
+        let mut fates = self.fates_of_nodes();
+        let clusters = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_machines = clusters.iter().filter(|(_, known)| known.cluster.machines.is_some());
+        fates.extend(of_machines.map(|(name, known)| Fate {
+            cluster: name.to_string(),
+            seen: machines::fate(&known.fleet.borrow(), own),
+        }));
+        fates
+    }
+
+    /// Lets Machines go of which `is_free` says so. Says whether any waits.
+    fn release(&self, is_free: impl Fn(&NodeName) -> bool) -> bool {
+        let clusters = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = false;
+        for known in clusters.values() {
+            let fleet = known.fleet.borrow();
+            let waiting = fleet.leaving.iter().flatten().filter(|(_, machine)| machine.waits);
+            let waiting: Vec<_> = waiting.collect();
+            waits |= !waiting.is_empty();
+            let free = waiting.into_iter().filter(|(_, machine)| is_free(&machine.node));
+            let free: BTreeSet<ObjectName> = free.map(|(name, _)| name.clone()).collect();
+            known.free.send_if_modified(|before| std::mem::replace(before, free.clone()) != free);
+        }
+        waits
     }
 
     /// Notes why what its Kubernetes node asks for is not done. Says whether that is news.
@@ -79,11 +116,13 @@ impl Clusters {
     /// For the status.
     pub(crate) fn status(&self) -> Vec<Kubernetes> {
         let clusters = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        clusters.iter().map(|(name, (cluster, state))| status(name, cluster, &state.borrow())).collect()
+        let status = |(name, known): (&ClusterName, &Known)| status(name, known);
+        clusters.iter().map(status).collect()
     }
 }
 
-fn status(name: &ClusterName, cluster: &Cluster, state: &State) -> Kubernetes {
+fn status(name: &ClusterName, known: &Known) -> Kubernetes {
+    let (cluster, state, fleet) = (&known.cluster, known.state.borrow(), known.fleet.borrow());
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Kubernetes {
         cluster: name.to_string(),
@@ -109,6 +148,8 @@ fn status(name: &ClusterName, cluster: &Cluster, state: &State) -> Kubernetes {
             Some(OwnNode::Leaves(why)) => Some(why.clone()),
             Some(OwnNode::Stays | OwnNode::Missing(_)) | None => None,
         },
+        machines_leaving: machines::leaving(&fleet),
+        machines_error: fleet.error.clone(),
     }
 }
 
@@ -143,8 +184,9 @@ pub(crate) fn start(node: &Arc<Node>) -> std::io::Result<()> {
 async fn serve(node: &Arc<Node>) {
     let (config, configs) = watch::channel(node.handle().config());
     let (leads, led) = watch::channel(false);
-    let mut running: BTreeMap<ClusterName, JoinHandle<()>> = BTreeMap::new();
+    let mut running: BTreeMap<ClusterName, [JoinHandle<()>; 2]> = BTreeMap::new();
     tokio::spawn(own_node::tend(Arc::clone(node)));
+    tokio::spawn(machines::tend(Arc::clone(node)));
     loop {
         let now = node.handle().config();
         config.send_if_modified(|config| {
@@ -152,17 +194,12 @@ async fn serve(node: &Arc<Node>) {
             *config = Arc::clone(&now);
             is_another
         });
-        let writes = {
-            let (vip, peer) = (node.handle().vip(), node.handle().peer());
-            let (vip, peer) = (vip.borrow(), peer.borrow());
-            let hears = |name: &NodeName| peer.peers.get(name).is_some_and(|it| it.state == PeerState::Up);
-            is_writer(&now, |group| vip.leads(group), hears)
-        };
+        let writes = writes(node, &now);
         leads.send_if_modified(|leads| std::mem::replace(leads, writes) != writes);
         let clusters = node.clusters();
-        for (name, task) in &running {
+        for (name, tasks) in &running {
             if !now.kubernetes.contains_key(name) {
-                task.abort();
+                tasks.iter().for_each(JoinHandle::abort);
             }
         }
         running.retain(|name, _| now.kubernetes.contains_key(name));
@@ -173,16 +210,24 @@ async fn serve(node: &Arc<Node>) {
             .retain(|name, _| running.contains_key(name));
         for (name, cluster) in &now.kubernetes {
             let mut known = clusters.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((known, _)) = known.get_mut(name) {
-                *known = Arc::clone(cluster);
+            if let Some(known) = known.get_mut(name) {
+                known.cluster = Arc::clone(cluster);
                 continue;
             }
             let (state, seen) = watch::channel(State::default());
-            known.insert(name.clone(), (Arc::clone(cluster), seen));
+            let (fleet, machines) = watch::channel(Fleet::default());
+            let (free, freed) = watch::channel(BTreeSet::new());
+            known.insert(
+                name.clone(),
+                Known { cluster: Arc::clone(cluster), state: seen, fleet: machines, free },
+            );
             let own_node = own_node::name(&now.node);
+            let inputs = FleetInputs { config: configs.clone(), free: freed, own_node: own_node.clone() };
+            let of_machines = tokio::spawn(run_fleet(name.clone(), inputs, fleet));
             let inputs = Inputs { config: configs.clone(), leads: led.clone(), own_node };
             let door = Arc::new(ToNode(Arc::clone(node)));
-            running.insert(name.clone(), tokio::spawn(run(name.clone(), inputs, door, state)));
+            let of_services = tokio::spawn(run(name.clone(), inputs, door, state));
+            running.insert(name.clone(), [of_services, of_machines]);
         }
         // Another process of this node goes on with them.
         if node.handle().is_stopping() || node.estate().is_left() {
@@ -190,6 +235,13 @@ async fn serve(node: &Arc<Node>) {
         }
         sleep(if now.kubernetes.is_empty() { IDLE } else { PACE }).await;
     }
+}
+
+fn writes(node: &Node, config: &Config) -> bool {
+    let (vip, peer) = (node.handle().vip(), node.handle().peer());
+    let (vip, peer) = (vip.borrow(), peer.borrow());
+    let hears = |name: &NodeName| peer.peers.get(name).is_some_and(|it| it.state == PeerState::Up);
+    is_writer(config, |group| vip.leads(group), hears)
 }
 
 /// Whether this node applies what comes from clusters, and writes to them: the leader of the first group. Where there is

@@ -445,7 +445,11 @@ fn clusters(status: &Status, now: UnixTime, colour: bool) -> String {
             (None, Some(stale)) => (Cell::new("AWAY, last state holds").fg(Color::Red), since(stale)),
             (None, None) => (Cell::new("not yet"), "-".to_owned()),
         };
-        let why = cluster.error.as_ref().or(cluster.own_node_leaves.as_ref()).or(cluster.metallb.as_ref());
+        let machines =
+            cluster.machines_leaving.first().map(|machine| format!("Machine {machine} waits for its node"));
+        let why =
+            [&cluster.error, &cluster.machines_error, &cluster.own_node_leaves, &machines, &cluster.metallb];
+        let why = why.into_iter().find_map(Option::as_ref);
         table.add_row(vec![
             Cell::new(&cluster.cluster),
             state,

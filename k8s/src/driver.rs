@@ -6,6 +6,7 @@
 
 pub(crate) mod client;
 mod lock;
+mod machines;
 mod readiness;
 mod teller;
 mod telling;
@@ -23,6 +24,7 @@ use fulcrum_config::{Cluster, ClusterName, Config, UnixTime};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use kube::Client;
+pub use machines::{FleetInputs, run_fleet};
 use readiness::readiness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 mod domains;
 pub mod driver;
 mod lease;
+mod machines;
 mod metallb;
 mod objects;
 mod own_node;
@@ -19,6 +20,7 @@ pub mod translate;
 mod words;
 mod writes;
 
+pub use machines::{Fleet, HOOK, Leaving};
 pub use metallb::Metallb;
 pub use objects::{ObjectName, Objects};
 pub use own_node::{DRAIN, OwnNode, own_node};

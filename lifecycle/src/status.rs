@@ -109,6 +109,12 @@ pub struct Kubernetes {
     /// Why the Kubernetes node that this node runs on is about to go, if it is: this node is drained as long as that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_node_leaves: Option<String>,
+    /// Machines of Cluster API that are being deleted and wait for a node of ours, which is drained: `fleet/prod-abc (lb-2)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines_leaving: Vec<String>,
+    /// Why such Machines are not known, or can't be let go, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machines_error: Option<String>,
 }
 
 /// What services come from that do not stand in the file.

@@ -128,6 +128,13 @@ fn each_change_is_told_in_words() {
             "domain_label: example.com/room",
             &["kubernetes prod: domain label: example.com/rack is now example.com/room"],
         ),
+        (
+            "namespace: machines",
+            "namespace: others",
+            &[
+                "kubernetes prod: machines: of /etc/fulcrum/management.kubeconfig, namespace machines, cluster prod is now of /etc/fulcrum/management.kubeconfig, namespace others, cluster prod",
+            ],
+        ),
         ("virtual_mac: false", "virtual_mac: true", &["interface eth0: virtual mac: false is now true"]),
     ];
     for (from, to, expected) in rows {

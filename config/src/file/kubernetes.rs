@@ -29,8 +29,22 @@ section! {
         own_node: optional bool,
         /// The label of the cluster's nodes that says what of them fails at once. Default: onprem.gke.io/failure-domain-name, and where a node has none, topology.kubernetes.io/zone.
         domain_label: optional Label,
+        /// Machines of Cluster API that the nodes of the load balancer run on: each node is drained before its Machine goes, which waits for that by the hook `pre-terminate.delete.hook.machine.cluster.x-k8s.io/fulcrum`.
+        machines: optional MachinesSection,
         /// Which annotations of Services are wishes that are read, and which are reports that are written; all others are let alone.
         annotations: optional AnnotationsSection,
+    }
+}
+
+section! {
+    /// Where Machines of Cluster API are.
+    MachinesSection {
+        /// The file that says how the API of their management cluster is reached. Default: that of the cluster itself.
+        kubeconfig: optional AbsolutePath,
+        /// Their namespace. Default: all.
+        namespace: optional Label,
+        /// The `spec.clusterName` that they have. Default: any.
+        cluster: optional Label,
     }
 }
 

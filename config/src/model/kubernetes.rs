@@ -30,6 +30,8 @@ pub struct Cluster {
     pub own_node: bool,
     /// The labels of its nodes that say which failure domain each is in; the first that is there counts.
     pub domain_labels: Vec<String>,
+    /// The Machines of Cluster API that our nodes run on, if they wait for us.
+    pub machines: Option<Machines>,
     /// Which annotations are read and written.
     pub annotations: Annotations,
 }
@@ -39,6 +41,29 @@ impl Cluster {
     pub const CLASS: &str = "fulcrum.dev/lb";
     /// The labels that say which failure domain a node is in, unless the file says otherwise.
     pub const DOMAIN_LABELS: [&str; 2] = ["onprem.gke.io/failure-domain-name", "topology.kubernetes.io/zone"];
+}
+
+/// Where Machines of Cluster API are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machines {
+    /// How the API of their management cluster is reached.
+    pub access: ClusterAccess,
+    /// Their namespace, if it is one.
+    pub namespace: Option<String>,
+    /// The name of their cluster in the management cluster, if only those of one count.
+    pub cluster: Option<String>,
+}
+
+impl fmt::Display for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {}", self.access)?;
+        for (what, name) in [("namespace", &self.namespace), ("cluster", &self.cluster)] {
+            if let Some(name) = name {
+                write!(f, ", {what} {name}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which annotations of Services are wishes, and which are reports. Others are never touched.

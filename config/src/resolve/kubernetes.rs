@@ -3,9 +3,9 @@
 use super::checks::Checks;
 use super::nodes::Nodes;
 use crate::document::NodeId;
-use crate::file::{File, KubernetesSection};
+use crate::file::{File, KubernetesSection, MachinesSection};
 use crate::model::{
-    Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode, NodeKind, PeerLink,
+    Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Machines, Mode, NodeKind, PeerLink,
 };
 use crate::reader::{At, Field, Reader};
 use crate::scalar::AbsolutePath;
@@ -63,6 +63,7 @@ fn cluster(
     {
         reader.dangling(check.node, "check", &check.value.0, checks.keys().map(String::as_str));
     }
+    let machines = section.machines.get().map(|machines| machines_of(machines, &access));
     let keeps_addresses = |mode: &Mode| matches!(mode, Mode::Nat | Mode::Dsr);
     Some(Cluster {
         name,
@@ -79,6 +80,7 @@ fn cluster(
             || Cluster::DOMAIN_LABELS.map(str::to_owned).to_vec(),
             |label| vec![label.0.clone()],
         ),
+        machines,
         annotations: annotations(reader, section),
     })
 }
@@ -104,6 +106,15 @@ pub(super) fn access(
         }
     }
     None
+}
+
+fn machines_of(section: &MachinesSection, access: &ClusterAccess) -> Machines {
+    let kubeconfig = section.kubeconfig.get().map(|path| ClusterAccess::Kubeconfig(path.0.clone()));
+    Machines {
+        access: kubeconfig.unwrap_or_else(|| access.clone()),
+        namespace: section.namespace.get().map(|name| name.0.clone()),
+        cluster: section.cluster.get().map(|name| name.0.clone()),
+    }
 }
 
 fn annotations(reader: &mut Reader<'_>, section: &KubernetesSection) -> Annotations {

@@ -107,10 +107,10 @@ pub(super) fn alarms(fates: &[Fate], held: Option<&str>) -> Vec<Alarm> {
     });
     let held = held.map(|why| Alarm {
         severity: Severity::Warning,
-        what: format!("the Kubernetes node of this node is about to go, and this node is not drained: {why}"),
+        what: format!("the machine that this node runs on is about to go, and this node is not drained: {why}"),
         affected: "what this node leads: it is handed over in a hurry when the daemon is ended, or taken over when the machine is".to_owned(),
         remedy: format!(
-            "remove the cause that is named; it is tried again by itself, as long as that node is deleted, cordoned, tainted or has the label {DRAIN}"
+            "remove the cause that is named; it is tried again by itself, as long as its Machine or Node is being deleted, or the Node is cordoned, tainted or has the label {DRAIN}"
         ),
     });
     missing.chain(held).collect()
@@ -129,7 +129,7 @@ pub(super) async fn tend(node: Arc<Node>) {
         if clusters.hold(refused.clone())
             && let Some(why) = refused
         {
-            tracing::warn!(target: "kubernetes", "the Kubernetes node of this node is about to go, and this node is not drained: {why}");
+            tracing::warn!(target: "kubernetes", "the machine that this node runs on is about to go, and this node is not drained: {why}");
         }
         sleep(pace).await;
     }
@@ -138,7 +138,7 @@ pub(super) async fn tend(node: Arc<Node>) {
 /// Asks for what is due; an error says why that was not granted.
 async fn see_to(node: &Arc<Node>, clusters: &Clusters) -> Result<(), String> {
     let config = node.handle().config();
-    let Some(due) = due(&clusters.fates(), &config) else { return Ok(()) };
+    let Some(due) = due(&clusters.fates(&config.node), &config) else { return Ok(()) };
     let own = Target::Node(config.node.to_string());
     let (wish, by) = match due {
         Due::Drain { by } => {

@@ -69,7 +69,7 @@ fn said<K>(
     (kind, said)
 }
 
-fn config() -> watcher::Config {
+pub(super) fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH).page_size(PAGE)
 }
 

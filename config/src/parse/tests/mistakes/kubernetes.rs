@@ -1,7 +1,7 @@
 //! Kubernetes clusters.
 
 use super::{Row, row};
-use crate::{Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Mode};
+use crate::{Annotations, Cluster, ClusterAccess, ClusterBackends, ClusterName, Machines, Mode};
 
 const FROM: &str = "checks:\n";
 
@@ -74,6 +74,7 @@ fn what_is_not_said_of_a_cluster_has_its_default() {
         backends: ClusterBackends::NodePorts,
         check: None,
         own_node: true,
+        machines: None,
         domain_labels: Cluster::DOMAIN_LABELS.map(str::to_owned).to_vec(),
         annotations: Annotations::default(),
     };
@@ -102,4 +103,15 @@ fn a_policy_of_annotations_has_patterns() {
         Annotations::default().reads("kube-vip.io/loadbalancerIPs")
             && Annotations::default().reports.is_empty()
     );
+}
+
+#[test]
+fn machines_are_at_the_api_of_the_cluster_unless_another_one_is_named() {
+    let machines = |text: &str| cluster(&format!("{{kubeconfig: /k, machines: {text}}}")).machines;
+    let at = |path: &str| ClusterAccess::Kubeconfig(path.into());
+    let own = Machines { access: at("/k"), namespace: None, cluster: None };
+    assert_eq!(machines("{}"), Some(own));
+    let named =
+        Machines { access: at("/m"), namespace: Some("fleet".to_owned()), cluster: Some("prod".to_owned()) };
+    assert_eq!(machines("{kubeconfig: /m, namespace: fleet, cluster: prod}"), Some(named));
 }
