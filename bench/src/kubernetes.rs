@@ -8,6 +8,7 @@ mod living;
 mod scene;
 
 use crate::report::median;
+pub(crate) use away::Trouble;
 use fulcrum_tests::Result;
 use std::fmt::Write;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     /// How long the API is away.
     pub(crate) away: Duration,
+    /// In which ways, one after the other.
+    pub(crate) troubles: Vec<Trouble>,
     /// How packets get to the backends.
     pub(crate) mode: String,
 }

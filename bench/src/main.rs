@@ -184,6 +184,9 @@ enum Command {
         /// For how many seconds the API is away; the target's are 600.
         #[arg(long, default_value_t = 30)]
         away: u64,
+        /// In which ways it is away, one after the other.
+        #[arg(long, value_delimiter = ',', default_values = ["api-server", "token", "quorum"])]
+        troubles: Vec<kubernetes::Trouble>,
         /// How packets get to the backends, as a cluster's `mode` has it.
         #[arg(long, default_value = "auto")]
         mode: String,
@@ -293,11 +296,11 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let how = format!("fulcrum-bench services --count {count} --rounds {rounds}");
             results::publish(results, "services", &how, &services::run(count, rounds)?)
         }
-        Command::Kubernetes { parts, living, services, share, rounds, away, mode } => {
+        Command::Kubernetes { parts, living, services, share, rounds, away, troubles, mode } => {
             let how = format!("fulcrum-bench kubernetes --rounds {rounds} --away {away}");
             let away = Duration::from_secs(away);
             let share = share.max(1);
-            let plan = kubernetes::Plan { parts, living, services, share, rounds, away, mode };
+            let plan = kubernetes::Plan { parts, living, services, share, rounds, away, troubles, mode };
             let table = kubernetes::run(&plan).map_err(io::Error::other)?;
             results::publish(results, "kubernetes", &how, &table)
         }

@@ -17,17 +17,17 @@ const VIPS: u32 = 5;
 const CONNECTIONS: usize = 20;
 
 /// What is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Trouble {
+    /// The API server is killed.
     ApiServer,
+    /// Our account is deleted, and its token with it.
     Token,
-    /// Last: nothing brings it back.
+    /// Its etcd has no quorum any more; last, for nothing brings it back.
     Quorum,
 }
 
 impl Trouble {
-    const ALL: [Self; 3] = [Self::ApiServer, Self::Token, Self::Quorum];
-
     fn words(self) -> &'static str {
         match self {
             Self::ApiServer => "the API server killed",
@@ -54,7 +54,7 @@ pub(super) fn run(plan: &Plan) -> Result<String> {
     );
     text.push_str("| what | VIPs moved | connections broken | said in status and metrics after, s | in the words | heard again after, s |\n");
     text.push_str("|---|---:|---:|---:|---|---:|\n");
-    for trouble in Trouble::ALL {
+    for trouble in plan.troubles.iter().copied() {
         eprintln!("{} for {} s", trouble.words(), plan.away.as_secs());
         let (before, lost_before, mut broken) = (epochs(&scene)?, lost(&crowds), 0);
         let begun = now();
