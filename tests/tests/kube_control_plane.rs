@@ -309,7 +309,7 @@ fn apiservers_are_replaced_one_after_the_other_and_no_request_fails() {
         let mut scene = Scene::new(lab, "")?;
         for server in &mut scene.api.servers {
             // Longer than three checks, two seconds apart, take.
-            server.add_argument("--shutdown-delay-duration=8s");
+            server.add_argument("--shutdown-delay-duration=10s");
         }
         let admin = bring_up(&mut scene)?;
         let waiting = wait_for_news(&admin, "last")?;
