@@ -145,7 +145,10 @@ fn two_pairs_on_one_class_write_seldom_say_so_and_change_no_address() {
         assert!(patches <= 2 * count * (5 + doublings), "{patches} in {:?}", begun.elapsed());
         let events = scene.written("create", "events");
         // Each pair may say that it has no address yet, and then that it has one.
-        assert!(events <= 4 * count, "what is written again is no news: {events} events of {patches} patches");
+        assert!(
+            events <= 4 * count,
+            "what is written again is no news: {events} events of {patches} patches"
+        );
         eprintln!("{patches} patches and {events} events in {:?}", begun.elapsed());
         let addresses = |pair| scene.leaders(pair).map(|it| it.into_keys().collect::<Vec<_>>());
         let had = [&before.0, &before.1].map(|it| it.keys().cloned().collect::<Vec<_>>());

@@ -42,6 +42,8 @@ pub(super) fn resolve(
             "no group asks for a witness",
             "write `on_split: one` in the groups that are to have no leader rather than two, or delete it",
         ),
+        // One that is refused is there.
+        (Some(_), Some(_)) if witness == Witness::None => {}
         (Some(group), written) => {
             let place = written.as_ref().map_or(file.at, |field| field.node);
             warn_halves(reader, place, group.as_str(), &witness, nodes);
@@ -62,7 +64,11 @@ fn warn_halves(reader: &mut Reader<'_>, place: NodeId, group: &str, witness: &Wi
         Witness::Etcd(_) | Witness::Kubernetes(_) => return,
     };
     let message = format!("group `{group}` has `on_split: one`: {so}");
-    reader.warn(place, message, "add a third node, if only with `weight: 0`, or `witness: {etcd: ...}`");
+    reader.warn(
+        place,
+        message,
+        "add a third node, if only with `weight: 0`, or `witness: {etcd: ...}` or `{kubernetes: ...}`",
+    );
 }
 
 fn gateway(
@@ -96,13 +102,22 @@ fn gateway(
 }
 
 fn lease(reader: &mut Reader<'_>, section: &LeaseSection) -> Option<WitnessLease> {
-    let name = |field: &Option<At<Name>>, default: &str| {
-        field.get().map_or_else(|| default.to_owned(), |name| name.0.clone())
+    let mut name = |field: &Option<At<Name>>, default: &str| {
+        let Some(name) = field else { return default.to_owned() };
+        let is_small =
+            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.".contains(letter);
+        if !name.value.0.chars().all(is_small) {
+            let message = format!("`{}` is no name in Kubernetes", name.value.0);
+            reader.error(name.node, message, "write small letters, digits, `-` and `.` only");
+        }
+        name.value.0.clone()
     };
+    let (namespace, lease) =
+        (name(&section.namespace, WitnessLease::NAMESPACE), name(&section.name, WitnessLease::NAME));
     Some(WitnessLease {
         access: access(reader, section.at, section.kubeconfig.get(), section.in_cluster.get())?,
-        namespace: name(&section.namespace, WitnessLease::NAMESPACE),
-        name: name(&section.name, WitnessLease::NAME),
+        namespace,
+        name: lease,
         ttl: section.ttl.get().map_or(Witness::TTL, |ttl| ttl.0),
     })
 }

@@ -43,6 +43,13 @@ pub(super) const WITNESS: &[Row] = &[
         "both `kubeconfig` and `in_cluster`",
         "delete one",
     ),
+    row(
+        ETCD,
+        "{kubernetes: {kubeconfig: /a, name: «Big_One}}",
+        "witness.kubernetes.name",
+        "no name in Kubernetes",
+        "small letters",
+    ),
     row(ETCD, "{kubernetes: {kubeconfig: /a, ttl: «1s}}", "witness.kubernetes.ttl", "1s", "5s"),
     row(ETCD, "{gateway: «10.9.0.1}", "witness.gateway", "the networks of no interface", "interface:"),
     row(ETCD, "{gateway: «10.0.0.12}", "witness.gateway", "node `lb-2`'s own address", "a router"),
