@@ -143,6 +143,11 @@ impl Connection {
         self.target.as_ref().is_some_and(|target| target.is_condemned())
     }
 
+    /// For how many milliseconds it is there.
+    pub(crate) fn age(&self, now: u64) -> u128 {
+        u128::from(now.saturating_sub(self.started))
+    }
+
     /// Whether no backend has accepted it yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.phase == Phase::Connecting

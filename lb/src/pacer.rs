@@ -25,11 +25,11 @@ impl<K> Pacer<K> {
         Self { batches: VecDeque::new() }
     }
 
-    /// Closes `keys`, the first now, the last before `spread` is over.
-    pub(crate) fn handle_batch(&mut self, keys: Vec<K>, spread: Duration, now: u64) {
+    /// Closes `keys`, the first at `start`, the last before `spread` is over from then.
+    pub(crate) fn handle_batch(&mut self, keys: Vec<K>, spread: Duration, start: u64) {
         if !keys.is_empty() {
             let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
-            self.batches.push_back(Batch { total: keys.len(), keys, start: now, spread });
+            self.batches.push_back(Batch { total: keys.len(), keys, start, spread });
         }
     }
 

@@ -33,6 +33,8 @@ const EVENTS: usize = 256;
 const OTHERS: u64 = 1 << 63;
 /// The mailbox.
 const MAILBOX: u64 = u64::MAX;
+/// A connection that is younger may be a request that is about to be answered.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// One thread's work.
 pub(crate) struct Worker {
@@ -243,7 +245,8 @@ impl Worker {
     }
 
     /// Plans what becomes of the connections whose backend went down: those that still wait for it get another
-    /// one at once, the others end paced. Nothing is done yet: events of their old sockets may be at hand.
+    /// one at once, the others end paced; a request that has just begun may end before, for a backend that says that it is about
+    /// to end serves on. Nothing is done yet: events of their old sockets may be at hand.
     fn condemn(&mut self, service: &Arc<ServiceCell>) {
         let spread = match service.table().service().on_down {
             OnDown::Reset { spread } => spread,
@@ -256,11 +259,16 @@ impl Worker {
         let connections = self.connections.iter().map(|(_, connection)| connection);
         let (waiting, open): (Vec<_>, Vec<_>) =
             connections.filter(condemned).partition(|connection| connection.is_connecting());
-        let tokens = |connections: Vec<&Connection>| connections.into_iter().map(Connection::token).collect();
-        let (waiting, open) = (tokens(waiting), tokens(open));
         let now = self.milliseconds();
+        let (young, old): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|connection| connection.age(now) < SHORT.as_millis());
+        let tokens = |connections: Vec<&Connection>| connections.into_iter().map(Connection::token).collect();
+        let (waiting, young, old) = (tokens(waiting), tokens(young), tokens(old));
         self.pacer.handle_batch(waiting, Duration::ZERO, now);
-        self.pacer.handle_batch(open, spread, now);
+        self.pacer.handle_batch(old, spread, now);
+        let spared = SHORT.min(spread);
+        let later = now.saturating_add(u64::try_from(spared.as_millis()).unwrap_or(u64::MAX));
+        self.pacer.handle_batch(young, spread.saturating_sub(spared), later);
     }
 
     fn own(&self) -> Option<&WorkerShared> {

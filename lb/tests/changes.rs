@@ -65,6 +65,26 @@ fn a_dead_backend_s_connections_are_reset_paced() {
     assert_eq!(observed.stats.connections, 10);
 }
 
+#[test]
+fn a_request_that_has_just_begun_may_end_when_its_backend_goes_down() {
+    let dying = Server::echo();
+    let mut service = service("young", &[dying.address]);
+    service.on_down = OnDown::Reset { spread: Duration::from_secs(2) };
+    let mut desired = up(service);
+    let to = vip(&desired);
+    let proxy = Proxy::start(vec![desired.clone()]);
+    let mut old = established(to);
+    std::thread::sleep(Duration::from_millis(700));
+    let mut young = established(to);
+    desired.backends[0].usage = BackendUse::Down;
+    proxy.change(desired);
+    old.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
+    assert_eq!(read_error(&mut old), Some(ErrorKind::ConnectionReset));
+    ping(&mut young);
+    young.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
+    assert_eq!(read_error(&mut young), Some(ErrorKind::ConnectionReset), "and is closed in time");
+}
+
 /// A listener that answers no SYN: its queue is full. It lasts as long as what is returned.
 fn silent() -> (SocketAddr, impl Sized) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -24,6 +24,14 @@ fn one_alone_goes_at_once() {
 }
 
 #[test]
+fn what_begins_later_is_not_due_before() {
+    let mut pacer = Pacer::new();
+    pacer.handle_batch(vec![7, 8], Duration::from_secs(1), 500);
+    assert_eq!((due(&mut pacer, 499), pacer.poll_timeout()), (0, Some(500)));
+    assert_eq!((due(&mut pacer, 500), due(&mut pacer, 1_000)), (1, 1));
+}
+
+#[test]
 fn without_a_spread_all_go_at_once() {
     let mut pacer = Pacer::new();
     pacer.handle_batch((0..10).collect(), Duration::ZERO, 0);
