@@ -17,7 +17,9 @@ mod source;
 mod status;
 mod upgrade;
 
-use crate::cli::{Cli, Command, OfBackend, ReloadOptions};
+use crate::cli::config::ReloadOptions;
+use crate::cli::overrides::{DisableOptions, DrainOptions, OfBackend, UndrainOptions, WeightOptions};
+use crate::cli::{Cli, Command};
 use crate::client::{Client, Reply};
 use crate::error::Failure;
 use crate::node::Wish;
@@ -50,22 +52,22 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Diagnose(options) => diagnose::diagnose(&options),
         Command::Schema => print(&format!("{:#}\n", fulcrum_config::schema())),
         Command::Handover(options) => handover::handover(&options),
-        Command::Drain { kind, name, deadline, wait, options } => {
+        Command::Drain(DrainOptions { kind, name, deadline, wait, options }) => {
             let wish = Wish::Drain(overrides::target(kind, &name), deadline);
             overrides::ask_for(&wish, &options, wait)
         }
-        Command::Undrain { kind, name, options } => {
+        Command::Undrain(UndrainOptions { kind, name, options }) => {
             overrides::ask_for(&Wish::Undrain(overrides::target(kind, &name)), &options, false)
         }
-        Command::Disable { kind: OfBackend::Backend, name, wait, options } => {
+        Command::Disable(DisableOptions { kind: OfBackend::Backend, name, wait, options }) => {
             overrides::ask_for(&Wish::Disable(name), &options, wait)
         }
-        Command::Weight { kind: OfBackend::Backend, name, weight, options } => {
+        Command::Weight(WeightOptions { kind: OfBackend::Backend, name, weight, options }) => {
             overrides::ask_for(&Wish::Weight(name, weight), &options, false)
         }
         Command::UpgradeBinary(options) => upgrade::upgrade(&options),
         Command::Hook(options) => hook::hook(&options),
-        Command::Overrides { connect, json } => overrides::list(&connect, json),
+        Command::Overrides(options) => overrides::list(&options.connect, options.json),
         Command::Source(arguments) => source::source(&arguments.what),
         Command::PeerKey { file } => peer_key(&file),
         Command::Init(options) => init::init(options),

@@ -5,7 +5,7 @@
 )]
 
 use crate::capture::{Names, Pcapng, Record, first_endpoint, line};
-use crate::cli::CaptureOptions;
+use crate::cli::inspect::CaptureOptions;
 use crate::client::Client;
 use crate::commands::status::ask;
 use crate::error::Failure;

@@ -1,6 +1,6 @@
 //! `fulcrum check`.
 
-use crate::cli::CheckOptions;
+use crate::cli::config::CheckOptions;
 use crate::commands::print;
 use crate::error::Failure;
 use crate::node::read_to_run;

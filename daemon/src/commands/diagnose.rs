@@ -1,7 +1,9 @@
 //! `fulcrum diagnose`.
 #![allow(clippy::disallowed_methods, reason = "names of files show the time; nothing is decided by it")]
 
-use crate::cli::{CONFIG_FILE, Connect, DiagnoseOptions};
+use crate::cli::Connect;
+use crate::cli::config::CONFIG_FILE;
+use crate::cli::inspect::DiagnoseOptions;
 use crate::client::Client;
 use crate::commands::{ask, print};
 use crate::diagnose::archive::Archive;

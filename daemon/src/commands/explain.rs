@@ -1,6 +1,6 @@
 //! `fulcrum explain`.
 
-use crate::cli::ExplainOptions;
+use crate::cli::inspect::ExplainOptions;
 use crate::client::Client;
 use crate::commands::{ask, print};
 use crate::error::Failure;

@@ -1,7 +1,7 @@
 //! `fulcrum handover`: one group after the other, whether they are answered for from outside, and what is left to finish.
 #![allow(clippy::disallowed_methods, reason = "waits between two looks")]
 
-use crate::cli::HandoverOptions;
+use crate::cli::handover::HandoverOptions;
 use crate::client::{Client, Reply};
 use crate::commands::{ask, print, refused};
 use crate::error::Failure;

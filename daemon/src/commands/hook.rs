@@ -1,7 +1,7 @@
 //! `fulcrum hook`: hooks around an upgrade that something else than this program does.
 
 use crate::admin::{NO_SUCH_PATH, Told, path_of_told};
-use crate::cli::{HookOptions, UpgradeEvent};
+use crate::cli::upgrade::{HookOptions, UpgradeEvent};
 use crate::client::{Client, Reply};
 use crate::commands::{print, refused};
 use crate::error::Failure;

@@ -1,6 +1,6 @@
 //! `fulcrum init`: working files from a few options.
 
-use crate::cli::{Init, JoinOptions, SiteOptions};
+use crate::cli::init::{Init, JoinOptions, SiteOptions};
 use crate::commands::print;
 use crate::error::Failure;
 use fulcrum_config::init::{ControlPlaneOptions, PairOptions, Site, control_plane, join, node_line, pair};

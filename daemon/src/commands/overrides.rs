@@ -5,7 +5,8 @@
 )]
 
 use crate::admin::path_of_wish;
-use crate::cli::{Connect, Kind, OverrideOptions};
+use crate::cli::Connect;
+use crate::cli::overrides::{Kind, OverrideOptions};
 use crate::client::{Client, Reply};
 use crate::commands::{ask, print, refused};
 use crate::error::Failure;

@@ -1,7 +1,7 @@
 //! `fulcrum preflight`.
 #![allow(clippy::disallowed_methods, reason = "says how long it took")]
 
-use crate::cli::PreflightOptions;
+use crate::cli::inspect::PreflightOptions;
 use crate::commands::print;
 use crate::error::Failure;
 use crate::node::read;

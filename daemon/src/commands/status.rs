@@ -1,7 +1,7 @@
 //! `fulcrum status`.
 #![allow(clippy::disallowed_methods, reason = "--watch waits between two looks")]
 
-use crate::cli::StatusOptions;
+use crate::cli::inspect::StatusOptions;
 use crate::client::{Client, Reply};
 use crate::commands::{print, refused};
 use crate::error::Failure;

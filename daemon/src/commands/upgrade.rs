@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "waits between two looks, and says how long things took")]
 
 use crate::admin::Told;
-use crate::cli::UpgradeOptions;
+use crate::cli::upgrade::UpgradeOptions;
 use crate::client::Client;
 use crate::commands::overrides::grant;
 use crate::commands::{ask, hook};

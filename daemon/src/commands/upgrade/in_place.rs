@@ -4,7 +4,7 @@
 use super::files::Installed;
 use super::{LOOK, say, words};
 use crate::admin::path_of_in_place;
-use crate::cli::UpgradeOptions;
+use crate::cli::upgrade::UpgradeOptions;
 use crate::client::{Client, Reply};
 use crate::commands::{ask, refused};
 use crate::error::Failure;
