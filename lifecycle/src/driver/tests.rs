@@ -1,8 +1,10 @@
 use super::*;
 use crate::fixture::{backend, config, health, service};
-use fulcrum_config::{NodeName, ServiceName};
+use crate::plan;
+use fulcrum_config::{GroupName, NodeName, ServiceName};
 use fulcrum_health::Verdict;
 use fulcrum_lb::{BackendUse, ServiceObserved};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The other ends of the engines' channels, played by the test.
 struct Played {
