@@ -1,4 +1,7 @@
 use super::*;
+use crate::border::{Echoed, Word};
+use choosing::CONNECTIONS_AT_MOST;
+use dialing::SECOND;
 use fulcrum_config::SharedDigest;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
