@@ -1,5 +1,12 @@
 use super::*;
+use crate::border::{Changes, PeerConfig, PeerState, Word};
+use crate::message::Datagram;
+use crate::serving::Services;
+use crate::{key, tls};
+use applying::among;
+use connection::say;
 use fulcrum_config::parse;
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
