@@ -2,7 +2,8 @@
 
 use super::Engine;
 use super::neighbours::ask;
-use crate::driver::group::{GroupDriver, is_on, nodes_on};
+use crate::driver::group::GroupDriver;
+use crate::driver::group::configured::{is_on, nodes_on};
 use crate::driver::link::LinkDriver;
 use crate::frame::Mac;
 use crate::segment::{self, Ends};

@@ -1,7 +1,9 @@
 use super::*;
 use crate::advert::{Advert, ChecksumForm};
-use crate::border::PeerSeen;
-use fulcrum_config::{AdvertInterval, GroupName, Vrid};
+use crate::border::{PeerSeen, Reason};
+use crate::driver::rivals::Claim;
+use fulcrum_config::{AdvertInterval, GroupName, InterfaceName, Vrid};
+use leading::is_handed_over;
 
 const PAIR: &str = "
 node: lb-1
