@@ -1,8 +1,10 @@
 //! Texts that configurations are read from.
 
-use super::host_name;
+use super::allocated::Recalled;
 use super::share::lines;
 use super::shared::{Received, Shared};
+use crate::hooks::JUDGE;
+use crate::last_good;
 use fulcrum_config::{Before, Config, Diagnostics, NodeName, Parsed, adopt, parse_after};
 use fulcrum_peer::{TEXT_LIMIT, Text};
 use std::path::Path;
@@ -84,4 +86,29 @@ impl Source {
         let (overrides, fragments) = (Arc::clone(&config.overrides), Arc::clone(&config.sources.fragments));
         Shared { received: self.received.clone(), overrides, fragments, ..Shared::of_own(serial, &self.own) }
     }
+}
+
+/// Reads and parses the file, as a node would whose state is on this machine.
+pub(crate) fn read(file: &Path) -> Result<(String, Parsed), Diagnostics> {
+    let recalled = Recalled::of(&last_good::candidates(file, None), file);
+    read_after(file, &recalled.before(false))
+}
+
+/// As [`read`], for a file that is to be run: the programs of its hooks are judged, too.
+pub(crate) fn read_to_run(file: &Path) -> Result<(String, Parsed), Diagnostics> {
+    let recalled = Recalled::of(&last_good::candidates(file, None), file);
+    read_after(file, &Before { programs: JUDGE, ..recalled.before(false) })
+}
+
+pub(super) fn read_after(file: &Path, before: &Before) -> Result<(String, Parsed), Diagnostics> {
+    let text = fulcrum_config::read(file)?;
+    let parsed = parse_after(&text, &file.display().to_string(), &host_name(), before)?;
+    Ok((text, parsed))
+}
+
+/// The name of this machine, without its domain.
+pub(crate) fn host_name() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
 }
