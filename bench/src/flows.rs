@@ -4,17 +4,17 @@
 use crate::cluster::cpu_seconds;
 use crate::failover::PATIENCE;
 use crate::report::median;
-use fulcrum_tests::flood::forged_datagram;
+use fulcrum_tests::flood::{forged_ack, forged_syn};
 use fulcrum_tests::frames::inject;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Machine, MemoryLimit, Pair, add_to_loopback, ipv4};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use fulcrum_tests::{LabError, Result};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-const PORT: u16 = 5353;
+const PORT: u16 = 8000;
 /// A limit that is never met: the group is there to be read.
 const PLENTY: u64 = 4 << 30;
 /// Flows that are begun at a time.
@@ -46,13 +46,12 @@ pub(crate) fn run(plan: &Plan) -> Result<String> {
     Ok(text)
 }
 
-/// A pair in mode dsr, whose backends take datagrams and say nothing.
+/// A pair in mode dsr. What backends say gets to nobody: there is no way to the clients, who are forged.
 struct Scene {
     pair: Pair,
     rogue: Machine,
     /// Of the first node.
     group: MemoryLimit,
-    _sinks: Vec<UdpSocket>,
 }
 
 impl Scene {
@@ -64,21 +63,17 @@ impl Scene {
             web.machine.set("net/ipv4/conf/all/arp_announce", "2")?;
             add_to_loopback(&web.machine, &ipv4(100).to_string(), "32")?;
         }
-        let at = SocketAddr::new(ipv4(100), PORT);
-        let sinks =
-            pair.web.iter().map(|web| Ok(web.machine.namespace().enter(|| UdpSocket::bind(at))??));
-        let sinks = sinks.collect::<Result<Vec<_>>>()?;
         let backends: Vec<String> =
             pair.web.iter().map(|web| format!("'{}:{PORT}'", web.machine.ipv4())).collect();
         let mut plan = pair.plan.clone().with_keys()?;
         plan.services.push(format!(
-            "datagrams: {{vip: {}, protocol: udp, port: {PORT}, mode: dsr, balance: {balance}, check: none, backends: [{}]}}",
+            "many: {{vip: {}, port: {PORT}, mode: dsr, balance: {balance}, check: none, backends: [{}]}}",
             ipv4(100),
             backends.join(", ")
         ));
         plan.top.push(format!("flows: {room}"));
         pair.plan = plan;
-        Ok(Self { pair, rogue, group: lab.memory_limit(PLENTY)?, _sinks: sinks })
+        Ok(Self { pair, rogue, group: lab.memory_limit(PLENTY)? })
     }
 
     fn start(&self) -> Result<[Fulcrum; 2]> {
@@ -93,12 +88,11 @@ impl Scene {
         Ok([first, second])
     }
 
-    /// These flows begin, each with two datagrams: the first alone may be anybody's.
+    /// These connections begin, each with two segments: the first alone may be anybody's.
     fn begin(&self, from: u32, count: u32) -> Result<()> {
         let (to, mac) = (SocketAddr::new(ipv4(100), PORT), self.pair.lb1.mac());
         let frames: Vec<Vec<u8>> = (from..from + count)
-            .flat_map(|number| [number; 2])
-            .map(|number| forged_datagram(&self.rogue, number, to, &mac))
+            .flat_map(|number| [forged_syn, forged_ack].map(|forge| forge(&self.rogue, number, to, &mac)))
             .collect();
         inject(&self.rogue, &frames)
     }

@@ -150,6 +150,9 @@ enum Command {
         /// Long connections.
         #[arg(long, default_value_t = 1_000)]
         flows: usize,
+        /// The new process takes over on the same node, not by way of the other one.
+        #[arg(long)]
+        in_place: bool,
         /// Only these, separated by commas: proxy, nat, dsr, fullnat.
         #[arg(long, value_delimiter = ',')]
         modes: Vec<String>,
@@ -229,11 +232,15 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             "flows",
             "handovers",
             "upgrades",
+            "upgrades --in-place",
             "services",
             "kubernetes",
         ]
         .into_iter()
-        .try_for_each(|name| run(results, Arguments::parse_from(["fulcrum-bench", name]).command)),
+        .try_for_each(|it| {
+            let arguments = std::iter::once("fulcrum-bench").chain(it.split(' '));
+            run(results, Arguments::parse_from(arguments).command)
+        }),
         Command::Proxy { rounds, seconds, idle, cells, subjects } => {
             let cells = proxy::Cell::ALL.into_iter().filter(|cell| named(&cells, cell)).collect();
             let subjects =
@@ -277,9 +284,11 @@ fn run(results: Option<&Path>, command: Command) -> io::Result<()> {
             let how = format!("fulcrum-bench handovers --count {count} --flows {flows}");
             results::publish(results, "handovers", &how, &table)
         }
-        Command::Upgrades { flows, modes } => {
-            let table = upgrades::run(flows, &modes).map_err(io::Error::other)?;
-            results::publish(results, "upgrades", &format!("fulcrum-bench upgrades --flows {flows}"), &table)
+        Command::Upgrades { flows, modes, in_place } => {
+            let table = upgrades::run(flows, &modes, in_place).map_err(io::Error::other)?;
+            let (name, more) = if in_place { ("upgrades-in-place", " --in-place") } else { ("upgrades", "") };
+            let how = format!("fulcrum-bench upgrades --flows {flows}{more}");
+            results::publish(results, name, &how, &table)
         }
         Command::Flood { rounds, seconds, modes } => {
             let table = flood::run(rounds, seconds, &modes).map_err(io::Error::other)?;

@@ -23,9 +23,10 @@ const LOAD: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A lab can't be built, or an upgrade is refused.
-pub(crate) fn run(flows: usize, modes: &[String]) -> Result<String> {
+pub(crate) fn run(flows: usize, modes: &[String], in_place: bool) -> Result<String> {
+    let how = if in_place { " --in-place" } else { "" };
     let mut text = format!(
-        "\n### The leader's binary is replaced by `fulcrum upgrade-binary`, {flows} long connections, new ones as fast as they go\n\n\
+        "\n### The leader's binary is replaced by `fulcrum upgrade-binary{how}`, {flows} long connections, new ones as fast as they go\n\n\
          Proxied connections end by themselves {} s after the upgrade was asked for, within the drain's deadline; forwarded ones last.\n\n\
          | mode | new connections a second | failed | long connections broken | the upgrade took |\n|---|---:|---:|---:|---:|\n",
         LASTS.as_secs()
@@ -54,7 +55,11 @@ pub(crate) fn run(flows: usize, modes: &[String]) -> Result<String> {
             run_for(if mode.is_none() { LASTS } else { LOAD - Duration::from_secs(5) });
             crowd.lost()
         });
-        let said = scene.upgrade(&new, 1)?.map_err(LabError::new)?;
+        let said = if in_place {
+            scene.upgrade_in_place(&new)?
+        } else {
+            scene.upgrade(&new, 1)?.map_err(LabError::new)?
+        };
         let took = begun.elapsed();
         eprintln!("{said}");
         let broken = crowd.join().map_err(|_| LabError::new("the long connections panicked"))?;

@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Flags of TCP.
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 /// Connections that one flood has at a time.
 const AT_ONCE: usize = 300;
 /// Frames that are made beforehand, each from another address, and sent again and again.
@@ -24,10 +27,20 @@ const FRAMES: u32 = 50_000;
 /// A SYN to `to` (IPv4), in a frame from `rogue` to `mac`, that says that it comes from somewhere in 198.18.0.0/15 (RFC 2544).
 #[must_use]
 pub fn forged_syn(rogue: &Machine, number: u32, to: SocketAddr, mac: &str) -> Vec<u8> {
+    forged_segment(rogue, number, to, mac, SYN)
+}
+
+/// The same with what a client sends next, whoever answered.
+#[must_use]
+pub fn forged_ack(rogue: &Machine, number: u32, to: SocketAddr, mac: &str) -> Vec<u8> {
+    forged_segment(rogue, number, to, mac, ACK)
+}
+
+fn forged_segment(rogue: &Machine, number: u32, to: SocketAddr, mac: &str, flags: u8) -> Vec<u8> {
     let (from, port, vip) = (forged(number), forged_port(number), octets(to.ip()));
     let mut tcp =
         [&port.to_be_bytes()[..], &to.port().to_be_bytes(), &number.to_be_bytes(), &[0; 4]].concat();
-    tcp.extend([0x50, 2, 0x20, 0, 0, 0, 0, 0]);
+    tcp.extend([0x50, flags, 0x20, 0, 0, 0, 0, 0]);
     let sum = ipv4_checksum(&tcp, 8, &[], &from, &vip, IpNextHeaderProtocols::Tcp);
     tcp.splice(16..18, sum.to_be_bytes());
     frame(rogue, mac, from, vip, IpNextHeaderProtocols::Tcp.0, &tcp)

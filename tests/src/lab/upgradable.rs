@@ -139,6 +139,16 @@ impl Upgradable {
         let said = asked.join().map_err(|_| LabError::new("the upgrade panicked"))?;
         Ok(said.map_err(|error| error.to_string()))
     }
+
+    /// Asks for an upgrade to `new` in place. Gives what was said.
+    ///
+    /// # Errors
+    /// It is refused, or the lab fails.
+    pub fn upgrade_in_place(&self, new: &Path) -> Result<String> {
+        let (new, installed) = (new.display().to_string(), self.installed.display().to_string());
+        let node = self.linked.node(0)?;
+        node.command(&["upgrade-binary", &new, "--installed", &installed, "--in-place", "--deadline", "20s"])
+    }
 }
 
 /// A program of this text on a machine.
