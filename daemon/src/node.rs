@@ -20,6 +20,7 @@ mod allocated;
 mod applying;
 mod boot;
 mod control_plane;
+mod drains;
 mod drill;
 mod facts;
 mod handover;
@@ -41,6 +42,7 @@ mod trial;
 use agreed::Agreed;
 pub(crate) use allocated::KIND as ALLOCATIONS;
 pub(crate) use boot::{Boot, boot};
+use drains::Drains;
 pub(crate) use drill::Strike;
 pub(crate) use handover::Transfer;
 pub(crate) use inplace::InPlace;
@@ -94,7 +96,7 @@ pub(crate) struct Node {
     witness: Arc<Seen>,
     hooks: Arc<Hooks>,
     clusters: Arc<Clusters>,
-    drains: planned::Drains,
+    drains: Drains,
     backups: Arc<Backups>,
     /// How this node's runs ended.
     runs: Runs,
@@ -152,6 +154,7 @@ impl Node {
             let text = source.text_of(boot.shared.serial, &boot.config);
             handle.say(|changes| changes.text = text);
         }
+        let drains = Drains::recall(&boot.config.admin.state_dir, &file);
         Self {
             handle,
             started,
@@ -174,7 +177,7 @@ impl Node {
             witness: Arc::default(),
             hooks: Arc::default(),
             clusters: Arc::default(),
-            drains: planned::Drains::default(),
+            drains,
             backups: Arc::default(),
             runs,
             estate,

@@ -12,7 +12,7 @@ mod tests;
 
 pub use before::{Before, Next, Planned, is_asked_to_lead, next};
 pub use occurrence::{Details, Occurrence, Standing};
-pub use planned::{Drain, DrainEnd, Upgrade, UpgradeEnd};
+pub use planned::{Drain, DrainEnd, DrainKind, Upgrade, UpgradeEnd};
 pub use queue::{Ending, Outcome, Start};
 
 use crate::status::{Alarm, Hook as HookStatus, Severity};

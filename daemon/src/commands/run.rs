@@ -253,6 +253,7 @@ async fn daemon(
         }
     };
     // The disk may be slow: only once nobody waits for this node.
+    node.keep_drains().await;
     node.end_run();
     ended
 }

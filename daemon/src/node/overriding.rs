@@ -6,7 +6,7 @@ use super::{How, Node, planned};
 use crate::sys::give_memory_back;
 use crate::wire::{Overridden, Refusal};
 use fulcrum_config::{Class, Config, GroupName, NodeName, UnixTime, difference};
-use fulcrum_lifecycle::hooks::Drain;
+use fulcrum_lifecycle::hooks::{Drain, DrainKind};
 use fulcrum_lifecycle::{Alarm, Severity, able};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -67,6 +67,7 @@ impl Node {
             (Some((drain, _)), Err(_)) => self.drain_was_refused(&drain),
             (None, _) => {}
         }
+        self.keep_drains().await;
         result
     }
 
@@ -80,7 +81,7 @@ impl Node {
         let config = self.handle.config();
         let (_, of) = grant(wish, &config, Asker { by, now: wall_clock() })?;
         let Some((drain, deadline)) = planned::drain(wish, of, by) else { return Ok(None) };
-        if drain.kind == "lb-node" {
+        if drain.kind == DrainKind::LbNode {
             self.keeps_a_ready_node(&config, &NodeName::new(&drain.name), forced)?;
         }
         self.before_drain(&drain, !forced.is_empty()).await?;
@@ -210,6 +211,7 @@ pub(crate) async fn tend(node: Arc<Node>) {
             node.keep_deadlines().await;
             node.leave_if_drained(&mut left).await;
             node.tell_of_drains();
+            node.keep_drains().await;
         }
         tokio::time::sleep(LOOK).await;
     }

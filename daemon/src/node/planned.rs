@@ -1,16 +1,17 @@
 //! Hooks around drains and upgrades. A drain is watched until nothing is left, on the node that it was asked of.
 #![allow(clippy::disallowed_methods, reason = "a driver: it reads the clock for deadlines")]
 
+use super::drains::Watched;
+use super::overriding::wall_clock;
 use super::{Node, Target, Wish};
 use crate::wire::{Refusal, ToldHooks};
 use fulcrum_config::{Config, HookEvent};
-use fulcrum_lifecycle::hooks::{Before, Drain, DrainEnd, Planned, Upgrade, UpgradeEnd};
+use fulcrum_lifecycle::hooks::{Before, Drain, DrainEnd, DrainKind, Planned, Upgrade, UpgradeEnd};
 use fulcrum_lifecycle::overrides;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Drains that are watched; of more it is not told that they are over.
-const WATCHED: usize = 1024;
+/// By then a process that has just begun knows who leads: of a drain that the one before watched it tells nothing earlier.
+const KNOWN: Duration = Duration::from_secs(5);
 
 /// An upgrade of this node, which something else than the daemon does: what it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,38 +24,13 @@ pub(crate) struct Upgrading {
     pub(crate) forced: bool,
 }
 
-/// Drains of which hooks are still to be told that they are over.
-#[derive(Debug, Default)]
-pub(super) struct Drains(Mutex<Vec<Watched>>);
-
-#[derive(Debug)]
-struct Watched {
-    drain: Drain,
-    until: Option<Instant>,
-}
-
-impl Drains {
-    fn get(&self) -> MutexGuard<'_, Vec<Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One that is asked for anew takes the place of the one before.
-    fn watch(&self, drain: Drain, until: Option<Instant>) {
-        let mut all = self.get();
-        all.retain(|known| known.drain.of != drain.of);
-        if all.len() < WATCHED {
-            all.push(Watched { drain, until });
-        }
-    }
-}
-
 /// What `wish` drains, if it does.
 pub(super) fn drain(wish: &Wish, of: Vec<String>, by: &str) -> Option<(Drain, Option<Duration>)> {
     let Wish::Drain(target, deadline) = wish else { return None };
     let (kind, name) = match target {
-        Target::Backend(name) => ("backend", name),
-        Target::Node(name) => ("lb-node", name),
-        Target::Pool(name) => ("pool", name),
+        Target::Backend(name) => (DrainKind::Backend, name),
+        Target::Node(name) => (DrainKind::LbNode, name),
+        Target::Pool(name) => (DrainKind::Pool, name),
     };
     let drain = Drain {
         kind,
@@ -71,7 +47,7 @@ pub(super) fn drain(wish: &Wish, of: Vec<String>, by: &str) -> Option<(Drain, Op
 /// Whether services have addresses of a pool that is drained.
 fn is_in_use(drain: &Drain, config: &Config) -> bool {
     let mut pools = config.allocations.iter().flat_map(|(_, addresses)| addresses.values());
-    drain.kind == "pool" && pools.any(|pool| pool.as_str() == drain.name)
+    drain.kind == DrainKind::Pool && pools.any(|pool| pool.as_str() == drain.name)
 }
 
 impl Node {
@@ -96,26 +72,32 @@ impl Node {
         let is_told =
             |hook: &std::sync::Arc<fulcrum_config::Hook>| hook.events.contains(&HookEvent::AfterDrain);
         if self.handle.config().hooks.values().any(is_told) {
-            let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-            self.drains.watch(drain, until);
+            self.drains.watch(drain, deadline.map(|deadline| wall_clock().after(deadline)));
         }
     }
 
     /// Has hooks told of drains that are over.
     pub(crate) fn tell_of_drains(&self) {
-        if self.drains.get().is_empty() {
+        if self.drains.is_empty() {
             return;
         }
-        let (now, snapshots) = (Instant::now(), self.handle.snapshots());
+        let (now, snapshots) = (wall_clock(), self.handle.snapshots());
         let (config, left) = (&snapshots.config, overrides(&snapshots));
-        self.drains.get().retain(|Watched { drain, until }| {
+        let is_known = self.started.elapsed() >= KNOWN;
+        let is_over = |Watched { drain, until, recalled }: &Watched| {
             let is_late = until.is_some_and(|until| until <= now);
-            let over = drain.end(&left, is_in_use(drain, config), is_late);
+            let over = drain.end(&left, is_in_use(drain, config), is_late).filter(|_| is_known || !recalled);
             if let Some(over) = &over {
                 self.hooks.drained(config, over);
             }
-            over.is_none()
-        });
+            over.is_some()
+        };
+        self.drains.end_those(is_over);
+    }
+
+    /// So that the process after this one tells of those that are not over.
+    pub(crate) async fn keep_drains(&self) {
+        self.drains.keep().await;
     }
 
     /// Runs the hooks before an upgrade.

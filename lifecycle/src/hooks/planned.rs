@@ -3,13 +3,36 @@
 use super::{Details, Hooks, Occurrence, Subject};
 use crate::status::Override;
 use fulcrum_config::{Config, HookEvent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What is drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrainKind {
+    /// A backend of services.
+    Backend,
+    /// A node of this load balancer.
+    LbNode,
+    /// A pool of addresses.
+    Pool,
+}
+
+impl fmt::Display for DrainKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Backend => "backend",
+            Self::LbNode => "lb-node",
+            Self::Pool => "pool",
+        })
+    }
+}
 
 /// A drain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
-    /// `backend`, `lb-node` or `pool`.
-    pub kind: &'static str,
+    /// What is drained.
+    pub kind: DrainKind,
     /// As the operator named it.
     pub name: String,
     /// Each that is meant by that, as status shows it.
@@ -28,7 +51,7 @@ pub struct Drain {
 }
 
 /// How a drain went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrainEnd {
     /// Nothing is left.

@@ -5,7 +5,7 @@ use crate::{LONG, hook, lines, script, wait_lines, wait_outcome};
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, fulcrum_binary, output};
 use fulcrum_tests::probe::Session;
-use fulcrum_tests::wait::wait_until;
+use fulcrum_tests::wait::{run_for, wait_until};
 use serde_json::Value;
 use std::fmt::Write;
 use std::time::Duration;
@@ -199,6 +199,30 @@ fn hooks_are_told_before_a_drain_and_when_it_is_over_and_may_abort_it() {
 }
 
 /// Both nodes; the command does nothing.
+#[test]
+fn that_a_drain_is_over_is_told_once_also_by_a_process_that_began_after_it() {
+    Lab::run(|lab| {
+        let mut scene = pair(lab, "before-drain, after-drain", "ignore")?;
+        let mut session = Session::open(&scene.pair.client, scene.pair.service(), Duration::from_secs(3))?;
+        let backend = session.ask()?;
+        scene.node(0)?.command(&["drain", "backend", &backend, "--deadline", "5m"])?;
+        wait_events(lab, "lb1", &["before-drain"])?;
+        // The connection ends with it.
+        scene.node(0)?.kill()?;
+        scene.restart(0)?;
+        let known = ["before-drain", "after-drain empty"];
+        wait_events(lab, "lb1", &known)?;
+        assert_eq!(told(lab, "lb1")[1]["name"], backend);
+        scene.node(0)?.kill()?;
+        scene.restart(0)?;
+        scene.node(0)?.wait_hears_leader(GROUP)?;
+        // Longer than it waits until it tells of what is over.
+        run_for(Duration::from_secs(7));
+        assert_eq!(events(lab, "lb1"), known);
+        Ok(())
+    });
+}
+
 fn roll(lab: &Lab, scene: &Linked) -> Result<(bool, String)> {
     let inventory = lab.directory().join("nodes.yaml");
     let mut list = "nodes:\n".to_owned();

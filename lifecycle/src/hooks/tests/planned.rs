@@ -6,7 +6,7 @@ use fulcrum_config::NodeName;
 
 fn drain() -> Drain {
     Drain {
-        kind: "backend",
+        kind: DrainKind::Backend,
         name: "a".to_owned(),
         of: vec!["backend web/a".to_owned(), "backend dns/a".to_owned()],
         by: "root".to_owned(),
