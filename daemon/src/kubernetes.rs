@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a driver: it looks now and then")]
 
 use crate::node::Node;
+use crate::show::counted;
 use fulcrum_config::{Cluster, ClusterAccess, ClusterName, Config, GroupName, NodeName};
 use fulcrum_k8s::driver::{Door, FleetInputs, Inputs, run, run_fleet};
 use fulcrum_k8s::{Fleet, ObjectName, OwnNode, State, report};
@@ -48,8 +49,8 @@ struct Known {
 impl Clusters {
     /// Clusters with which something does not work.
     pub(crate) fn alarms(&self) -> Vec<Alarm> {
-        let alarm = |cluster: Kubernetes| {
-            let why = cluster.error?;
+        let alarm = |cluster: &Kubernetes| {
+            let why = cluster.error.as_ref()?;
             Some(Alarm {
                 severity: Severity::Warning,
                 what: format!("Kubernetes cluster {}: {why}", cluster.cluster),
@@ -60,11 +61,12 @@ impl Clusters {
             })
         };
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        self.status()
-            .into_iter()
+        let status = self.status();
+        status
+            .iter()
             .filter_map(alarm)
             .chain(own_node::alarms(&self.fates_of_nodes(), held.as_deref()))
-            .chain(machines::alarms(&self.status()))
+            .chain(machines::alarms(&status))
             .collect()
     }
 
@@ -119,6 +121,28 @@ impl Clusters {
         let status = |(name, known): (&ClusterName, &Known)| status(name, known);
         clusters.iter().map(status).collect()
     }
+}
+
+/// What clusters said that the file has no more. It stays in force: an edit by mistake is to take nothing away.
+pub(crate) fn left_behind(config: &Config) -> impl Iterator<Item = Alarm> {
+    let fragments = config.sources.fragments.iter();
+    // What is set by hand bears the name of who set it.
+    let of_clusters = fragments.filter(|(source, text)| text.by == source.as_str());
+    let gone =
+        of_clusters.filter(|(source, _)| !config.kubernetes.keys().any(|it| it.as_str() == source.as_str()));
+    gone.map(|(source, _)| Alarm {
+        severity: Severity::Warning,
+        what: format!(
+            "Kubernetes cluster {source} is not in the file any more, and its Services stay in force"
+        ),
+        affected: format!(
+            "{} of it: nobody keeps their backends in step with it",
+            counted(config.services_of(source).count(), "service")
+        ),
+        remedy: format!(
+            "fulcrum source remove {source}, which takes them away; or have it in the file again"
+        ),
+    })
 }
 
 fn status(name: &ClusterName, known: &Known) -> Kubernetes {

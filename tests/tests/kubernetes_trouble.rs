@@ -118,8 +118,24 @@ fn what_changes_while_the_api_is_cut_off_and_starts_anew_is_done_soon_after() {
         scene.answers(stays, 80)?;
         scene.wait_clusters("the API to answer", is_well)?;
         eprintln!("done {:?} after the cut healed", healed.elapsed());
-        Ok(())
+        a_cluster_is_taken_out_of_the_file(&mut scene, stays)
     });
+}
+
+/// What it said stays, which is told, until somebody says that it may go.
+fn a_cluster_is_taken_out_of_the_file(scene: &mut Scene, address: IpAddr) -> Result<()> {
+    scene.cluster.sections.clear();
+    let node = scene.nodes.first().ok_or_else(|| LabError::new("there is no node"))?;
+    node.reload(&scene.cluster.file(&node.machine))?;
+    scene.answers(address, 80)?;
+    let told = |node: &Fulcrum| {
+        let is_it = |alarm: &&str| alarm.contains("Kubernetes cluster prod is not in the file any more");
+        node.status().is_ok_and(|it| it.alarms().iter().any(is_it))
+    };
+    wait_until("an alarm on each node", LONG, || scene.nodes.iter().all(told))?;
+    node.command(&["source", "remove", "prod"])?;
+    wait_until("nobody to serve it", LONG, || scene.ask(address, 80).is_none_or(|it| !it.is_answer()))?;
+    wait_until("no alarm", LONG, || !scene.nodes.iter().any(told))
 }
 
 #[test]

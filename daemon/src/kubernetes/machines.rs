@@ -120,14 +120,16 @@ fn see_to(node: &Node, clusters: &Clusters, unheard: &mut Unheard) -> bool {
     let peers = snapshots.peer.peers.iter().map(|(name, peer)| (name, peer.state));
     let gone = unheard.heard(peers, Instant::now());
     let of_own = format!("lb-node {}", config.node);
-    let drained = overrides(&snapshots).into_iter().find(|it| it.of == of_own);
-    let view = View {
-        own: &config.node,
-        left: drained.and_then(|it| it.connections),
-        writes: writes(node, config),
-        gone: &gone,
-        leads: &|node| !led_by(node, &snapshots).is_empty(),
-        others_lead: &|node| others_lead(node, &snapshots),
-    };
-    clusters.release(|node| is_free(node, &view))
+    clusters.release(|waits| {
+        let drained = overrides(&snapshots).into_iter().find(|it| it.of == of_own);
+        let view = View {
+            own: &config.node,
+            left: drained.and_then(|it| it.connections),
+            writes: writes(node, config),
+            gone: &gone,
+            leads: &|node| !led_by(node, &snapshots).is_empty(),
+            others_lead: &|node| others_lead(node, &snapshots),
+        };
+        is_free(waits, &view)
+    })
 }

@@ -1,5 +1,5 @@
 use super::*;
-use fulcrum_config::parse;
+use fulcrum_config::{Fragments, Noted, SourceName, Sources, UnixTime, parse};
 
 pub(super) fn config(more: &str) -> Config {
     let keys =
@@ -25,4 +25,21 @@ fn the_leader_of_the_first_group_writes() {
     let config = config("groups: {a: {vips: [10.0.0.100]}, b: {vips: [10.0.0.101]}}");
     assert!(is_writer(&config, |group| group.as_str() == "a", |_| true));
     assert!(!is_writer(&config, |group| group.as_str() == "b", |_| false));
+}
+
+#[test]
+fn what_a_cluster_said_that_the_file_has_no_more_is_told() {
+    let file = "kubernetes: {prod: {kubeconfig: /prod}}\n";
+    let with = |file: &str, by: &str| {
+        let (source, text) = (SourceName::new("prod"), Arc::from("services: {}"));
+        let noted = Noted { what: text, by: by.to_owned(), since: UnixTime(1) };
+        let fragments = Fragments::default().with(source, Some(noted)).unwrap();
+        let mut config = config(file);
+        config.sources = Arc::new(Sources { fragments: Arc::new(fragments), ..Sources::default() });
+        left_behind(&config).map(|alarm| alarm.what).collect::<Vec<_>>()
+    };
+    assert_eq!(with(file, "prod"), [""; 0]);
+    assert_eq!(with("", "uid 0"), [""; 0], "set by hand");
+    let told = "Kubernetes cluster prod is not in the file any more, and its Services stay in force";
+    assert_eq!(with("", "prod"), [told]);
 }

@@ -1,6 +1,7 @@
 //! What the whole node looks like, and what someone should look at.
 
 use super::{Node, limits, overriding};
+use crate::kubernetes::left_behind;
 use crate::systemd;
 use fulcrum_lifecycle::{Alarm, Facts, Severity, Snapshots, Status};
 use std::collections::BTreeMap;
@@ -75,6 +76,7 @@ impl Node {
             .chain(self.hooks.alarms())
             .chain(overriding::forgotten(&self.handle.config(), overriding::wall_clock()))
             .chain(self.clusters.alarms())
+            .chain(left_behind(&self.handle.config()))
             .chain(self.backups.alarm())
             .chain(self.runs.alarm(self.held_for(), overriding::wall_clock()))
             .collect()
