@@ -144,8 +144,8 @@ impl Connection {
     }
 
     /// For how many milliseconds it is there.
-    pub(crate) fn age(&self, now: u64) -> u128 {
-        u128::from(now.saturating_sub(self.started))
+    pub(crate) fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.started)
     }
 
     /// Whether no backend has accepted it yet.

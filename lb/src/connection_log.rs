@@ -7,6 +7,7 @@
 #[allow(clippy::arithmetic_side_effects)] // Times and counts of tests are small.
 mod tests;
 
+use crate::connection::milliseconds;
 use crate::limits::{Pace, SharedBucket, nanoseconds};
 use fulcrum_config::{BackendName, ConnectionLog, Protocol, Rate, ServiceName};
 use std::io;
@@ -102,7 +103,6 @@ pub(crate) struct Record {
 
 /// Writes one record as an event of `tracing`, so that it appears as text or JSON like all logs.
 pub(crate) fn write(record: &Record) {
-    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (backend, backend_address) = record.backend.as_ref().map(|(name, address)| (name, address)).unzip();
     tracing::info!(
         target: "fulcrum_lb::connections",

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::connection::milliseconds;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ impl<K> Pacer<K> {
     /// Closes `keys`, the first at `start`, the last before `spread` is over from then.
     pub(crate) fn handle_batch(&mut self, keys: Vec<K>, spread: Duration, start: u64) {
         if !keys.is_empty() {
-            let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+            let spread = milliseconds(spread);
             self.batches.push_back(Batch { total: keys.len(), keys, start, spread });
         }
     }

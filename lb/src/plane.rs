@@ -26,10 +26,9 @@ use crate::{
 };
 use book::{Book, Entry, Places, Wanted, hold};
 use checks::Checks;
-
 use fulcrum_config::{Backend, DEFAULT_FLOWS, NodeName, Protocol, ServiceName};
 use fulcrum_ebpf::Mode;
-use fulcrum_ebpf::plane::layout::Counters;
+use fulcrum_ebpf::plane::layout::{Counters, MAX_FLOWS, room_in};
 use history::History;
 use kernel::{Heard, Kernel, News};
 use live::Live;
@@ -39,6 +38,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use telling::Telling;
 use xdp::Drivers;
+
+// What the file means by default is what the tables hold by default.
+const _: () = assert!(DEFAULT_FLOWS == room_in(MAX_FLOWS));
 
 /// How often routes and interfaces are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -261,13 +261,13 @@ impl Worker {
             connections.filter(condemned).partition(|connection| connection.is_connecting());
         let now = self.milliseconds();
         let (young, old): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|connection| connection.age(now) < SHORT.as_millis());
+            open.into_iter().partition(|connection| connection.age(now) < milliseconds(SHORT));
         let tokens = |connections: Vec<&Connection>| connections.into_iter().map(Connection::token).collect();
         let (waiting, young, old) = (tokens(waiting), tokens(young), tokens(old));
         self.pacer.handle_batch(waiting, Duration::ZERO, now);
         self.pacer.handle_batch(old, spread, now);
         let spared = SHORT.min(spread);
-        let later = now.saturating_add(u64::try_from(spared.as_millis()).unwrap_or(u64::MAX));
+        let later = now.saturating_add(milliseconds(spared));
         self.pacer.handle_batch(young, spread.saturating_sub(spared), later);
     }
 

@@ -28,7 +28,7 @@ impl Node {
         Ok(Rehearsed {
             changes: difference(&old, &new),
             touches: touches(&old, &new, &connections),
-            needs_restart: self.admin != new.admin || (self.xdp, self.flows) != (new.xdp, new.flows),
+            needs_restart: self.needs_restart(&new),
             peers: self.audience(&old, &new, how),
             warnings: parsed.warnings.iter().map(ToString::to_string).collect(),
             read_ms: milliseconds(begun.elapsed()),

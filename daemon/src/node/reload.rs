@@ -50,12 +50,17 @@ impl Node {
         self.set_applied(warnings.clone());
         Ok(Reloaded {
             changes: difference(&old, &new),
-            needs_restart: self.admin != new.admin || (self.xdp, self.flows) != (new.xdp, new.flows),
+            needs_restart: self.needs_restart(&new),
             peers,
             warnings,
             read_ms: milliseconds(read),
             applied_ms: milliseconds(took),
         })
+    }
+
+    /// Whether `new` says of what only a start takes anything else than what this process began with.
+    pub(super) fn needs_restart(&self, new: &Config) -> bool {
+        self.admin != new.admin || (self.xdp, self.flows) != (new.xdp, new.flows)
     }
 
     /// Reads the file, and refuses it if this node can't become that, or should not; what did not change of it is shared
