@@ -28,7 +28,7 @@ mod upgradable;
 
 pub use anew::Anew;
 pub use classes::{Attack, Carrier, Classes, LIMIT, WORKLOADS, attacked, moves};
-pub use cluster::{Cluster, leaders, settled, wait_settled};
+pub use cluster::{Cluster, leaders, settled, spread, wait_settled};
 pub use echo::Echo;
 pub use etcd::Etcd;
 pub use forwarding::{Family, Mode, add_to_loopback, by_xdp, forward, forwarding_pair};

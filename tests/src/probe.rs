@@ -13,6 +13,7 @@ pub use timeline::{Outage, Outcome, Sample, Timeline};
 
 use crate::error::{Context, Result};
 use crate::lab::Machine;
+use crate::wait::wait_for;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -78,6 +79,21 @@ impl Probe {
             })
             .context("start the probe")?;
         Ok(Self { stop, samples, thread: Mutex::new(Some(thread)), begun, timeout: options.timeout })
+    }
+
+    /// Starts, and waits for an answer, at most for `patience`.
+    ///
+    /// # Errors
+    /// The thread can't be started; no answer comes.
+    pub fn start_answered(
+        machine: &Machine,
+        target: SocketAddr,
+        options: Options,
+        patience: Duration,
+    ) -> Result<Self> {
+        let probe = Self::start(machine, target, options)?;
+        wait_for("a first answer", patience, || probe.answered_since(probe.begun))?;
+        Ok(probe)
     }
 
     /// What has been seen until now.

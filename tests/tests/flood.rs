@@ -47,9 +47,7 @@ fn the_control_plane_answers(carrier: Carrier) {
         let moved = || Ok::<_, fulcrum_tests::LabError>((moves(&first.status()?), moves(&second.status()?)));
         let before = moved()?;
         let asks = Options { interval: Duration::from_millis(10), timeout: PATIENT, at_once: 1 };
-        let probe = Probe::start(&scene.pair.client, scene.pair.service(), asks)?;
-        let begun = now();
-        wait_until("an answer", LONG, || probe.answered_since(begun).is_some())?;
+        let probe = Probe::start_answered(&scene.pair.client, scene.pair.service(), asks, LONG)?;
         for attack in [Attack::Syns, Attack::Connections, Attack::Datagrams] {
             let flood = scene.flood(attack, &first.machine)?;
             run_for(FLOODED);

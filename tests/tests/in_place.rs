@@ -111,10 +111,7 @@ impl Scene {
 
 fn probe(client: &Machine, service: SocketAddr) -> Result<Probe> {
     let options = Options { timeout: Duration::from_secs(3), interval: Duration::from_millis(2), at_once: 1 };
-    let begun = now();
-    let probe = Probe::start(client, service, options)?;
-    wait_until("a first answer", LONG, || probe.answered_since(begun).is_some())?;
-    Ok(probe)
+    Probe::start_answered(client, service, options, LONG)
 }
 
 /// The number of the leader as `node` sees it: it grows with each change.

@@ -1,7 +1,7 @@
 //! An API server that takes its time with what we write holds nothing else up, with a real kube-apiserver.
 #![allow(clippy::indexing_slicing, reason = "JSON")]
 
-use fulcrum_tests::lab::kubernetes::{LONG, Scene};
+use fulcrum_tests::lab::kubernetes::{LONG, Scene, service};
 use fulcrum_tests::lab::{Fulcrum, Lab};
 use fulcrum_tests::wait::{run_for, wait_until};
 use serde_json::{Value, json};
@@ -16,13 +16,6 @@ const QUEUE: &str = "apiVersion: flowcontrol.apiserver.k8s.io/v1\n\
     spec:\n  priorityLevelConfiguration: {name: queue}\n  matchingPrecedence: 2\n  rules:\n\
     \x20 - subjects: [{kind: ServiceAccount, serviceAccount: {name: fulcrum, namespace: fulcrum-system}}]\n\
     \x20   resourceRules: [{verbs: [patch, create], apiGroups: [\"*\"], resources: [\"*\"], namespaces: [\"*\"]}]\n";
-
-fn service(name: &str, node_port: u16) -> String {
-    format!(
-        "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default}}, spec: {{type: LoadBalancer, \
-         loadBalancerClass: fulcrum.dev/lb, selector: {{app: web}}, ports: [{{name: http, port: 80, nodePort: {node_port}}}]}}}}\n"
-    )
-}
 
 fn failed(scene: &Scene) -> u64 {
     let of =

@@ -1,7 +1,7 @@
 //! The API server has forgotten what happened since a watch was asked last (410 Gone), with a real kube-apiserver and etcd.
 #![allow(clippy::indexing_slicing, reason = "JSON")]
 
-use fulcrum_tests::lab::kubernetes::{LONG, Scene};
+use fulcrum_tests::lab::kubernetes::{LONG, Scene, service};
 use fulcrum_tests::lab::{Fulcrum, Lab, leaders};
 use fulcrum_tests::probe::Session;
 use fulcrum_tests::wait::{run_for, wait_until};
@@ -13,13 +13,6 @@ use std::time::Duration;
 /// Longer than one watch lasts.
 const A_WATCH: Duration = Duration::from_secs(75);
 const KINDS: [&str; 3] = ["services", "nodes", "endpointslices"];
-
-fn service(name: &str, node_port: u16) -> String {
-    format!(
-        "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default}}, spec: {{type: LoadBalancer, \
-         loadBalancerClass: fulcrum.dev/lb, selector: {{app: web}}, ports: [{{name: http, port: 80, nodePort: {node_port}}}]}}}}\n"
-    )
-}
 
 /// Watches are answered by etcd itself, which forgets all but the last seconds.
 fn forgetful(scene: &mut Scene) -> Result<()> {

@@ -3,7 +3,9 @@
 #![allow(clippy::disallowed_methods, reason = "runs the command")]
 
 use fulcrum_tests::lab::kubernetes::{Endpoint, KubernetesApi, RBAC};
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Status, fulcrum_binary, settled, wait_settled};
+use fulcrum_tests::lab::{
+    Cluster, Fulcrum, Lab, Machine, Status, fulcrum_binary, settled, spread, wait_settled,
+};
 use fulcrum_tests::probe::{Options, Probe};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use fulcrum_tests::{LabError, Result};
@@ -42,12 +44,7 @@ impl Scene {
 
     /// Each leads a group.
     fn wait_spread(&self) -> Result<()> {
-        wait_until("each node to lead a group", LONG, || {
-            settled(&self.all()).is_some_and(|leaders| {
-                let leads = |node: &Machine| leaders.values().any(|leader| leader == node.name());
-                self.cluster.nodes.iter().all(leads)
-            })
-        })
+        wait_until("each node to lead a group", LONG, || spread(&self.all()))
     }
 
     fn leads_nothing(&self, machine: &Machine) -> bool {
@@ -91,8 +88,7 @@ fn a_node_whose_kubernetes_node_is_tainted_hands_over_and_may_lead_again_afterwa
             timeout: Duration::from_secs(2),
             ..Options::default()
         };
-        let probe = Probe::start(&scene.cluster.client, scene.cluster.service(0), patient)?;
-        wait_until("an answer", LONG, || probe.timeline().answered() > 0)?;
+        let probe = Probe::start_answered(&scene.cluster.client, scene.cluster.service(0), patient, LONG)?;
         let leaders = wait_settled(&scene.all())?;
         let begun = now();
         let leader = leaders.values().next().cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 //! kube-apiserver; the test does what Cluster API's controllers would.
 
 use fulcrum_tests::lab::kubernetes::{KubernetesApi, USER};
-use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Status, settled};
+use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, Status, settled, spread};
 use fulcrum_tests::probe::{Options, Probe};
 use fulcrum_tests::wait::{now, run_for, wait_until};
 use fulcrum_tests::{LabError, Result};
@@ -50,12 +50,7 @@ impl Scene {
         for machine in &scene.cluster.nodes {
             scene.add_machine(machine, "prod")?;
         }
-        wait_until("each node to lead a group", LONG, || {
-            settled(&scene.nodes.iter().collect::<Vec<_>>()).is_some_and(|leaders| {
-                let leads = |node: &Machine| leaders.values().any(|leader| leader == node.name());
-                scene.cluster.nodes.iter().all(leads)
-            })
-        })?;
+        wait_until("each node to lead a group", LONG, || spread(&scene.nodes.iter().collect::<Vec<_>>()))?;
         Ok(scene)
     }
 
@@ -130,8 +125,7 @@ fn a_machine_that_is_deleted_goes_when_its_node_is_empty_and_the_last_one_stays(
             timeout: Duration::from_secs(2),
             ..Options::default()
         };
-        let probe = Probe::start(&scene.cluster.client, scene.cluster.service(0), patient)?;
-        wait_until("an answer", LONG, || probe.timeline().answered() > 0)?;
+        let probe = Probe::start_answered(&scene.cluster.client, scene.cluster.service(0), patient, LONG)?;
         let begun = now();
 
         // One of another cluster, whose node is called so, is none of ours.

@@ -1,7 +1,7 @@
 //! Two pairs of ours, which know nothing of each other, serve one class of one cluster: a mistake that is said and costs little.
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
 
-use fulcrum_tests::lab::kubernetes::{KubeProxy, KubernetesApi, LONG, RBAC, Scene, USER};
+use fulcrum_tests::lab::kubernetes::{KubeProxy, KubernetesApi, LONG, Scene, USER};
 use fulcrum_tests::lab::{Cluster, Fulcrum, Lab, Machine, leaders, wait_settled};
 use fulcrum_tests::probe::request;
 use fulcrum_tests::wait::{now, run_for, wait_until};
@@ -31,9 +31,7 @@ impl Pairs {
         for standby in ["lb2", "lb4"] {
             cluster.of_nodes.insert(standby.to_owned(), "weight: 0".to_owned());
         }
-        let api = KubernetesApi::start(&lab.machine("k8s", 31)?)?;
-        api.apply(RBAC)?;
-        let account = api.service_account("fulcrum-system", "fulcrum", "1h")?;
+        let (api, account) = KubernetesApi::with_account(lab)?;
         let mut proxies = Vec::new();
         for web in &cluster.web {
             api.add_node(&web.machine)?;

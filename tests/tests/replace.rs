@@ -5,7 +5,6 @@
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Anew, Fulcrum, GROUP, Lab, Linked};
 use fulcrum_tests::probe::{Options, Probe};
-use fulcrum_tests::wait::{now, wait_for};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -15,9 +14,7 @@ const LONG: Duration = Duration::from_secs(240);
 fn probe(linked: &Linked) -> Result<Probe> {
     let options =
         Options { interval: Duration::from_millis(2), timeout: Duration::from_secs(3), ..Options::default() };
-    let (begun, probe) = (now(), Probe::start(&linked.pair.client, linked.pair.service(), options)?);
-    wait_for("a first answer", LONG, || probe.answered_since(begun))?;
-    Ok(probe)
+    Probe::start_answered(&linked.pair.client, linked.pair.service(), options, LONG)
 }
 
 /// The other leads all the while: there is nothing that could fail.

@@ -10,7 +10,7 @@
 use fulcrum_tests::Result;
 use fulcrum_tests::lab::{Anew, Cluster, Fulcrum, GROUP, Lab, Linked, Machine, Pair, ipv4, wait_settled};
 use fulcrum_tests::probe::{Crowd, Options, Probe, Session, request};
-use fulcrum_tests::wait::{now, run_for, wait_for, wait_until};
+use fulcrum_tests::wait::{now, run_for, wait_until};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,9 +37,7 @@ const LATE: Duration = Duration::from_millis(300);
 fn probe(client: &Machine, service: SocketAddr, interval: u64) -> Result<Probe> {
     let options =
         Options { interval: Duration::from_millis(interval), timeout: 3 * SECOND, ..Options::default() };
-    let (begun, probe) = (now(), Probe::start(client, service, options)?);
-    wait_for("a first answer", LONG, || probe.answered_since(begun))?;
-    Ok(probe)
+    Probe::start_answered(client, service, options, LONG)
 }
 
 fn assert_served(what: &str, probe: Probe, handovers: usize) {

@@ -62,14 +62,19 @@ fn of_three_nodes_the_one_that_is_cut_off_leads_nothing_and_the_others_lead_all(
     });
 }
 
+/// Two nodes with an etcd as their witness.
+fn two_with_etcd(lab: &Lab) -> Result<(Etcd, Cluster)> {
+    let machine = lab.machine("etcd", 91)?;
+    let etcd = Etcd::start(&machine)?;
+    let endpoint = format!("http://{}:2379", machine.ipv4());
+    let witness = format!("witness: {{etcd: {{endpoints: [\"{endpoint}\"], ttl: 5s}}}}\n");
+    Ok((etcd, cluster(lab, 2, &witness)?))
+}
+
 #[test]
 fn two_nodes_apart_have_one_leader_by_the_lock_in_etcd_and_its_loss_moves_nothing() {
     Lab::run(|lab| {
-        let machine = lab.machine("etcd", 91)?;
-        let etcd = Etcd::start(&machine)?;
-        let endpoint = format!("http://{}:2379", machine.ipv4());
-        let cluster =
-            cluster(lab, 2, &format!("witness: {{etcd: {{endpoints: [\"{endpoint}\"], ttl: 5s}}}}\n"))?;
+        let (etcd, cluster) = two_with_etcd(lab)?;
         let nodes = cluster.start_all()?;
         let all: Vec<&Fulcrum> = nodes.iter().collect();
         let before = wait_settled(&all)?;
@@ -118,11 +123,7 @@ fn two_nodes_apart_have_one_leader_by_the_lock_in_etcd_and_its_loss_moves_nothin
 #[test]
 fn an_etcd_without_quorum_moves_nothing_and_grants_nothing() {
     Lab::run(|lab| {
-        let machine = lab.machine("etcd", 91)?;
-        let etcd = Etcd::start(&machine)?;
-        let endpoint = format!("http://{}:2379", machine.ipv4());
-        let cluster =
-            cluster(lab, 2, &format!("witness: {{etcd: {{endpoints: [\"{endpoint}\"], ttl: 5s}}}}\n"))?;
+        let (etcd, cluster) = two_with_etcd(lab)?;
         let nodes = cluster.start_all()?;
         let all: Vec<&Fulcrum> = nodes.iter().collect();
         let before = wait_settled(&all)?;

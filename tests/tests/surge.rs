@@ -4,7 +4,7 @@
 
 use fulcrum_tests::lab::{Anew, Cluster, Fulcrum, Lab, Machine, fulcrum_binary, leaders, wait_settled};
 use fulcrum_tests::probe::{Options, Probe};
-use fulcrum_tests::wait::{now, run_for, wait_for};
+use fulcrum_tests::wait::{now, run_for};
 use fulcrum_tests::{LabError, Result};
 use serde_json::Value;
 use std::process::Command;
@@ -84,12 +84,8 @@ impl Scene {
             timeout: Duration::from_secs(3),
             ..Options::default()
         };
-        let start = |group| {
-            let (begun, probe) =
-                (now(), Probe::start(&self.cluster.client, self.cluster.service(group), options)?);
-            wait_for("a first answer", LONG, || probe.answered_since(begun))?;
-            Ok(probe)
-        };
+        let start =
+            |group| Probe::start_answered(&self.cluster.client, self.cluster.service(group), options, LONG);
         (0..self.cluster.groups).map(start).collect()
     }
 

@@ -3,11 +3,13 @@
 
 use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Pair, Systemd, fulcrum_binary};
 use fulcrum_tests::probe::{Options, Probe, Session};
-use fulcrum_tests::wait::{now, run_for, wait_until};
+use fulcrum_tests::wait::{run_for, wait_until};
 use fulcrum_tests::{LabError, Result};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
+/// Where an upgrade is put.
+const NEW_BINARY: &str = "/usr/bin/fulcrum-new";
 /// What runs in the unit.
 const PROCESSES: &str = "/sys/fs/cgroup/system.slice/fulcrum.service/cgroup.procs";
 
@@ -36,10 +38,7 @@ impl Scene {
     fn probe(&self) -> Result<Probe> {
         let options =
             Options { timeout: Duration::from_secs(3), interval: Duration::from_millis(2), at_once: 1 };
-        let begun = now();
-        let probe = Probe::start(&self.pair.client, self.pair.service(), options)?;
-        wait_until("a first answer", LONG, || probe.answered_since(begun).is_some())?;
-        Ok(probe)
+        Probe::start_answered(&self.pair.client, self.pair.service(), options, LONG)
     }
 
     fn leads_first(&self) -> bool {
@@ -53,6 +52,11 @@ impl Scene {
                 && self.first.show("ActiveState").is_ok_and(|it| it == "active")
         })
     }
+}
+
+fn assert_nothing_failed(probe: Probe) {
+    let timeline = probe.finish();
+    assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
 }
 
 #[test]
@@ -84,8 +88,7 @@ fn it_is_ready_when_it_is_started_reloads_and_hands_over_when_it_is_stopped() {
         scene.second.wait_leader(GROUP)?;
         assert_eq!(scene.first.show("Result")?, "success");
         run_for(Duration::from_millis(300));
-        let timeline = probe.finish();
-        assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
+        assert_nothing_failed(probe);
         Ok(())
     });
 }
@@ -118,8 +121,8 @@ fn of_an_upgrade_in_place_systemd_follows_the_new_process() {
         let probe = scene.probe()?;
         let mut session = Session::open(&scene.pair.client, scene.pair.service(), LONG)?;
         let before = scene.first.show("MainPID")?;
-        scene.first.put(&fulcrum_binary()?, "/root/fulcrum-new")?;
-        let said = scene.first.run("fulcrum", &["upgrade-binary", "/root/fulcrum-new", "--in-place"])?;
+        scene.first.put(&fulcrum_binary()?, NEW_BINARY)?;
+        let said = scene.first.run("fulcrum", &["upgrade-binary", NEW_BINARY, "--in-place"])?;
         wait_until("systemd to follow", LONG, || scene.first.show("MainPID").is_ok_and(|it| it != before))
             .map_err(|error| LabError::new(format!("{error}: {said}")))?;
         // Longer than the watchdog waits.
@@ -132,8 +135,7 @@ fn of_an_upgrade_in_place_systemd_follows_the_new_process() {
         scene.first.run("systemctl", &["stop", "fulcrum"])?;
         scene.second.wait_leader(GROUP)?;
         run_for(Duration::from_millis(300));
-        let timeline = probe.finish();
-        assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
+        assert_nothing_failed(probe);
         assert_eq!(scene.first.show("Result")?, "success");
         Ok(())
     });
@@ -145,13 +147,12 @@ fn an_upgrade_by_way_of_the_other_node_restarts_the_unit() {
         let scene = Scene::new(lab)?;
         let probe = scene.probe()?;
         let before = scene.first.show("MainPID")?;
-        scene.first.put(&fulcrum_binary()?, "/root/fulcrum-new")?;
-        scene.first.run("fulcrum", &["upgrade-binary", "/root/fulcrum-new", "--deadline", "10s"])?;
+        scene.first.put(&fulcrum_binary()?, NEW_BINARY)?;
+        scene.first.run("fulcrum", &["upgrade-binary", NEW_BINARY, "--deadline", "10s"])?;
         assert_ne!(scene.first.show("MainPID")?, before);
         assert_eq!(scene.first.show("NRestarts")?, "0", "nothing but what was asked for");
         scene.second.wait_leader(GROUP)?;
-        let timeline = probe.finish();
-        assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
+        assert_nothing_failed(probe);
         Ok(())
     });
 }
@@ -164,8 +165,7 @@ fn a_machine_that_is_shut_down_hands_over_first() {
         scene.first.run("systemctl", &["poweroff", "--no-wall"])?;
         scene.first.wait_off()?;
         scene.second.wait_leader(GROUP)?;
-        let timeline = probe.finish();
-        assert_eq!(timeline.failed(), 0, "{:?}", timeline.outcomes());
+        assert_nothing_failed(probe);
         Ok(())
     });
 }

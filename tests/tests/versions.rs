@@ -4,7 +4,6 @@
 
 use fulcrum_tests::lab::{Anew, Cluster, Fulcrum, GROUP, Lab, Linked, Machine, wait_settled};
 use fulcrum_tests::probe::{Crowd, Options, Probe};
-use fulcrum_tests::wait::{now, wait_for};
 use fulcrum_tests::{LabError, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,9 +34,7 @@ fn start(machine: &Machine, file: &str) -> Result<Fulcrum> {
 fn probe(client: &Machine, service: SocketAddr) -> Result<Probe> {
     let options =
         Options { interval: Duration::from_millis(5), timeout: Duration::from_secs(3), ..Options::default() };
-    let (begun, probe) = (now(), Probe::start(client, service, options)?);
-    wait_for("a first answer", LONG, || probe.answered_since(begun))?;
-    Ok(probe)
+    Probe::start_answered(client, service, options, LONG)
 }
 
 /// Rolls to this version while the connections are open; nothing fails, and none ends.

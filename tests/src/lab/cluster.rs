@@ -190,15 +190,12 @@ impl Cluster {
     /// # Errors
     /// No answer comes.
     pub fn probe(&self, group: u8) -> Result<Probe> {
-        let begun = now();
         let options = Options {
             interval: Duration::from_millis(5),
             timeout: Duration::from_millis(300),
             ..Options::default()
         };
-        let probe = Probe::start(&self.client, self.service(group), options)?;
-        wait_for("a first answer", Duration::from_secs(30), || probe.answered_since(begun))?;
-        Ok(probe)
+        Probe::start_answered(&self.client, self.service(group), options, Duration::from_secs(30))
     }
 }
 
@@ -231,7 +228,16 @@ pub fn settled(nodes: &[&Fulcrum]) -> Option<BTreeMap<String, String>> {
     leaders(nodes).ok()?.into_iter().map(one).collect()
 }
 
-/// The same, waited for until it has stayed so for a while: nodes that have just started may lead before they have
+/// Whether each group has one leader, and each node leads one.
+#[must_use]
+pub fn spread(nodes: &[&Fulcrum]) -> bool {
+    let leads_any = |leaders: &BTreeMap<String, String>| {
+        nodes.iter().all(|node| leaders.values().any(|leader| leader == node.machine.name()))
+    };
+    settled(nodes).is_some_and(|leaders| leads_any(&leaders))
+}
+
+/// The leaders, waited for until they have stayed so for a while: nodes that have just started may lead before they have
 /// heard of each other.
 ///
 /// # Errors

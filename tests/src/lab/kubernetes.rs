@@ -33,6 +33,15 @@ pub const API_PORT: u16 = 6443;
 /// The rights of our account, as they are shipped.
 pub const RBAC: &str = include_str!("../../../packaging/kubernetes/rbac.yaml");
 
+/// A Service of our class, as it is applied.
+#[must_use]
+pub fn service(name: &str, node_port: u16) -> String {
+    format!(
+        "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default}}, spec: {{type: LoadBalancer, \
+         loadBalancerClass: fulcrum.dev/lb, selector: {{app: web}}, ports: [{{name: http, port: 80, nodePort: {node_port}}}]}}}}\n"
+    )
+}
+
 /// A cluster's API. Several in one lab are each on machines of their own.
 #[derive(Debug)]
 pub struct KubernetesApi {

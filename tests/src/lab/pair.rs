@@ -79,15 +79,12 @@ impl Pair {
     /// # Errors
     /// No answer comes.
     pub fn probe(&self) -> Result<Probe> {
-        let begun = now();
         let options = Options {
             interval: Duration::from_millis(2),
             timeout: Duration::from_millis(300),
             ..Options::default()
         };
-        let probe = Probe::start(&self.client, self.service(), options)?;
-        wait_for("a first answer", Duration::from_secs(15), || probe.answered_since(begun))?;
-        Ok(probe)
+        Probe::start_answered(&self.client, self.service(), options, Duration::from_secs(15))
     }
 }
 
