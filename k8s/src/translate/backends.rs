@@ -202,7 +202,12 @@ impl Around<'_> {
                     || v4.is_link_local())
             }
             IpAddr::V6(v6) => {
-                !(v6.is_unspecified() || v6.is_loopback() || v6.is_multicast() || v6.is_unicast_link_local())
+                // An address of IPv4 in other clothes is what none of these asks about, and no file takes it.
+                !(v6.is_unspecified()
+                    || v6.is_loopback()
+                    || v6.is_multicast()
+                    || v6.is_unicast_link_local()
+                    || v6.to_ipv4_mapped().is_some())
             }
         };
         is_machine && self.config.pool_of(address).is_none() && !self.own.contains(&address)

@@ -49,8 +49,10 @@ fn a_node_that_is_not_ready_drains_unless_none_is() {
 
 #[test]
 fn addresses_that_a_node_can_t_have_are_not_believed() {
-    // Its own, a pool's, a VIP, another node's.
-    for address in ["127.0.0.1", "169.254.0.1", "10.0.1.5", "10.0.0.99", "10.0.0.21", "nonsense", "0.0.0.0"] {
+    // Its own, a pool's, a VIP, another node's, one of IPv4 in IPv6 clothes, which would set aside all Services.
+    let own = ["127.0.0.1", "169.254.0.1", "0.0.0.0", "\"::1\"", "\"fe80::1\"", "\"::ffff:127.0.0.1\""];
+    let others = ["10.0.1.5", "10.0.0.99", "10.0.0.21", "\"::ffff:10.0.1.5\"", "\"::ffff:10.0.0.22\""];
+    for address in own.into_iter().chain(others).chain(["nonsense"]) {
         let status = "addresses: [{type: InternalIP, address: 10.0.0.22}, {type: InternalIP, address: \"2001:db8::22\"}]";
         let world =
             World::new().object(status, &format!("addresses: [{{type: InternalIP, address: {address}}}]"));
