@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use wish::{Wish, said, wish};
+use wish::{Has, Wish, said, wish};
 
 /// Further Services of a cluster are set aside.
 const SERVICES_AT_MOST: usize = 10_000;
@@ -224,7 +224,14 @@ impl Walk<'_> {
         let mode = self.mode(is_local)?;
         outcome.ip_mode = ip_mode(mode);
         let held = self.held(ports);
-        let wish = wish(self.cluster, self.service, spec, &held, self.around, mode.forwarding().is_some())?;
+        // Where all of its ports were renamed, what they had; or what another one gave it.
+        let former = if held.is_empty() { self.kept() } else { Vec::new() };
+        let had = match (held.is_empty(), former.is_empty()) {
+            (true, true) => said(self.service),
+            _ => former,
+        };
+        let has = Has { held: &held, had: &had };
+        let wish = wish(self.cluster, self.service, spec, has, self.around, mode.forwarding().is_some())?;
         outcome.had = self.had(&wish, &held);
         outcome.families.clone_from(&wish.families);
         outcome.notes.clone_from(&wish.notes);
@@ -286,15 +293,19 @@ impl Walk<'_> {
 
     /// What has addresses of us stays in the text, or they would be given to others. It is set aside there: this is no service.
     fn kept_places(&self, problem: &Problem) -> Vec<(String, String)> {
-        let ports = self.service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-        let has = |name: &String| self.around.config.allocations.of(&ServiceName::new(name)).is_some();
-        let named = ports.iter().filter_map(|port| Some((self.port_name(port), number(port)?)));
-        let kept = named.filter(|(name, _)| has(name)).map(|(name, number)| {
-            let place =
-                json!({ "vip": "auto", "port": number, "backends": [], problem.reason: problem.message });
-            (name, place.to_string())
+        // By what has them: its ports may be called otherwise by now.
+        let kept = self.around.config.allocations.of_ports(&self.base()).map(|(name, _)| {
+            let place = json!({ "vip": "auto", "port": 1, "backends": [], problem.reason: problem.message });
+            (name.to_string(), place.to_string())
         });
         kept.take(PORTS_AT_MOST).collect()
+    }
+
+    /// The addresses that any port has of us, whatever it is called now.
+    fn kept(&self) -> Vec<IpAddr> {
+        let held = self.around.config.allocations.of_ports(&self.base());
+        let held: BTreeSet<IpAddr> = held.flat_map(|(_, addresses)| addresses.keys()).copied().collect();
+        held.into_iter().collect()
     }
 
     /// The addresses that its ports have of us.
@@ -440,9 +451,14 @@ impl Walk<'_> {
         asked.iter().filter_map(of).collect()
     }
 
+    /// `cluster/namespace/name`
+    fn base(&self) -> String {
+        format!("{}/{}", self.cluster.name, self.name)
+    }
+
     /// `cluster/namespace/name:port`, without the port's name, if it has none.
     fn port_name(&self, port: &ServicePort) -> String {
-        let base = format!("{}/{}", self.cluster.name, self.name);
+        let base = self.base();
         match port.name.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => format!("{base}:{name}"),
             None => base,

@@ -33,6 +33,17 @@ impl Allocations {
         self.0.get(service)
     }
 
+    /// What the services of all ports of `name` have: `name` itself, and each `name:port`.
+    pub fn of_ports(
+        &self,
+        name: &str,
+    ) -> impl Iterator<Item = (&ServiceName, &BTreeMap<IpAddr, PoolName>)> + use<'_> {
+        let named = format!("{name}:");
+        let ports = self.0.range(ServiceName::new(&named)..);
+        let ports = ports.take_while(move |(service, _)| service.as_str().starts_with(&named));
+        self.0.get_key_value(&ServiceName::new(name)).into_iter().chain(ports)
+    }
+
     /// Each service with its addresses.
     pub fn iter(&self) -> impl Iterator<Item = (&ServiceName, &BTreeMap<IpAddr, PoolName>)> {
         self.0.iter()

@@ -39,11 +39,20 @@ pub(super) struct Wish {
     pub(super) notes: Vec<String>,
 }
 
+/// What a Service has.
+#[derive(Clone, Copy)]
+pub(super) struct Has<'a> {
+    /// What its ports have of us.
+    pub(super) held: &'a [IpAddr],
+    /// What it had before, if they have nothing: under other names of its ports, or of another one.
+    pub(super) had: &'a [IpAddr],
+}
+
 pub(super) fn wish(
     cluster: &Cluster,
     service: &Service,
     spec: &ServiceSpec,
-    held: &[IpAddr],
+    Has { held, had }: Has<'_>,
     around: &Around<'_>,
     is_forwarded: bool,
 ) -> Result<Wish, Problem> {
@@ -57,15 +66,15 @@ pub(super) fn wish(
     let pool = read(&POOL).filter(|pool| !pool.is_empty()).map(str::to_owned);
     let mut notes = Vec::new();
     let addresses = addresses(read(&ADDRESSES), spec)?;
-    // What another one gave it, as long as nothing else is asked for and it has nothing of ours.
-    let had = if held.is_empty() && addresses.is_empty() { said(service) } else { Vec::new() };
+    // As long as nothing else is asked for.
+    let had = if addresses.is_empty() { had } else { &[] };
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let asked = Asked {
         namespace,
         labels: service.metadata.labels.as_ref().unwrap_or(&nothing),
         pool: pool.as_deref(),
         addresses: &addresses,
-        has: if held.is_empty() { &had } else { held },
+        has: if held.is_empty() { had } else { held },
     };
     let reached = around.metallb.map(|metallb| reach(&asked, metallb, around)).transpose()?.flatten();
     let is_of_file = reached.is_none();
@@ -98,7 +107,7 @@ pub(super) fn wish(
             None
         }
     };
-    let prefer = had.into_iter().filter(|address| families.contains(&Family::of(*address))).collect();
+    let prefer = had.iter().copied().filter(|address| families.contains(&Family::of(*address))).collect();
     let not_read = NOT_READ.iter().filter(|key| annotations.contains_key(**key));
     notes.extend(not_read.map(|key| format!("the annotation {key} is not read")));
     let known = ADDRESSES.iter().chain(&POOL).chain(&SHARED).chain([&SOURCES]);

@@ -51,6 +51,27 @@ fn a_port_without_a_name_has_the_services() {
 }
 
 #[test]
+fn whose_ports_are_renamed_keeps_its_address_also_while_it_is_not_served() {
+    let renamed = |name: &str| World::new().object("{name: http, port: 80, ", &format!("{{{name}port: 80, "));
+    for name in ["name: web, ", ""] {
+        let vip = renamed(name).held("10.0.1.77").service()["vip"].clone();
+        assert_eq!(vip, json!({ "families": ["ipv4"], "prefer": ["10.0.1.77"] }));
+        // Its place is that of the name which has the address.
+        let world = renamed(name).held("10.0.1.77").spec("loadBalancerIP: 0.0.0.0");
+        let config = world.config();
+        let cluster = config.kubernetes.values().next().unwrap();
+        let translation = translate(cluster, &config, &world.read());
+        let services = parsed(&translation);
+        assert_eq!(services.keys().collect::<Vec<_>>(), ["prod/shop/web:http"]);
+        assert!(services["prod/shop/web:http"]["BadAddress"].is_string(), "{services:?}");
+    }
+    // What a Service of a longer name has is none of its own.
+    let config = World::new().held("10.0.1.77").config();
+    assert_eq!(config.allocations.of_ports("prod/shop/we").count(), 0);
+    assert_eq!(config.allocations.of_ports("prod/shop/web").count(), 1);
+}
+
+#[test]
 fn a_protocol_that_is_not_served_is_named_and_the_others_are() {
     let more =
         "nodePort: 30080, protocol: TCP}\n    - {name: sctp, port: 99, nodePort: 30099, protocol: SCTP}";
