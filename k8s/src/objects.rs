@@ -44,6 +44,8 @@ pub struct Objects {
     pub nodes: BTreeMap<String, Arc<Node>>,
     /// The slices of endpoints of each Service, by their own names.
     slices: BTreeMap<ObjectName, BTreeMap<String, Slice>>,
+    /// Of which Service of its namespace each of these slices is: a slice may become another one's.
+    owners: BTreeMap<ObjectName, Box<str>>,
     /// What it has of MetalLB, if that is read.
     pub metallb: Metallb,
 }
@@ -63,35 +65,48 @@ impl Objects {
         }
     }
 
-    /// Puts a slice in place of what it was. One that is of no Service is left out. Says whether it says anything new.
+    /// Puts a slice in place of what it was, of whichever Service that was. One that is of no Service is left out. Says
+    /// whether it says anything new.
     pub fn put_slice(&mut self, slice: &EndpointSlice) -> bool {
-        let Some((service, name)) = owner(slice) else { return false };
+        let Some(name) = ObjectName::of(&slice.metadata) else { return false };
+        let owner = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
+        let before = self.owners.get(&name);
+        let stays = before.is_none_or(|before| owner.is_some_and(|owner| **owner == **before));
+        let has_moved = !stays && self.remove_slice(&slice.metadata);
+        let Some(owner) = owner else { return has_moved };
+        let service = ObjectName { namespace: name.namespace.clone(), name: owner.clone() };
         let slice = Slice::of(slice);
         let slices = self.slices.entry(service).or_default();
-        let is_new = slices.get(&name) != Some(&slice);
-        slices.insert(name, slice);
-        is_new
+        let is_new = slices.get(&name.name) != Some(&slice);
+        slices.insert(name.name.clone(), slice);
+        self.owners.insert(name, owner.as_str().into());
+        is_new || has_moved
     }
 
-    /// Takes a slice away.
-    pub fn remove_slice(&mut self, slice: &EndpointSlice) {
-        let Some((service, name)) = owner(slice) else { return };
+    /// Takes the slice with `metadata` away, whatever its labels say now. Says whether it was there.
+    pub fn remove_slice(&mut self, metadata: &ObjectMeta) -> bool {
+        let Some(name) = ObjectName::of(metadata) else { return false };
+        let Some(owner) = self.owners.remove(&name) else { return false };
+        let service = ObjectName { namespace: name.namespace, name: owner.into() };
         if let Some(slices) = self.slices.get_mut(&service) {
-            slices.remove(&name);
+            slices.remove(&name.name);
             if slices.is_empty() {
                 self.slices.remove(&service);
             }
         }
+        true
     }
 
     /// Takes all slices away.
     pub fn clear_slices(&mut self) {
         self.slices.clear();
+        self.owners.clear();
     }
 
     /// Puts the slices of `others` in place of its own.
     pub fn take_slices(&mut self, others: &mut Self) {
         self.slices = std::mem::take(&mut others.slices);
+        self.owners = std::mem::take(&mut others.owners);
     }
 
     /// The slices of a Service, in the order of their names.
@@ -104,11 +119,4 @@ impl Objects {
     pub fn slices(&self) -> usize {
         self.slices.values().map(BTreeMap::len).sum()
     }
-}
-
-fn owner(slice: &EndpointSlice) -> Option<(ObjectName, String)> {
-    let labels = slice.metadata.labels.as_ref()?;
-    let service =
-        ObjectName { namespace: slice.metadata.namespace.clone()?, name: labels.get(SERVICE_NAME)?.clone() };
-    Some((service, slice.metadata.name.clone()?))
 }

@@ -194,10 +194,7 @@ impl Reflection {
                 // What nobody reads of it changes, too: zones, hints.
                 self.objects.put_slice(&slice)
             }
-            Event::Delete(slice) => {
-                self.objects.remove_slice(&slice);
-                true
-            }
+            Event::Delete(slice) => self.objects.remove_slice(&slice.metadata),
         }
     }
 }

@@ -154,6 +154,41 @@ fn slices_are_found_by_their_service() {
     assert_eq!(reflection.objects.slices(), 0);
 }
 
+/// A slice of a Service, or of none.
+fn slice_of(service: Option<&str>) -> EndpointSlice {
+    let mut metadata = json!({ "name": "moves", "namespace": "shop", "labels": {} });
+    if let Some(service) = service {
+        metadata["labels"] = json!({ "kubernetes.io/service-name": service });
+    }
+    serde_json::from_value(json!({ "metadata": metadata, "addressType": "IPv4", "endpoints": [] })).unwrap()
+}
+
+#[test]
+fn a_slice_that_becomes_another_services_is_none_of_the_first_any_more() {
+    let mut reflection = Reflection::default();
+    let name = |name: &str| ObjectName { namespace: "shop".to_owned(), name: name.to_owned() };
+    let of = |reflection: &Reflection| {
+        ["one", "two"].map(|service| reflection.objects.slices_of(&name(service)).count())
+    };
+    assert!(reflection.see(Seen::Slice(Event::Apply(slice_of(Some("one"))))));
+    assert_eq!(of(&reflection), [1, 0]);
+    assert!(reflection.see(Seen::Slice(Event::Apply(slice_of(Some("two"))))));
+    assert_eq!(of(&reflection), [0, 1]);
+    assert!(reflection.see(Seen::Slice(Event::Apply(slice_of(None)))));
+    assert_eq!(of(&reflection), [0, 0]);
+    assert!(!reflection.see(Seen::Slice(Event::Apply(slice_of(None)))));
+    // What was missed of it: it is gone, and was another's when it went.
+    reflection.see(Seen::Slice(Event::Apply(slice_of(Some("one")))));
+    assert!(reflection.see(Seen::Slice(Event::Delete(slice_of(Some("two"))))));
+    assert_eq!(of(&reflection), [0, 0]);
+    // After a list, too.
+    reflection.see(Seen::Slice(Event::Init));
+    reflection.see(Seen::Slice(Event::InitApply(slice_of(Some("one")))));
+    reflection.see(Seen::Slice(Event::InitDone));
+    reflection.see(Seen::Slice(Event::Apply(slice_of(Some("two")))));
+    assert_eq!(of(&reflection), [0, 1]);
+}
+
 #[test]
 fn a_slice_that_says_nothing_new_of_its_endpoints_changes_nothing() {
     let slice = |address: &str, zone: &str| -> EndpointSlice {
