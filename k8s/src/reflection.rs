@@ -2,6 +2,7 @@
 
 use crate::metallb::Metallb;
 use crate::objects::{ObjectName, Objects};
+use crate::writes::is_left_behind;
 use k8s_openapi::api::core::v1::{Namespace, Node, NodeSpec, NodeStatus, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -200,13 +201,14 @@ impl Reflection {
 }
 
 /// Puts a Service in place, unless what is there is as new. One that neither asks for a load balancer nor could have
-/// something of ours is not kept.
+/// or say something of ours is not kept.
 fn place(services: &mut BTreeMap<ObjectName, Arc<Service>>, name: ObjectName, service: Service) -> bool {
     if services.get(&name).is_some_and(|known| !is_newer(&service.metadata, &known.metadata)) {
         return false;
     }
     let asks = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
-    if !asks && service.metadata.finalizers.as_ref().is_none_or(Vec::is_empty) {
+    let could_have = service.metadata.finalizers.as_ref().is_some_and(|it| !it.is_empty());
+    if !asks && !could_have && !is_left_behind(&service) {
         return services.remove(&name).is_some();
     }
     services.insert(name, Arc::new(slim_service(service)));

@@ -81,8 +81,18 @@ pub(crate) fn writes(service: &Service, report: Option<&Report>, ours: &Ours, no
                 ..Writes::default()
             }
         }
+        // It never had an address, and was told why.
+        None if is_left_behind(service) => Writes { status: cleared(service), ..Writes::default() },
         None => Writes::default(),
     }
+}
+
+/// Whether a Service that asks for no load balancer any more says what one told it. While it asks for one, that may be another's
+/// word.
+pub(crate) fn is_left_behind(service: &Service) -> bool {
+    let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    let is_deleted = service.metadata.deletion_timestamp.is_some();
+    kind != Some("LoadBalancer") && !is_deleted && condition(service).is_some()
 }
 
 /// The finalizer of a Service that is served, and what annotations say. Of one that never was served nothing is touched.

@@ -84,6 +84,18 @@ fn services_that_are_none_of_ours_are_not_kept() {
     assert_eq!(names(&reflection), [""; 0]);
 }
 
+#[test]
+fn one_that_says_what_we_told_it_is_kept_until_it_does_not() {
+    let mut told = service("told", 3, "ClusterIP");
+    let condition = json!({ "type": "fulcrum.dev/Served", "status": "False", "reason": "NoSuchPool", "message": "none", "lastTransitionTime": "2026-11-23T12:00:00Z" });
+    told.status = serde_json::from_value(json!({ "conditions": [condition] })).unwrap();
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![told]);
+    assert_eq!(names(&reflection), ["told"]);
+    reflection.written(service("told", 4, "ClusterIP"));
+    assert_eq!(names(&reflection), [""; 0]);
+}
+
 fn address_pool(name: &str, addresses: &str) -> DynamicObject {
     let metadata = json!({ "name": name, "namespace": "metallb-system" });
     serde_json::from_value(json!({ "metadata": metadata, "spec": { "addresses": [addresses] } })).unwrap()

@@ -144,6 +144,27 @@ fn who_is_not_ours_any_more_is_cleared_and_who_never_was_is_left_alone() {
 }
 
 #[test]
+fn who_was_told_why_it_is_not_served_says_that_no_more_when_it_asks_for_nothing_any_more() {
+    let told = after(&service(json!({})), &writes(&service(json!({})), Some(&refusal()), &ours(), NOW));
+    assert!(told.metadata.finalizers.is_none());
+    // As long as it asks, another one may serve it, and say so.
+    assert_eq!(writes(&told, None, &ours(), NOW), Writes::default());
+    let with_type = |kind: &str, metadata: Json| {
+        let status = json!(told.status);
+        service(json!({ "metadata": metadata, "spec": { "type": kind }, "status": status }))
+    };
+    let metadata = json!({ "name": "web", "namespace": "shop", "uid": "u-1" });
+    let last = writes(&with_type("ClusterIP", metadata.clone()), None, &ours(), NOW);
+    let status = last.status.clone().unwrap();
+    assert_eq!(status["status"]["conditions"], json!([{ "type": CONDITION, "$patch": "delete" }]));
+    assert_eq!(status["metadata"], json!({ "uid": "u-1" }));
+    assert_eq!(last, Writes { status: Some(status), ..Writes::default() });
+    let mut deleted = metadata;
+    deleted["deletionTimestamp"] = json!(NOW);
+    assert_eq!(writes(&with_type("ClusterIP", deleted), None, &ours(), NOW), Writes::default());
+}
+
+#[test]
 fn annotations_that_are_reports_say_what_is_so_and_no_other_is_touched() {
     let mut report = report("10.0.1.1");
     report.annotations =
