@@ -3,11 +3,14 @@
 
 use super::{How, Node, overriding};
 use crate::wire::Refusal;
-use fulcrum_config::{Config, Noted, SourceName, difference};
+use fulcrum_config::{ClusterName, Config, Noted, ServiceName, SourceName, difference};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
+
+#[cfg(test)]
+mod tests;
 
 /// Of many services, so many are named.
 const NAMED: usize = 20;
@@ -108,20 +111,7 @@ impl Node {
         if how.give_up {
             return Ok(());
         }
-        let of_pools = old.services.keys().filter(|name| name.source().is_some());
-        let loses = of_pools.filter(|name| {
-            let had = old.allocations.of(name);
-            had.is_some() && old.services.contains_key(*name) && {
-                let vips = |config: &Config| config.services.get(*name).map(|service| service.vips.clone());
-                vips(old) != vips(new)
-            }
-        });
-        let loses: Vec<String> = loses
-            .map(|name| {
-                let why = new.sources.set_aside.get(name).map_or("it would get another", String::as_str);
-                format!("service {name} has an address of a pool, and would lose it: {why}")
-            })
-            .collect();
+        let loses = losses(old, new);
         if loses.is_empty() {
             return Ok(());
         }
@@ -137,4 +127,34 @@ impl Node {
             diagnostics,
         })
     }
+}
+
+/// The services from outside that have addresses of pools in `old` and not in `new`, and why, for people.
+fn losses(old: &Config, new: &Config) -> Vec<String> {
+    let of_pools =
+        old.services.keys().filter(|name| name.source().is_some() && old.allocations.of(name).is_some());
+    let why = |name: &ServiceName| {
+        let vips = |config: &Config| config.services.get(name).map(|service| service.vips.clone());
+        if vips(old) != vips(new) {
+            let why = new.sources.set_aside.get(name).cloned();
+            return Some(why.unwrap_or_else(|| "it would get another".to_owned()));
+        }
+        reclassed(old, new, name)
+    };
+    let loss = |name: &ServiceName| {
+        Some(format!("service {name} has an address of a pool, and would lose it: {}", why(name)?))
+    };
+    of_pools.filter_map(loss).collect()
+}
+
+/// What a cluster has served it gives up by itself as soon as its section asks for Services of another class.
+fn reclassed(old: &Config, new: &Config, service: &ServiceName) -> Option<String> {
+    let name = ClusterName::new(service.source()?);
+    let (was, is) = (old.kubernetes.get(&name)?, new.kubernetes.get(&name)?);
+    (was.class != is.class).then(|| {
+        format!(
+            "cluster {name} would serve Services of class {} from then on, and of {} no more",
+            is.class, was.class
+        )
+    })
 }
