@@ -139,7 +139,7 @@ fn losses(old: &Config, new: &Config) -> Vec<String> {
             let why = new.sources.set_aside.get(name).cloned();
             return Some(why.unwrap_or_else(|| "it would get another".to_owned()));
         }
-        reclassed(old, new, name)
+        reclassed(old, new, name).or_else(|| renamed(old, new, name))
     };
     let loss = |name: &ServiceName| {
         Some(format!("service {name} has an address of a pool, and would lose it: {}", why(name)?))
@@ -157,4 +157,14 @@ fn reclassed(old: &Config, new: &Config, service: &ServiceName) -> Option<String
             is.class, was.class
         )
     })
+}
+
+/// Under another name a cluster's Services are others': what they have stays with the name of before, and the cluster tells
+/// them another address.
+fn renamed(old: &Config, new: &Config, service: &ServiceName) -> Option<String> {
+    let name = ClusterName::new(service.source()?);
+    let was = old.kubernetes.get(&name).filter(|_| !new.kubernetes.contains_key(&name))?;
+    let mut come = new.kubernetes.iter().filter(|(name, _)| !old.kubernetes.contains_key(*name));
+    let (is, _) = come.find(|(_, is)| is.access == was.access && (is.class == was.class || is.unclassed))?;
+    Some(format!("cluster {is} would serve it in place of {name}, with another address: keep the name"))
 }

@@ -42,6 +42,16 @@ fn an_edit_that_takes_addresses_away_from_services_of_a_source_says_whose_and_wh
              example.com/lb from then on, and of fulcrum.dev/lb no more"
         ]
     );
+    let name = after("  prod: {", "  prod-1: {");
+    assert!(
+        name.len() == 1 && name[0].contains("cluster prod-1 would serve it in place of prod"),
+        "{name:?}"
+    );
+    // Another cluster, which is not known to be the same.
+    assert_eq!(
+        after("  prod: {kubeconfig: /etc/fulcrum/prod", "  new: {kubeconfig: /etc/fulcrum/new"),
+        [""; 0]
+    );
     let range = after("10.0.1.0/24", "10.0.2.0/24");
     assert!(range.len() == 1 && range[0].contains("service prod/shop/web"), "{range:?}");
 }
