@@ -105,9 +105,11 @@ impl Reflection {
         }
     }
 
-    /// Puts a Service in place as the API server returned it after a write: the watch may say something older yet.
+    /// Puts a Service in place as the API server returned it after a write: the watch may say something older yet. If it has
+    /// said that the Service is gone, that holds, and one that has its name since then is another.
     pub(crate) fn written(&mut self, service: Service) {
-        if let Some(name) = ObjectName::of(&service.metadata) {
+        let Some(name) = ObjectName::of(&service.metadata) else { return };
+        if self.objects.services.get(&name).is_some_and(|known| known.metadata.uid == service.metadata.uid) {
             place(&mut self.objects.services, name, service);
         }
     }

@@ -72,6 +72,21 @@ fn what_was_written_is_not_undone_by_a_watch_that_lags() {
 }
 
 #[test]
+fn the_answer_to_a_write_brings_no_service_back_that_is_gone() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![balancer("web", 5)]);
+    reflection.see(Seen::Service(Event::Delete(balancer("web", 6))));
+    reflection.written(balancer("web", 6));
+    assert_eq!(names(&reflection), [""; 0]);
+    // Nor does it take the place of the one that is called so since.
+    let mut new = balancer("web", 7);
+    new.metadata.uid = Some("new".to_owned());
+    reflection.see(Seen::Service(Event::Apply(new)));
+    reflection.written(balancer("web", 6));
+    assert_eq!(versions(&reflection), ["7"]);
+}
+
+#[test]
 fn services_that_are_none_of_ours_are_not_kept() {
     let mut reflection = Reflection::default();
     list(&mut reflection, vec![service("inside", 1, "ClusterIP"), balancer("web", 1)]);
