@@ -19,7 +19,7 @@ use crate::message::Message;
 use connection::Event;
 use endpoints::Endpoints;
 use fulcrum_config::{Config, KeyPin, NodeName};
-use passing::{Flows, Heard, next_flows, next_heartbeats};
+use passing::{Flows, Heard, next_flows, next_heartbeats, room_for};
 use quinn::{Connection, VarInt};
 use rustix::process::setpriority_process;
 use std::collections::BTreeMap;
@@ -84,6 +84,7 @@ async fn run(
         driver.tell_flows();
         driver.tell_echoes();
         driver.act();
+        driver.flows.hand();
         driver.tell(&observed, clock());
         tokio::select! {
             changed = desired.changed() => {
@@ -99,6 +100,7 @@ async fn run(
             }
             // What can't be sent yet waits where it comes from.
             Some((bytes, permit)) = next_flows(&mut to_peers, &room) => driver.say_flows(&bytes, permit),
+            () = room_for(driver.flows.overdue()) => {}
             () = next_heartbeats(&mut to_send, &mut said) => {
                 said.iter().for_each(|bytes| driver.say_heartbeat(bytes));
                 driver.said_last = std::mem::take(&mut said);

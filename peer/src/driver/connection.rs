@@ -7,7 +7,7 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 /// How long the first answer may take. A node that was cut off is to be heard of soon after, so a dial that nobody hears
@@ -17,6 +17,8 @@ const ANSWER: Duration = Duration::from_millis(200);
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long a message may take to come, or to go.
 const MESSAGE: Duration = Duration::from_secs(5);
+/// How long what is said of flows waits at most until the data plane has taken what came before: less than a message may take.
+const HELD_UP: Duration = Duration::from_secs(2);
 /// Messages of a connection that are read, or wait for the loop, at a time.
 const READING: usize = 8;
 /// What is read beside is at least so long.
@@ -125,7 +127,12 @@ fn in_words(error: &ConnectionError, address: SocketAddr) -> Failure {
 }
 
 /// Brings what comes on a connection, until it ends.
-pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<Event>) {
+pub(super) async fn carry(
+    id: Id,
+    connection: Connection,
+    events: mpsc::Sender<Event>,
+    full: watch::Receiver<bool>,
+) {
     let reading = Arc::new(Semaphore::new(READING));
     // Whoever sends faster than the loop can hear waits here, before more is taken from the transport.
     let accept = || async {
@@ -144,9 +151,9 @@ pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<E
             },
             stream = accept() => match stream {
                 Ok((stream, permit)) => {
-                    let events = events.clone();
+                    let (events, full) = (events.clone(), full.clone());
                     tokio::spawn(async move {
-                        read(id, stream, events).await;
+                        read(id, stream, events, full).await;
                         drop(permit);
                     });
                 }
@@ -158,10 +165,16 @@ pub(super) async fn carry(id: Id, connection: Connection, events: mpsc::Sender<E
     let _ = events.send(Event::Closed { id, failure }).await;
 }
 
-async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>) {
+async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>, mut full: watch::Receiver<bool>) {
     let event = match timeout(MESSAGE, stream.read_to_end(MESSAGE_LIMIT)).await {
         Ok(Ok(bytes)) => match beside(bytes.len(), move || Message::decode(&bytes)).await {
-            Some(message) => Event::Message { id, message },
+            Some(message) => {
+                if matches!(message, Ok(Message::Flows { .. })) {
+                    // What else is said on the connection waits behind it, though not for long.
+                    let _ = timeout(HELD_UP, full.wait_for(|full| !full)).await;
+                }
+                Event::Message { id, message }
+            }
             None => return,
         },
         Ok(Err(quinn::ReadToEndError::TooLong)) | Err(_) => Event::Unreadable { id },

@@ -79,7 +79,7 @@ impl Driver {
         let id = self.next;
         self.next = id.wrapping_add(1);
         let address = connection.remote_address();
-        tokio::spawn(carry(id, connection.clone(), self.events.clone()));
+        tokio::spawn(carry(id, connection.clone(), self.events.clone(), self.flows.full()));
         if let Some(link) = self.links.get_mut(&peer) {
             link.handle_connected(id, dialed.is_some(), address, now);
         }

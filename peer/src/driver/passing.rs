@@ -5,12 +5,16 @@ use super::{Driver, EVENTS};
 use crate::link::{Id, Link};
 use crate::message::{ELECTION, Message};
 use fulcrum_config::NodeName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Messages of flows that are on their way at a time.
 const SENDING: usize = 8;
+/// With so many of them waiting for the data plane no more are read: whoever sends them waits, too.
+const FULL: usize = 32;
+/// Where they come all the same, as the data plane takes none for long, some get lost.
+const WAITING: usize = 1024;
 
 /// Where what is heard of elected groups goes.
 pub(super) struct Heard {
@@ -23,6 +27,9 @@ pub(super) struct Flows {
     peers: watch::Sender<BTreeMap<NodeName, u64>>,
     from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
     sending: Arc<Semaphore>,
+    /// What the data plane has not taken yet, and whether that is too much.
+    waiting: VecDeque<(NodeName, Arc<[u8]>)>,
+    full: watch::Sender<bool>,
     /// Peers of which something was missed.
     missed: BTreeSet<NodeName>,
 }
@@ -32,12 +39,41 @@ impl Flows {
         peers: watch::Sender<BTreeMap<NodeName, u64>>,
         from_peers: mpsc::Sender<(NodeName, Arc<[u8]>)>,
     ) -> Self {
-        Self { peers, from_peers, sending: Arc::new(Semaphore::new(SENDING)), missed: BTreeSet::new() }
+        Self {
+            peers,
+            from_peers,
+            sending: Arc::new(Semaphore::new(SENDING)),
+            waiting: VecDeque::new(),
+            full: watch::Sender::new(false),
+            missed: BTreeSet::new(),
+        }
     }
 
     /// Where whoever sends gets a permit.
     pub(super) fn room(&self) -> Arc<Semaphore> {
         Arc::clone(&self.sending)
+    }
+
+    /// Whether too many messages wait for the data plane.
+    pub(super) fn full(&self) -> watch::Receiver<bool> {
+        self.full.subscribe()
+    }
+
+    /// Hands the data plane what it has room for.
+    pub(super) fn hand(&mut self) {
+        while !self.waiting.is_empty() {
+            let Ok(permit) = self.from_peers.try_reserve() else { break };
+            if let Some(message) = self.waiting.pop_front() {
+                permit.send(message);
+            }
+        }
+        let is_full = self.waiting.len() >= FULL;
+        self.full.send_if_modified(|full| std::mem::replace(full, is_full) != is_full);
+    }
+
+    /// Where they go, if any wait.
+    pub(super) fn overdue(&self) -> Option<mpsc::Sender<(NodeName, Arc<[u8]>)>> {
+        (!self.waiting.is_empty()).then(|| self.from_peers.clone())
     }
 }
 
@@ -57,18 +93,22 @@ impl Driver {
         }
     }
 
-    /// From a peer to the data plane; what does not fit is said to be missing as soon as there is room.
+    /// From a peer to the data plane, which takes it when it can; what does not fit is said to be missing as soon as there is room.
     pub(super) fn hand_flows(&mut self, peer: &NodeName, bytes: Arc<[u8]>) {
-        if self.flows.from_peers.try_send((peer.clone(), bytes)).is_err() {
+        if self.flows.waiting.len() >= WAITING {
             self.counters.flows_lost = self.counters.flows_lost.saturating_add(1);
             self.flows.missed.insert(peer.clone());
+        } else {
+            self.flows.waiting.push_back((peer.clone(), bytes));
         }
     }
 
     /// Tells the data plane who hears it, and what it has missed.
     pub(super) fn tell_flows(&mut self) {
         let sender = &self.flows.from_peers;
-        self.flows.missed.retain(|peer| sender.try_send((peer.clone(), Arc::default())).is_err());
+        if self.flows.waiting.is_empty() {
+            self.flows.missed.retain(|peer| sender.try_send((peer.clone(), Arc::default())).is_err());
+        }
         let carriers = self.links.iter().filter_map(|(name, link)| Some((name.clone(), link.carrier()?)));
         let carriers: BTreeMap<NodeName, (Id, u64)> = carriers.collect();
         let sessions = carriers.iter().map(|(name, (_, session))| (name.clone(), *session)).collect();
@@ -126,6 +166,14 @@ pub(super) async fn next_flows(
 ) -> Option<(Arc<[u8]>, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     Some((to_peers.recv().await?, permit))
+}
+
+/// Until there is room for what waits for the data plane, if anything does and that lives.
+pub(super) async fn room_for(overdue: Option<mpsc::Sender<(NodeName, Arc<[u8]>)>>) {
+    let Some(sender) = overdue else { return std::future::pending().await };
+    if sender.reserve().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// What is to be said next of elected groups, if that is ever told.
