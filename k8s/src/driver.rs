@@ -84,6 +84,7 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         again: Duration::ZERO,
         remarks: BTreeSet::new(),
         trouble: None,
+        unsaid: None,
         stale: None,
         rivals: Rivals::default(),
     };
@@ -116,6 +117,8 @@ struct Driver {
     remarks: BTreeSet<String>,
     /// What does not work although the API answers: what its Services ask for can't be applied, or not be told.
     trouble: Option<String>,
+    /// Why no event can be written, as long as none was since.
+    unsaid: Option<String>,
     /// Why what the API shows may be out of date, although it answers.
     stale: Option<String>,
     /// Who overwrites what we write.
@@ -310,6 +313,9 @@ impl Driver {
             state.metallb = metallb;
             (state.nodes, state.slices, state.writes) = (nodes, slices, leads);
         });
+        if !leads {
+            (self.trouble, self.unsaid) = (None, None);
+        }
         self.show(session);
         if !leads {
             (self.applied, self.words) = (None, None);
@@ -375,10 +381,11 @@ impl Driver {
     /// A Service was told something, or that failed.
     fn told(&mut self, session: &mut Session, told: Told) {
         let Told { name, report, written } = told;
-        let failed = u64::from(written.error.is_some());
+        let unsaid = matches!(written.event, Some(Err(_)));
+        let failed = u64::from(written.error.is_some() || unsaid);
         if let Some(service) = written.service {
             self.reflection.written(service);
-            if failed == 0 {
+            if written.error.is_none() {
                 self.rivals.told(&name, report.as_ref(), Instant::now().into_std());
             }
         }
@@ -406,17 +413,20 @@ impl Driver {
 
     /// All that could be done is done.
     fn conclude(&mut self, session: &mut Session) {
-        let (is_more, error) = session.telling.conclude();
-        if is_more {
+        let said = session.telling.conclude();
+        if said.held_up {
             session.soon();
         }
-        match session.unapplied.clone().or(error) {
+        if let Some(event) = said.event {
+            self.unsaid = event.err();
+        }
+        match session.unapplied.clone().or(said.error) {
             None => {
                 if session.broken.is_empty() {
                     self.pause = AGAIN.0;
                 }
                 self.again = Duration::ZERO;
-                self.trouble = None;
+                self.trouble = self.unsaid.clone();
                 self.show(session);
             }
             Some(why) => {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// Resources of the manifest, and how kubectl asks for the rights to them.
 const STATUS: (&str, &[&str]) = ("services/status", &["patch", "services", "--subresource=status"]);
+const EVENTS: (&str, &[&str]) = ("events", &["create", "events.events.k8s.io"]);
 const NODES: (&str, &[&str]) = ("nodes", &["list", "nodes"]);
 /// Of requests with our account one at a time is let through, and one stands there for long: the others are refused.
 const THROTTLE: &str = "apiVersion: flowcontrol.apiserver.k8s.io/v1\n\
@@ -186,6 +187,16 @@ fn missing_rights_throttling_and_hostile_objects_are_told_and_move_nothing() {
         scene.answers(address, 80)?;
         scene.api.apply(RBAC)?;
         scene.answers(scene.address("late")?, 80)?;
+        scene.wait_clusters("all to be well", is_well)?;
+
+        // Nor write events: whoever is not told in one is served.
+        remove_right(&scene, EVENTS)?;
+        scene.api.apply(&service("quiet", "", "", 30088))?;
+        wait_error(&scene, &["no event of Service default/quiet", "forbidden", "packaging/kubernetes"])?;
+        scene.answers(scene.address("quiet")?, 80)?;
+        scene.api.apply(RBAC)?;
+        scene.api.apply(&service("loud", "", "", 30089))?;
+        scene.answers(scene.address("loud")?, 80)?;
         scene.wait_clusters("all to be well", is_well)?;
 
         throttled(&scene, address)?;

@@ -23,6 +23,8 @@ pub(super) struct Written {
     pub(super) service: Option<Service>,
     pub(super) count: u64,
     pub(super) error: Option<String>,
+    /// What came of its event, if there was one.
+    pub(super) event: Option<Result<(), String>>,
 }
 
 /// Writes to one cluster.
@@ -49,13 +51,13 @@ impl Teller {
             && written.error.is_none()
         {
             let told = self.tell(name, service, event).await;
-            match told {
-                Ok(()) => written.count = written.count.saturating_add(1),
-                Err(error) => {
-                    written.error =
-                        Some(format!("no event of Service {name} can be written: {}", chain(&error)));
-                }
-            }
+            written.count = written.count.saturating_add(u64::from(told.is_ok()));
+            written.event = match told {
+                Err(error) if is_ending(&error) => None,
+                told => Some(told.map_err(|error| {
+                    format!("no event of Service {name} can be written: {}", chain(&error))
+                })),
+            };
         }
         written
     }
@@ -112,6 +114,11 @@ impl Teller {
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         events.create(&params, &event).await.map(drop)
     }
+}
+
+/// Whether its namespace is just being deleted: nothing can be made there any more.
+fn is_ending(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(response) if response.code == 403 && response.message.contains("being terminated"))
 }
 
 /// A Service that was deleted, or deleted and made again, is another one's matter: the watch will say it.

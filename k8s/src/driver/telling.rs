@@ -50,6 +50,16 @@ pub(super) struct Told {
     pub(super) written: Written,
 }
 
+/// What came of all that was to be said.
+pub(super) struct Concluded {
+    /// Somebody was held up.
+    pub(super) held_up: bool,
+    /// The first error, if there was one.
+    pub(super) error: Option<String>,
+    /// What came of events, if there were any. They are not tried again: conditions say the same.
+    pub(super) event: Option<Result<(), String>>,
+}
+
 /// Those that wait, and the writes under way.
 pub(super) struct Telling {
     teller: Teller,
@@ -62,6 +72,8 @@ pub(super) struct Telling {
     failures: u64,
     successes: u64,
     error: Option<String>,
+    /// What came of events: of those that failed the first.
+    event: Option<Result<(), String>>,
 }
 
 impl Telling {
@@ -75,6 +87,7 @@ impl Telling {
             failures: 0,
             successes: 0,
             error: None,
+            event: None,
         }
     }
 
@@ -142,15 +155,24 @@ impl Telling {
             self.failures = self.failures.saturating_add(1);
             self.error.get_or_insert_with(|| error.clone());
         }
+        if let Some(event) = &told.written.event
+            && !matches!(self.event, Some(Err(_)))
+        {
+            self.event = Some(event.clone());
+        }
         if self.failures >= FAILURES_AT_MOST && self.successes == 0 {
             self.waiting.clear();
         }
         Some(told)
     }
 
-    /// All that was to be said is said: whether somebody was held up, and the first error, if there was one.
-    pub(super) fn conclude(&mut self) -> (bool, Option<String>) {
+    /// All that was to be said is said.
+    pub(super) fn conclude(&mut self) -> Concluded {
         (self.failures, self.successes) = (0, 0);
-        (std::mem::take(&mut self.held_up), self.error.take())
+        Concluded {
+            held_up: std::mem::take(&mut self.held_up),
+            error: self.error.take(),
+            event: self.event.take(),
+        }
     }
 }
