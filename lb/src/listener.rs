@@ -44,10 +44,13 @@ impl Listener {
         rustix::net::listen(&self.socket, BACKLOG)
     }
 
-    /// Has the kernel refuse.
+    /// Has the kernel refuse. A socket that does not listen is left alone: it would be marked as read to the
+    /// end, and so would be all that it accepts later.
     pub(crate) fn refuse(&self) {
-        // It fails if the socket was not listening, which is what is wanted.
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+        if sockopt::socket_acceptconn(&self.socket).unwrap_or(false) {
+            // It fails if the socket was not listening, which is what is wanted.
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+        }
     }
 }
 

@@ -12,7 +12,14 @@ use fulcrum_lb::BackendUse;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+fn wait(wanted: &dyn Fn() -> bool) {
+    let start = Instant::now();
+    while !wanted() {
+        assert!(start.elapsed() < PATIENCE);
+    }
+}
 
 #[test]
 fn bytes_go_both_ways_and_are_counted() {
@@ -122,17 +129,37 @@ fn without_a_live_backend_the_kernel_refuses_at_once() {
             TcpStream::connect_timeout(&to, PATIENCE).and_then(|mut stream| stream.read_exact(&mut name));
         read.is_ok() && &name == b"x"
     };
-    let wait = |wanted: &dyn Fn() -> bool| {
-        let start = std::time::Instant::now();
-        while !wanted() {
-            assert!(start.elapsed() < PATIENCE);
-        }
-    };
     for _ in 0..3 {
         proxy.change(live.clone());
         wait(&serves);
         proxy.change(down.clone());
         wait(&|| refused().is_err());
+    }
+}
+
+#[test]
+fn a_service_that_began_without_a_live_backend_waits_for_what_its_clients_say() {
+    let server = Server::echo();
+    let mut live = up(service("later", &[server.address]));
+    let to = vip(&live);
+    let mut down = live.clone();
+    down.backends[0].usage = BackendUse::Down;
+    let proxy = Proxy::start(vec![down.clone()]);
+    // Another class has other workers, which find the listeners as these left them.
+    for protected in [false, true, true, false] {
+        (down.protected, live.protected) = (protected, protected);
+        proxy.change(down.clone());
+        wait(&|| TcpStream::connect_timeout(&to, PATIENCE).is_err());
+        proxy.change(live.clone());
+        wait(&|| TcpStream::connect_timeout(&to, PATIENCE).is_ok());
+        for _ in 0..8 {
+            let mut stream = connect(to);
+            // By now the backend's connection stands, too.
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(b"late").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_all(&mut stream), b"late");
+        }
     }
 }
 
