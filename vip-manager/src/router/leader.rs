@@ -120,6 +120,16 @@ impl Router {
         }
     }
 
+    /// Whether an advert may still leave that was decided on, also if this process did not run in between: an old one would
+    /// have a peer give way that took over meanwhile.
+    #[must_use]
+    pub fn may_send(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Leader(leader) => now.saturating_duration_since(leader.sent) < self.stall_limit(),
+            State::Init | State::Standby(_) => true,
+        }
+    }
+
     pub(super) fn step_down_silently(&mut self, paused: Duration, now: Instant) {
         self.step_down(Standby::new(self.spec.interval, now), Reason::Stalled(paused), now);
     }

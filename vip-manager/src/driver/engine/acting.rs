@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::border::Role;
+use crate::driver::clock;
 use crate::router::Action;
 use crate::witness::Echoes;
 use std::time::Instant;
@@ -49,6 +50,7 @@ impl Engine {
                         }
                     }
                     Action::SendAdvert { .. } if !says => {}
+                    Action::SendAdvert { .. } if !group.router.may_send(clock()) => {}
                     Action::SendAdvert { link, advert } => {
                         let destinations =
                             group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();

@@ -134,6 +134,18 @@ fn a_stalled_leader_steps_down_without_a_word_and_does_not_preempt() {
 }
 
 #[test]
+fn an_advert_that_a_leader_decided_on_before_it_stalled_is_not_sent_after() {
+    let now = epoch();
+    let mut router = leader(spec(), now);
+    let due = router.poll_timeout().unwrap();
+    router.handle_timer(due);
+    assert!(router.may_send(due + 299 * MS), "sooner than any peer takes over");
+    assert!(!router.may_send(due + 300 * MS));
+    router.handle_stall(300 * MS, due + 300 * MS);
+    assert!(router.may_send(due + 300 * MS), "a standby sends only that it resigned");
+}
+
+#[test]
 fn a_stalled_standby_listens_before_it_believes_a_silence() {
     let now = epoch();
     let mut router = standby(spec(), now);
