@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The first outcome decides at once, both ways: until then a backend counts as up, and a dead one should not
-//! be sent clients for `fall` intervals after each start of the process.
+//! be sent clients for `fall` intervals after each start of the process. Where the check was changed, what it had
+//! found stands: the first pass brings a backend back, but it takes `fall` failures to take one down.
 
 use crate::border::{TargetHealth, Verdict};
 use crate::probe::Outcome;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 mod tests;
 
 /// The verdict of the check that this one replaces: a dead backend must not count as up because somebody
-/// changed an interval. It stands until the first outcome.
+/// changed an interval. Down stands until the first outcome, Up until `fall` failures.
 #[derive(Debug, Clone)]
 pub(crate) struct Inherited {
     pub(crate) verdict: Verdict,
@@ -107,7 +108,7 @@ impl Checker {
 
     fn count(&mut self, passed: bool, reason: &str, started: Instant, now: Instant) -> bool {
         self.health.not_made = 0;
-        let is_first = self.health.probes == 0;
+        let decides = self.health.probes == 0 && (passed || self.health.verdict == Verdict::Unchecked);
         self.health.probes = self.health.probes.saturating_add(1);
         self.health.failures = self.health.failures.saturating_add(u64::from(!passed));
         self.health.last_duration = now.saturating_duration_since(started);
@@ -118,7 +119,7 @@ impl Checker {
             return self.explain(if passed { "passes its check" } else { reason });
         }
         self.against = self.against.saturating_add(1);
-        if is_first || self.against >= needed {
+        if decides || self.against >= needed {
             self.against = 0;
             self.health.verdict = verdict;
             self.health.since = now;

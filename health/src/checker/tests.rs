@@ -124,6 +124,20 @@ fn an_inherited_verdict_stands_until_the_first_outcome() {
 }
 
 #[test]
+fn what_was_up_under_another_check_goes_down_after_fall_failures_only() {
+    let start = epoch();
+    let inherited = Inherited { verdict: Verdict::Up, reason: "passes its check".into(), since: start };
+    let check = Check { fall: 3, ..check(CheckKind::Tcp) };
+    let mut checker = Checker::new(Arc::new(check), Some(inherited), start, start);
+    for (seconds, verdict) in (1..).zip([Verdict::Up, Verdict::Up, Verdict::Down]) {
+        let now = start + seconds * SECOND;
+        checker.handle_start(now);
+        checker.handle_outcome(&Outcome::Failed("refused".into()), 0, now);
+        assert_eq!(checker.health().verdict, verdict, "after {seconds} failures");
+    }
+}
+
+#[test]
 fn jitter_spreads_evenly_around_the_interval() {
     assert_eq!(jittered(SECOND, 10, 0), 900 * MS);
     assert_eq!(jittered(SECOND, 10, u32::MAX), 1100 * MS);
