@@ -123,8 +123,11 @@ impl Table {
     pub(crate) fn handle_desired(&mut self, desired: &Desired, now: Instant) {
         let gone: Vec<_> =
             self.services.keys().filter(|name| !desired.services.contains_key(*name)).cloned().collect();
+        // Let go of at the end only: a target that another service has from now on is the same one.
+        let mut former: Vec<(ServiceName, ServiceState)> = Vec::new();
         for name in gone {
-            self.remove_service(&name);
+            former.extend(self.services.remove_entry(&name));
+            self.outbox.observed.services.remove(&name);
         }
         let mut first = now;
         for (name, service) in &desired.services {
@@ -132,8 +135,13 @@ impl Table {
                 Arc::ptr_eq(state.service(), service) || **state.service() == **service
             };
             if !self.services.get(name).is_some_and(is_same) {
-                self.set_service(name, service, &mut first, now);
+                let previous = self.services.remove(name);
+                self.set_service(name, service, previous.as_ref(), &mut first, now);
+                former.extend(previous.map(|previous| (name.clone(), previous)));
             }
+        }
+        for (name, state) in &former {
+            self.release(name, state);
         }
         self.outbox.changed = true;
         self.outbox.refresh = now;
@@ -224,12 +232,18 @@ impl Table {
         [probe, tick, shares, self.outbox.due()].into_iter().flatten().min()
     }
 
-    fn set_service(&mut self, name: &ServiceName, service: &Arc<Service>, first: &mut Instant, now: Instant) {
-        let previous = self.services.remove(name);
+    fn set_service(
+        &mut self,
+        name: &ServiceName,
+        service: &Arc<Service>,
+        previous: Option<&ServiceState>,
+        first: &mut Instant,
+        now: Instant,
+    ) {
         for backend in &service.backends {
             let Some(target) = service.target(backend) else { continue };
             let id = self.ids.get(&target).copied().unwrap_or_else(|| {
-                let inherited = previous.as_ref().and_then(|previous| previous.inherited(backend));
+                let inherited = previous.and_then(|previous| previous.inherited(backend));
                 let checker = Checker::new(Arc::clone(&target.check), inherited, *first, now);
                 *first = first.checked_add(START_SPACING).unwrap_or(*first);
                 self.add_target(target, checker)
@@ -241,19 +255,9 @@ impl Table {
         let health_of = |target: &Target| {
             self.ids.get(target).and_then(|id| self.targets.get(id)).map(|entry| entry.checker.health())
         };
-        let state = ServiceState::new(Arc::clone(service), previous.as_ref(), health_of, now);
+        let state = ServiceState::new(Arc::clone(service), previous, health_of, now);
         self.services.insert(name.clone(), state);
-        if let Some(previous) = previous {
-            self.release(name, &previous);
-        }
         self.publish(name);
-    }
-
-    fn remove_service(&mut self, name: &ServiceName) {
-        if let Some(state) = self.services.remove(name) {
-            self.release(name, &state);
-        }
-        self.outbox.observed.services.remove(name);
     }
 
     fn add_target(&mut self, target: Target, checker: Checker) -> TargetId {

@@ -82,6 +82,30 @@ fn a_proxy_header_is_part_of_a_target_unless_the_check_has_a_port_of_its_own() {
 }
 
 #[test]
+fn what_is_known_of_a_backend_goes_with_it_to_a_service_of_another_name() {
+    for (before, after) in [("web", "zoo"), ("web", "api")] {
+        let now = epoch();
+        let mut table = Table::new(100, now);
+        table.handle_desired(&desired([tcp(before, &[backend(1)])]), now);
+        round(&mut table, &failed(), now);
+        table.handle_desired(&desired([tcp(after, &[backend(1)])]), now);
+        let observed = table.poll_observed(now + SECOND).unwrap();
+        assert_eq!(verdicts(&observed, after), [Verdict::Down], "{before} renamed to {after}");
+        assert_eq!((observed.services.len(), table.targets.len()), (1, 1));
+
+        let first = [tcp(before, &[backend(1), backend(2)]), tcp(after, &[backend(3)])];
+        table.handle_desired(&desired(first), now);
+        round(&mut table, &failed(), now + SECOND);
+        let moved = [tcp(before, &[backend(1)]), tcp(after, &[backend(3), backend(2)])];
+        table.handle_desired(&desired(moved), now + SECOND);
+        let observed = table.poll_observed(now + 2 * SECOND).unwrap();
+        assert_eq!(verdicts(&observed, after), [Verdict::Down; 2], "one moved from {before} to {after}");
+        table.handle_desired(&Desired::default(), now + SECOND);
+        assert!(table.targets.is_empty() && table.ids.is_empty() && table.queue.is_empty());
+    }
+}
+
+#[test]
 fn one_target_may_be_two_backends_of_one_service() {
     let now = epoch();
     let mut table = Table::new(100, now);
