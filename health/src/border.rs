@@ -1,6 +1,6 @@
 //! What this room is told and what it tells.
 
-use fulcrum_config::{BackendName, Service, ServiceName, Target};
+use fulcrum_config::{BackendAddress, BackendName, Service, ServiceName, Target};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct ServiceHealth {
 /// One backend of one service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackendHealth {
+    /// Whose verdict it is: its name may become another address's.
+    pub address: BackendAddress,
     /// What its target's probes say.
     pub verdict: Verdict,
     /// Its share of its weight while it starts slowly, in percent; 100 otherwise.

@@ -97,6 +97,7 @@ impl ServiceState {
     pub(crate) fn health(&self) -> ServiceHealth {
         let tell = |backend: &BackendState| {
             let health = BackendHealth {
+                address: backend.backend.address,
                 verdict: backend.verdict,
                 share_percent: backend.share_percent,
                 reason: Arc::clone(&backend.reason),

@@ -96,7 +96,9 @@ pub(crate) fn health<const N: usize>(services: [Found; N]) -> Observed {
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     let since = Instant::now();
     let backend = |(name, verdict, share_percent): (&str, Verdict, u8)| {
-        let health = BackendHealth { verdict, share_percent, reason: "as the test says".into(), since };
+        let address = self::backend(name).address;
+        let health =
+            BackendHealth { address, verdict, share_percent, reason: "as the test says".into(), since };
         (BackendName::new(name), health)
     };
     let services = services.into_iter().map(|(name, up, backends)| {

@@ -3,12 +3,12 @@
 use crate::verdicts::Following;
 use fulcrum_config::{
     Backend, BackendName, Class, Config, Forwarding, GroupName, InterfaceName, NodeName, Protocol, Service,
-    ServiceName,
+    ServiceName, Target,
 };
-use fulcrum_health::{BackendHealth, ServiceHealth};
+use fulcrum_health::{ServiceHealth, TargetHealth};
 use fulcrum_lb::{BackendState, BackendUse, ServiceDesired};
 use fulcrum_peer::{Judged, Services, Serving, Usage, Verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn lb_desired(
         .iter()
         .map(|(name, service)| {
             let verdict = following.verdicts.get(name).map(|verdict| &**verdict);
-            let by = Judgement { health: health.services.get(name), verdict };
+            let by = Judgement { checked: Checked::of(health, service), verdict };
             if let Some(kept) = previous.services.get(name)
                 && kept.protected == is_protected(config, service)
                 && kept.sources == sources(config, service)
@@ -59,22 +59,72 @@ pub fn lb_desired(
 /// What a service is served by: this node's own health checks, and what counts more if it is there.
 #[derive(Debug, Clone, Copy)]
 struct Judgement<'a> {
-    health: Option<&'a ServiceHealth>,
+    checked: Checked<'a>,
     verdict: Option<&'a Verdict>,
 }
 
 impl Judgement<'_> {
+    /// A service without a verdict counts as up.
     fn is_up(&self) -> bool {
-        self.verdict.map_or_else(|| is_up(self.health), |verdict| verdict.up)
+        self.verdict.map_or_else(|| self.checked.health.is_none_or(|health| health.up), |verdict| verdict.up)
     }
 
     /// Of a backend that the leader's configuration does not have, this node's own checks decide.
     fn of(&self, backend: &Backend, spares_needed: bool) -> (BackendUse, u32) {
         let judged = self.verdict.and_then(|verdict| verdict.backends.get(&backend.address));
         judged.map_or_else(
-            || usage(backend, self.health, spares_needed),
+            || self.checked.usage(backend, spares_needed),
             |judged| (used(judged), judged.weight),
         )
+    }
+}
+
+/// A service, and what this node's own checks say of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checked<'a> {
+    service: &'a Service,
+    health: Option<&'a ServiceHealth>,
+    targets: &'a HashMap<Target, Arc<TargetHealth>>,
+}
+
+impl<'a> Checked<'a> {
+    pub(crate) fn of(health: &'a fulcrum_health::Observed, service: &'a Service) -> Self {
+        Self { service, health: health.services.get(&service.name), targets: &health.targets }
+    }
+
+    /// The verdict of a backend, and its share in percent. Until the checks have heard of a change, another one may
+    /// have its name; and what they know of its target counts, whatever service it was of.
+    fn backend(&self, backend: &Backend) -> Option<(fulcrum_health::Verdict, u8)> {
+        let named = self.health.and_then(|health| health.backends.get(&backend.name));
+        if let Some(health) = named.filter(|health| health.address == backend.address) {
+            return Some((health.verdict, health.share_percent));
+        }
+        let target = self.targets.get(&self.service.target(backend)?)?;
+        Some((target.verdict, 100))
+    }
+
+    fn is_usable(&self, backend: &Backend) -> bool {
+        self.backend(backend).is_none_or(|(verdict, _)| verdict.usable())
+    }
+
+    /// Whether the backup backends are needed: no other takes new connections.
+    fn spares_needed(&self) -> bool {
+        !self.service.backends.iter().any(|backend| {
+            !backend.backup && !backend.drain && backend.weight.get() > 0 && self.is_usable(backend)
+        })
+    }
+
+    fn usage(&self, backend: &Backend, spares_needed: bool) -> (BackendUse, u32) {
+        let (verdict, share) = self.backend(backend).unwrap_or((fulcrum_health::Verdict::Unchecked, 100));
+        let weight = u32::from(backend.weight.get()).saturating_mul(u32::from(share));
+        let usage = if backend.disabled || !verdict.usable() {
+            BackendUse::Down
+        } else if backend.drain || (backend.backup && !spares_needed) {
+            BackendUse::Draining
+        } else {
+            BackendUse::Live
+        };
+        (usage, weight)
     }
 }
 
@@ -87,17 +137,13 @@ fn used(judged: &Judged) -> BackendUse {
 }
 
 /// The backends that this node would use for something else than `verdict` says.
-pub(crate) fn disputed(
-    service: &Service,
-    health: Option<&ServiceHealth>,
-    verdict: &Verdict,
-) -> BTreeSet<BackendName> {
-    let spares_needed = spares_needed(service, health);
+pub(crate) fn disputed(checked: &Checked<'_>, verdict: &Verdict) -> BTreeSet<BackendName> {
+    let spares_needed = checked.spares_needed();
     let is_disputed = |backend: &&Arc<Backend>| {
         let judged = verdict.backends.get(&backend.address);
-        judged.is_some_and(|judged| used(judged) != usage(backend, health, spares_needed).0)
+        judged.is_some_and(|judged| used(judged) != checked.usage(backend, spares_needed).0)
     };
-    service.backends.iter().filter(is_disputed).map(|backend| backend.name.clone()).collect()
+    checked.service.backends.iter().filter(is_disputed).map(|backend| backend.name.clone()).collect()
 }
 
 /// What the peers are told of forwarded services: of those that this node leads also what it serves them by.
@@ -156,7 +202,7 @@ fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, by: Judgement<'_
     if !Arc::ptr_eq(&kept.service, service) && kept.service != *service {
         return false;
     }
-    let spares_needed = spares_needed(service, by.health);
+    let spares_needed = by.checked.spares_needed();
     kept.up == by.is_up()
         && kept.backends.iter().all(|state| {
             let (usage, weight) = by.of(&state.backend, spares_needed);
@@ -165,7 +211,7 @@ fn is_as_desired(kept: &ServiceDesired, service: &Arc<Service>, by: Judgement<'_
 }
 
 fn service_desired(config: &Config, service: &Arc<Service>, by: Judgement<'_>) -> ServiceDesired {
-    let spares_needed = spares_needed(service, by.health);
+    let spares_needed = by.checked.spares_needed();
     let backends = service
         .backends
         .iter()
@@ -196,39 +242,6 @@ fn sources(config: &Config, service: &Service) -> Vec<(InterfaceName, IpAddr)> {
 /// Whether its group is of the control plane.
 fn is_protected(config: &Config, service: &Service) -> bool {
     config.groups.get(&service.group).is_some_and(|group| group.class == Class::ControlPlane)
-}
-
-/// A service without a verdict counts as up.
-fn is_up(health: Option<&ServiceHealth>) -> bool {
-    health.is_none_or(|health| health.up)
-}
-
-fn health_of<'a>(backend: &Backend, health: Option<&'a ServiceHealth>) -> Option<&'a BackendHealth> {
-    health?.backends.get(&backend.name)
-}
-
-fn is_usable(backend: &Backend, health: Option<&ServiceHealth>) -> bool {
-    health_of(backend, health).is_none_or(|health| health.verdict.usable())
-}
-
-/// Whether the backup backends are needed: no other takes new connections.
-fn spares_needed(service: &Service, health: Option<&ServiceHealth>) -> bool {
-    !service.backends.iter().any(|backend| {
-        !backend.backup && !backend.drain && backend.weight.get() > 0 && is_usable(backend, health)
-    })
-}
-
-fn usage(backend: &Backend, health: Option<&ServiceHealth>, spares_needed: bool) -> (BackendUse, u32) {
-    let share = health_of(backend, health).map_or(100, |health| health.share_percent);
-    let weight = u32::from(backend.weight.get()).saturating_mul(u32::from(share));
-    let usage = if backend.disabled || !is_usable(backend, health) {
-        BackendUse::Down
-    } else if backend.drain || (backend.backup && !spares_needed) {
-        BackendUse::Draining
-    } else {
-        BackendUse::Live
-    };
-    (usage, weight)
 }
 
 /// What `peer` is to keep a link for.

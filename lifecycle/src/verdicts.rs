@@ -356,8 +356,8 @@ fn view(
         State::Kept { node, until, .. } => By::Kept(node.clone(), *until),
     };
     let verdict = state.verdict().cloned();
-    let health = seen.health.services.get(&service.name);
-    let disputed = verdict.as_ref().map(|verdict| plan::disputed(service, health, verdict));
+    let checked = plan::Checked::of(seen.health, service);
+    let disputed = verdict.as_ref().map(|verdict| plan::disputed(&checked, verdict));
     let disputed = disputed.filter(|disputed| !disputed.is_empty()).map(|disputed| {
         let since = before.and_then(|before| before.disputed.as_ref()).map_or(now, |(_, since)| *since);
         (disputed, since)

@@ -52,6 +52,25 @@ fn an_equal_service_of_a_new_configuration_keeps_its_arc() {
 }
 
 #[test]
+fn a_service_that_is_renamed_is_served_by_what_is_known_of_its_backends() {
+    let config = config([service("store", [backend("a")])]);
+    let (store, mut known) = (ServiceName::new("store"), health([("shop", false, vec![("a", Down, 100)])]));
+    let target = config.services[&store].target(&backend("a")).expect("it is checked");
+    let down = TargetHealth { verdict: Down, ..cannot_check(&config, 0)[&target].as_ref().clone() };
+    known.targets = Arc::new(HashMap::from([(target, Arc::new(down))]));
+    assert_eq!(uses(&planned(&config, &known), "store"), [BackendUse::Down]);
+}
+
+#[test]
+fn the_verdict_of_an_address_is_not_that_of_the_next_one_with_its_name() {
+    let mut promoted = backend("active");
+    promoted.address.ip = "10.1.0.2".parse().expect("an address");
+    let config = config([service("web", [promoted])]);
+    let desired = planned(&config, &health([("web", true, vec![("active", Down, 100)])]));
+    assert_eq!(uses(&desired, "web"), [BackendUse::Live]);
+}
+
+#[test]
 fn a_service_below_its_quorum_refuses() {
     let config = config([service("web", [backend("a")])]);
     let desired = planned(&config, &health([("web", false, vec![("a", Down, 100)])]));
