@@ -89,3 +89,29 @@ fn a_group_that_a_reload_removes_goes_to_the_node_that_still_has_it() {
         Ok(())
     });
 }
+
+#[test]
+fn a_spare_that_takes_a_dead_backends_name_serves_at_once() {
+    Lab::run(|lab| {
+        let mut pair = Pair::new(lab)?;
+        pair.plan.web.truncate(2);
+        let node = pair.start(&pair.lb1)?;
+        node.wait_leader(GROUP)?;
+        pair.web[0].process().kill_with_children()?;
+        wait_until("the dead one to be found", LONG, || {
+            node.status().is_ok_and(|status| status.backends("web", "down") == 1)
+        })?;
+        let probe = pair.probe()?;
+        let begun = now();
+        let (dead, spare) = (pair.plan.web.remove(0), pair.plan.web[0].clone());
+        let promoted = pair
+            .plan
+            .file(&pair.lb1)
+            .replace(&format!("name: {}, address", spare.name()), &format!("name: {}, address", dead.name()));
+        node.reload(&promoted)?;
+        run_for(Duration::from_millis(500));
+        let seen = probe.finish().since(begun);
+        assert_eq!(seen.failed(), 0, "{:?}", seen.outcomes());
+        Ok(())
+    });
+}
