@@ -10,10 +10,10 @@ pub(crate) use before::BOUND;
 pub(crate) use trust::JUDGE;
 
 use crate::node::Node;
-use fulcrum_config::{BackendName, HookCall, ServiceName};
+use fulcrum_config::{BackendName, Config, HookCall, ServiceName};
 use fulcrum_health::Verdict;
 use fulcrum_lifecycle::hooks::{Ending, Hooks as Machine, Look, Outcome, Standing};
-use fulcrum_lifecycle::{Alarm, Hook};
+use fulcrum_lifecycle::{Alarm, Handle, Hook};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,19 +53,28 @@ impl Hooks {
         self.news.notify_one();
     }
 
+    /// With what is in force, which is read while nobody else can tell them of anything: what is older than what they know
+    /// would have each group told anew.
+    fn in_force(&self, handle: &Handle) -> (MutexGuard<'_, Machine>, Arc<Config>) {
+        let mut machine = self.machine();
+        let config = handle.config();
+        machine.configure(&config);
+        (machine, config)
+    }
+
     /// Takes in how the node is now.
     fn look(&self, node: &Node) {
         let handle = node.handle();
-        let config = handle.config();
+        let (mut machine, config) = self.in_force(handle);
         let (mut groups, mut down) = (BTreeMap::new(), BTreeMap::new());
         // The state of many groups is not gathered for nobody; the machine still forgets what was configured.
-        if !(config.hooks.is_empty() && self.machine().is_idle()) {
+        if !(config.hooks.is_empty() && machine.is_idle()) {
             let vip = handle.vip();
             groups
                 .extend(vip.borrow().groups.iter().map(|(name, seen)| (name.clone(), Standing::from(seen))));
             down.extend(backends_down(&handle.health().borrow()));
         }
-        self.machine().look(&Look {
+        machine.look(&Look {
             config: &config,
             generation: node.generation(),
             serial: handle.serial(),

@@ -16,6 +16,7 @@ pub use planned::{Drain, DrainEnd, DrainKind, Upgrade, UpgradeEnd};
 pub use queue::{Ending, Outcome, Start};
 
 use crate::status::{Alarm, Hook as HookStatus, Severity};
+use before::not_started;
 use fulcrum_config::{BackendName, Config, GroupName, HookEvent, ServiceName};
 use queue::{Queue, Subject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,19 +103,22 @@ impl Hooks {
         }
     }
 
-    /// What those that are configured have counted goes on; a hook that changed is told anew how things stand.
-    fn configure(&mut self, config: &Config) {
+    /// Takes in what is in force: nothing that was before. What those that are configured have counted goes on; a hook that
+    /// changed is told anew how things stand.
+    pub fn configure(&mut self, config: &Config) {
+        let mut lost = Vec::new();
         self.queues.retain(|queue| config.hooks.contains_key(&queue.hook.name) || !queue.is_idle());
         for (name, hook) in &config.hooks {
             match self.queues.iter_mut().find(|queue| queue.hook.name == *name) {
                 Some(queue) if queue.hook == *hook => {}
-                Some(queue) => queue.change(hook),
+                Some(queue) => lost.extend(queue.change(hook)),
                 None => self.queues.push(Queue::new(hook)),
             }
         }
         for queue in self.queues.iter_mut().filter(|queue| !config.hooks.contains_key(&queue.hook.name)) {
-            queue.forget();
+            lost.extend(queue.forget());
         }
+        lost.into_iter().for_each(|question| self.answer(question, not_started()));
     }
 
     /// The next program to start, if one is to be.
@@ -127,11 +131,9 @@ impl Hooks {
 
     /// One has ended.
     pub fn ended(&mut self, ticket: u64, ending: Ending, now: Instant) {
-        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.runs(ticket)) {
-            let question = queue.ended(ticket, ending.clone(), now);
-            if let Some(answer) = question.and_then(|question| self.answers.get_mut(&question)) {
-                *answer = Some(ending);
-            }
+        let queue = self.queues.iter_mut().find(|queue| queue.runs(ticket));
+        if let Some(question) = queue.and_then(|queue| queue.ended(ticket, ending.clone(), now)) {
+            self.answer(question, ending);
         }
     }
 

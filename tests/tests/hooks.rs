@@ -286,6 +286,11 @@ fn a_configuration_a_backend_that_is_down_and_an_alarm_are_told() {
 
 /// A pair that may hand over, with a hook that is told before.
 fn with_a_question(lab: &Lab, text: &str, on_failure: &str) -> Result<(Fulcrum, Fulcrum)> {
+    let (_, first, second) = pair_with_a_question(lab, text, on_failure)?;
+    Ok((first, second))
+}
+
+fn pair_with_a_question(lab: &Lab, text: &str, on_failure: &str) -> Result<(Pair, Fulcrum, Fulcrum)> {
     let mut pair = Pair::new(lab)?;
     pair.plan = pair.plan.with_keys()?;
     let text = format!("cat >> $DIR/$FULCRUM_NODE.json\n{text}");
@@ -296,7 +301,7 @@ fn with_a_question(lab: &Lab, text: &str, on_failure: &str) -> Result<(Fulcrum, 
     let (first, second) = pair.start_both()?;
     wait_until("the link", LONG, || first.status().is_ok_and(|status| status.agrees_with("lb2")))?;
     wait_lines(lab, "lb1.json", 1)?;
-    Ok((first, second))
+    Ok((pair, first, second))
 }
 
 #[test]
@@ -337,6 +342,33 @@ fn a_hook_that_holds_is_run_until_it_succeeds_and_the_handover_waits() {
             })?;
             assert_eq!(first.status()?.role(GROUP), Some("leader"), "it waits");
             std::fs::write(lab.directory().join("go"), "")?;
+            let told = told.join().unwrap_or_else(|_| Ok("it panicked".to_owned()))?;
+            assert!(told.contains("lb2 leads group web"), "{told}");
+            second.wait_leader(GROUP)
+        })
+    });
+}
+
+#[test]
+fn a_reload_of_the_hook_that_holds_a_handover_up_lets_it_go_on() {
+    Lab::run(|lab| {
+        let (pair, first, second) =
+            pair_with_a_question(lab, "[ $FULCRUM_EVENT != before-standby ]", "hold")?;
+        let asked = || {
+            let lines = lines(lab, "lb1.json");
+            lines.iter().filter(|line| line.contains("\"before-standby\"")).count()
+        };
+        std::thread::scope(|scope| -> Result<()> {
+            let told = scope.spawn(|| first.command(&["handover", GROUP]));
+            wait_until("it to be asked", LONG, || asked() >= 1)?;
+            let reloaded = pair.plan.file(&first.machine).replace("deadline: 2s", "deadline: 3s");
+            first.reload(&reloaded)?;
+            let known = asked();
+            wait_until("it to be asked as it is now", LONG, || asked() >= known + 2)?;
+            let leads =
+                lines(lab, "lb1.json").iter().filter(|line| line.contains("\"after-leading\"")).count();
+            assert_eq!(leads, 2, "at the start and after the reload");
+            first.reload(&reloaded.replace("on_failure: hold", "on_failure: ignore"))?;
             let told = told.join().unwrap_or_else(|_| Ok("it panicked".to_owned()))?;
             assert!(told.contains("lb2 leads group web"), "{told}");
             second.wait_leader(GROUP)

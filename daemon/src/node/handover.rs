@@ -7,8 +7,8 @@
 
 use super::{Node, milliseconds};
 use crate::wire::{HandedOver, Refusal};
-use fulcrum_config::{Class, Config, Group, GroupName, HookEvent, NodeName, Preempt, Protocol};
-use fulcrum_lifecycle::hooks::{Before, Planned, Standing};
+use fulcrum_config::{Class, Group, GroupName, HookEvent, NodeName, Preempt, Protocol};
+use fulcrum_lifecycle::hooks::{Planned, Standing};
 use fulcrum_lifecycle::{Target, may_be_named, target};
 use fulcrum_vip_manager::{Observed, PeerSeen};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Node {
         let named = transfer.to.as_deref().map(NodeName::new);
         let mut goes = self.find_target(&group, named.as_ref(), is_forced, READY).await?;
         let prepared = self.prepare_other(&config, &group, goes.node.as_ref(), is_forced).await?;
-        let hooks = self.run_hooks(&config, &group, goes.node.as_ref(), is_forced).await?;
+        let hooks = self.run_hooks(&group, goes.node.as_ref(), is_forced).await?;
         let is_late = hooks > 0 || prepared.hooks > 0;
         let moved = self.move_group(configured, named.as_ref(), is_forced, is_late, &mut goes).await;
         if moved.is_err() && hooks > 0 {
@@ -94,7 +94,6 @@ impl Node {
     /// Runs the hooks that are told before this node leaves a group. Gives how many there are.
     async fn run_hooks(
         &self,
-        config: &Config,
         group: &GroupName,
         to: Option<&NodeName>,
         is_forced: bool,
@@ -102,8 +101,7 @@ impl Node {
         let standing = self.handle.vip().borrow().groups.get(group).map(Standing::from);
         let Some(standing) = standing else { return Ok(0) };
         let planned = Planned::Standby { group: group.clone(), standing, to: to.cloned() };
-        let before = Before { config, planned };
-        self.hooks.before(&before, is_forced).await.map_err(|why| {
+        self.hooks.before(&self.handle, &planned, is_forced).await.map_err(|why| {
             self.hooks.stays(HookEvent::BeforeStandby, group);
             Refusal::new(format!(
                 "group {group} stays here: {why}\n  correct what it names, or change `on_failure` of that hook; 'fulcrum status' \

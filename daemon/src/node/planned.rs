@@ -6,7 +6,7 @@ use super::overriding::wall_clock;
 use super::{Node, Target, Wish};
 use crate::wire::{Refusal, ToldHooks};
 use fulcrum_config::{Config, HookEvent};
-use fulcrum_lifecycle::hooks::{Before, Drain, DrainEnd, DrainKind, Planned, Upgrade, UpgradeEnd};
+use fulcrum_lifecycle::hooks::{Drain, DrainEnd, DrainKind, Planned, Upgrade, UpgradeEnd};
 use fulcrum_lifecycle::overrides;
 use std::time::Duration;
 
@@ -53,9 +53,8 @@ fn is_in_use(drain: &Drain, config: &Config) -> bool {
 impl Node {
     /// Runs the hooks before a drain.
     pub(super) async fn before_drain(&self, drain: &Drain, forced: bool) -> Result<(), Refusal> {
-        let config = self.handle.config();
-        let before = Before { config: &config, planned: Planned::Drain(drain.clone()) };
-        let result = self.hooks.before(&before, forced).await;
+        let planned = Planned::Drain(drain.clone());
+        let result = self.hooks.before(&self.handle, &planned, forced).await;
         result.map(drop).map_err(|why| {
             self.drain_was_refused(drain);
             refusal(&format!("{} {} is not drained", drain.kind, drain.name), &why)
@@ -64,7 +63,7 @@ impl Node {
 
     pub(super) fn drain_was_refused(&self, drain: &Drain) {
         let drain = Drain { outcome: Some(DrainEnd::Refused), ..drain.clone() };
-        self.hooks.drained(&self.handle.config(), &drain);
+        self.hooks.drained(&self.handle, &drain);
     }
 
     /// It has begun.
@@ -88,7 +87,7 @@ impl Node {
             let is_late = until.is_some_and(|until| until <= now);
             let over = drain.end(&left, is_in_use(drain, config), is_late).filter(|_| is_known || !recalled);
             if let Some(over) = &over {
-                self.hooks.drained(config, over);
+                self.hooks.drained(&self.handle, over);
             }
             over.is_some()
         };
@@ -102,24 +101,22 @@ impl Node {
 
     /// Runs the hooks before an upgrade.
     pub(crate) async fn before_upgrade(&self, asked: &Upgrading, by: &str) -> Result<ToldHooks, Refusal> {
-        let config = self.handle.config();
         let upgrade = upgrade(asked, by, None);
-        let before = Before { config: &config, planned: Planned::Upgrade(upgrade.clone()) };
-        let hooks = self.hooks.before(&before, asked.forced).await.map_err(|why| {
+        let planned = Planned::Upgrade(upgrade.clone());
+        let hooks = self.hooks.before(&self.handle, &planned, asked.forced).await.map_err(|why| {
             let over = Upgrade { outcome: Some(UpgradeEnd::Abandoned), ..upgrade };
-            self.hooks.upgraded(&config, &over);
-            refusal(&format!("{} is not upgraded", config.node), &why)
+            self.hooks.upgraded(&self.handle, &over);
+            refusal(&format!("{} is not upgraded", self.handle.config().node), &why)
         })?;
         Ok(ToldHooks { hooks })
     }
 
     /// Has hooks told that an upgrade is over. Nothing waits for them.
     pub(crate) fn after_upgrade(&self, asked: &Upgrading, by: &str, outcome: UpgradeEnd) -> ToldHooks {
-        let config = self.handle.config();
-        self.hooks.upgraded(&config, &upgrade(asked, by, Some(outcome)));
+        self.hooks.upgraded(&self.handle, &upgrade(asked, by, Some(outcome)));
         let is_told =
             |hook: &&std::sync::Arc<fulcrum_config::Hook>| hook.events.contains(&HookEvent::AfterUpgrade);
-        ToldHooks { hooks: config.hooks.values().filter(is_told).count() }
+        ToldHooks { hooks: self.handle.config().hooks.values().filter(is_told).count() }
     }
 }
 

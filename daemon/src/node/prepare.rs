@@ -5,7 +5,7 @@ use super::Node;
 use crate::hooks::BOUND;
 use crate::wire::Refusal;
 use fulcrum_config::{Config, GroupName, HookEvent, NodeName};
-use fulcrum_lifecycle::hooks::{Before, Planned, Standing, is_asked_to_lead};
+use fulcrum_lifecycle::hooks::{Planned, Standing, is_asked_to_lead};
 use fulcrum_peer::{Observed, PeerState, Prepared, Preparing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,14 +108,12 @@ impl Node {
 
     /// Runs the hooks of a node that is to lead.
     async fn prepare_own(&self, group: &GroupName, from: NodeName, forced: bool) -> Prepared {
-        let config = self.handle.config();
         let standing = self.handle.vip().borrow().groups.get(group).map(Standing::from);
         let Some(standing) = standing else {
             return Prepared { hooks: 0, refused: Some(format!("there is no group {group} here")) };
         };
-        let before =
-            Before { config: &config, planned: Planned::Leading { group: group.clone(), standing, from } };
-        match self.hooks.before(&before, forced).await {
+        let planned = Planned::Leading { group: group.clone(), standing, from };
+        match self.hooks.before(&self.handle, &planned, forced).await {
             Ok(hooks) => Prepared { hooks, refused: None },
             Err(why) => Prepared { hooks: 0, refused: Some(why) },
         }

@@ -4,6 +4,12 @@ use super::{Details, Drain, Ending, Hooks, Occurrence, Outcome, Standing, Subjec
 use fulcrum_config::{Config, GroupName, Hook, HookEvent, HookName, NodeName, Policy};
 use std::sync::Arc;
 
+/// How one ends that is not what it was when somebody asked.
+pub(super) fn not_started() -> Ending {
+    let why = "a reload changed it or took it away".to_owned();
+    Ending { outcome: Outcome::NotStarted(why), said: None }
+}
+
 /// Something that is about to be done on an operator's word.
 #[derive(Debug, Clone)]
 pub struct Before<'a> {
@@ -154,16 +160,27 @@ impl Before<'_> {
 }
 
 impl Hooks {
-    /// Has a hook run before something is done. Gives the number of the question.
+    /// Has a hook run before something is done. Gives the number of the question. One that is not configured so any more
+    /// is not run, and its end is there at once.
     pub fn ask(&mut self, before: &Before<'_>, hook: &HookName) -> u64 {
-        self.configure(before.config);
         let question = self.tickets.wrapping_add(1);
         self.tickets = question;
         self.answers.insert(question, None);
-        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.hook.name == *hook) {
-            queue.ask(Subject::Before(before.planned.group().cloned(), question), before.occurrence());
+        let meant = before.config.hooks.get(hook);
+        match self.queues.iter_mut().find(|queue| Some(&queue.hook) == meant) {
+            Some(queue) => {
+                queue.ask(Subject::Before(before.planned.group().cloned(), question), before.occurrence());
+            }
+            None => self.answer(question, not_started()),
         }
         question
+    }
+
+    /// Nobody may wait for it any more.
+    pub(super) fn answer(&mut self, question: u64, ending: Ending) {
+        if let Some(answer) = self.answers.get_mut(&question) {
+            *answer = Some(ending);
+        }
     }
 
     /// How that hook ended, if it has.

@@ -2,7 +2,7 @@
 
 use super::{Details, Hooks, Occurrence, Subject};
 use crate::status::Override;
-use fulcrum_config::{Config, HookEvent};
+use fulcrum_config::HookEvent;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -127,31 +127,30 @@ impl Drain {
 
 impl Hooks {
     /// A drain is over. That nothing came of it is only for hooks that were told before: they may undo what they prepared.
-    pub fn drained(&mut self, config: &Config, drain: &Drain) {
+    pub fn drained(&mut self, node: &str, drain: &Drain) {
         let came_to_nothing = matches!(drain.outcome, Some(DrainEnd::Undrained | DrainEnd::Refused));
         let subject = Subject::Drain(drain.of.clone());
         let before = came_to_nothing.then_some(HookEvent::BeforeDrain);
-        self.over(config, HookEvent::AfterDrain, Details::Drain(drain.clone()), subject, before);
+        self.over(node, HookEvent::AfterDrain, Details::Drain(drain.clone()), subject, before);
     }
 
     /// An upgrade is over; the same holds.
-    pub fn upgraded(&mut self, config: &Config, upgrade: &Upgrade) {
+    pub fn upgraded(&mut self, node: &str, upgrade: &Upgrade) {
         let came_to_nothing = upgrade.outcome == Some(UpgradeEnd::Abandoned);
         let before = came_to_nothing.then_some(HookEvent::BeforeUpgrade);
         let details = Details::Upgrade(upgrade.clone());
-        self.over(config, HookEvent::AfterUpgrade, details, Subject::Upgrade, before);
+        self.over(node, HookEvent::AfterUpgrade, details, Subject::Upgrade, before);
     }
 
     fn over(
         &mut self,
-        config: &Config,
+        node: &str,
         event: HookEvent,
         details: Details,
         subject: Subject,
         only_after: Option<HookEvent>,
     ) {
-        self.configure(config);
-        let occurrence = Occurrence::new(event, config.node.as_str(), details);
+        let occurrence = Occurrence::new(event, node, details);
         let is_told = |events: &std::collections::BTreeSet<HookEvent>| {
             only_after.is_none_or(|before| events.contains(&before))
         };

@@ -38,6 +38,19 @@ impl Subject {
             Self::Config | Self::Drain(_) | Self::Upgrade | Self::Fault(..) => None,
         }
     }
+
+    /// The number of the question, if it is one.
+    fn question(&self) -> Option<u64> {
+        match self {
+            Self::Before(_, question) => Some(*question),
+            Self::Group(_)
+            | Self::Backend(..)
+            | Self::Config
+            | Self::Drain(_)
+            | Self::Upgrade
+            | Self::Fault(..) => None,
+        }
+    }
 }
 
 /// A program to start.
@@ -171,15 +184,16 @@ impl Queue {
         }
     }
 
-    pub(super) fn change(&mut self, hook: &Arc<Hook>) {
+    /// Gives the questions that are not asked any more.
+    pub(super) fn change(&mut self, hook: &Arc<Hook>) -> Vec<u64> {
         self.hook = Arc::clone(hook);
-        self.forget();
+        self.forget()
     }
 
-    /// What waits was meant for what the hook was before.
-    pub(super) fn forget(&mut self) {
+    /// What waits was meant for what the hook was before. Gives the questions among it.
+    pub(super) fn forget(&mut self) -> Vec<u64> {
         self.told.clear();
-        self.waiting.clear();
+        self.waiting.drain(..).filter_map(|(subject, _)| subject.question()).collect()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -288,8 +302,7 @@ impl Queue {
 
     /// Nobody waits for the answer any more; what runs goes on to its deadline.
     pub(super) fn take_back(&mut self, question: u64) {
-        self.waiting
-            .retain(|(subject, _)| !matches!(subject, Subject::Before(_, number) if *number == question));
+        self.waiting.retain(|(subject, _)| subject.question() != Some(question));
     }
 
     /// The group stays: whoever prepared for its change of leader is to hear how it stands.
@@ -318,15 +331,7 @@ impl Queue {
     /// Gives the number of the question that this is the answer to, if it is one.
     pub(super) fn ended(&mut self, ticket: u64, ending: Ending, now: Instant) -> Option<u64> {
         let running = self.running.remove(&ticket)?;
-        let question = match running.subject {
-            Subject::Before(_, question) => Some(question),
-            Subject::Group(_)
-            | Subject::Backend(..)
-            | Subject::Config
-            | Subject::Drain(_)
-            | Subject::Upgrade
-            | Subject::Fault(..) => None,
-        };
+        let question = running.subject.question();
         let took = now.saturating_duration_since(running.since);
         self.spent = self.spent.saturating_add(took);
         let runs = self.runs.entry(ending.outcome.name()).or_insert(0);

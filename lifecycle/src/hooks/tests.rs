@@ -328,3 +328,37 @@ fn a_hook_is_asked_before_a_group_is_left_and_told_if_it_stays() {
     hooks.take_back(question);
     assert!(hooks.poll_start(now()).is_none() && hooks.poll_answer(question).is_none());
 }
+
+#[test]
+fn a_reload_that_changes_a_hook_loses_no_question_and_tells_nothing_twice() {
+    let ask = hook("ask", &[HookEvent::BeforeStandby, HookEvent::AfterLeading], HookStyle::Json);
+    let old = configured(&[Arc::clone(&ask)]);
+    let new = configured(&[Arc::new(Hook { deadline: Duration::from_secs(1), ..(*ask).clone() })]);
+    let is_not_started = |ending: Option<Ending>| ending.is_some_and(|it| it.outcome.name() == "not-started");
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&old, Role::Leader, 1));
+    assert_eq!(run_all(&mut hooks), ["after-leading leader"]);
+
+    // What waited for its turn is answered.
+    let name = HookName::new("ask");
+    let question = hooks.ask(&before(&old), &name);
+    hooks.look(&look(&new, Role::Leader, 1));
+    assert!(is_not_started(hooks.poll_answer(question)));
+    assert_eq!(run_all(&mut hooks), ["after-leading leader"], "once, by the hook as it is now");
+
+    // Whoever asks by what was in force before changes nothing.
+    let question = hooks.ask(&before(&old), &name);
+    assert!(is_not_started(hooks.poll_answer(question)));
+    hooks.look(&look(&new, Role::Leader, 1));
+    assert!(run_all(&mut hooks).is_empty(), "it is known");
+    let unknown = hooks.ask(&before(&old), &HookName::new("other"));
+    assert!(is_not_started(hooks.poll_answer(unknown)), "there is none");
+
+    // What runs goes on, and its end is the answer; also if the hook is gone.
+    let question = hooks.ask(&before(&new), &name);
+    let start = hooks.poll_start(now()).expect("it is started");
+    hooks.look(&look(&configured(&[]), Role::Leader, 1));
+    assert_eq!(hooks.poll_answer(question), None);
+    hooks.ended(start.ticket, succeeded(), now());
+    assert_eq!(hooks.poll_answer(question), Some(succeeded()));
+}

@@ -56,13 +56,14 @@ fn drains_and_upgrades_are_told_before_and_after_with_what_is_known_of_them() {
         [HookEvent::BeforeDrain, HookEvent::AfterDrain, HookEvent::BeforeUpgrade, HookEvent::AfterUpgrade];
     let config = configured(&[hook("tell", &all, HookStyle::Json)]);
     let mut hooks = Hooks::default();
+    hooks.configure(&config);
     for planned in [Planned::Drain(drain()), Planned::Upgrade(upgrade(None))] {
         let before = Before { config: &config, planned };
         assert_eq!(before.hooks().count(), 1);
         hooks.ask(&before, &HookName::new("tell"));
     }
-    hooks.drained(&config, &Drain { outcome: Some(DrainEnd::Empty), connections: Some(0), ..drain() });
-    hooks.upgraded(&config, &upgrade(Some(UpgradeEnd::Done)));
+    hooks.drained("lb1", &Drain { outcome: Some(DrainEnd::Empty), connections: Some(0), ..drain() });
+    hooks.upgraded("lb1", &upgrade(Some(UpgradeEnd::Done)));
     let mut told = Vec::new();
     while let Some(start) = hooks.poll_start(now()) {
         assert_eq!(hooks.poll_start(now()).map(|it| it.ticket), None, "one at a time");
@@ -97,16 +98,17 @@ fn that_nothing_came_of_it_is_told_to_those_alone_who_were_told_before() {
     let up = hook("up", &[HookEvent::BeforeUpgrade, HookEvent::AfterUpgrade], HookStyle::Json);
     let config = configured(&[after, both, up]);
     let mut hooks = Hooks::default();
+    hooks.configure(&config);
     let mut told_of = |outcome| {
-        hooks.drained(&config, &Drain { outcome: Some(outcome), ..drain() });
+        hooks.drained("lb1", &Drain { outcome: Some(outcome), ..drain() });
         names(&mut hooks)
     };
     assert_eq!((told_of(DrainEnd::Empty), told_of(DrainEnd::Deadline)), (both_of(), both_of()));
     assert_eq!(told_of(DrainEnd::Refused), ["both"]);
     assert_eq!(told_of(DrainEnd::Undrained), ["both"]);
-    hooks.upgraded(&config, &upgrade(Some(UpgradeEnd::Abandoned)));
+    hooks.upgraded("lb1", &upgrade(Some(UpgradeEnd::Abandoned)));
     assert_eq!(names(&mut hooks), ["up"]);
-    hooks.upgraded(&config, &upgrade(Some(UpgradeEnd::Done)));
+    hooks.upgraded("lb1", &upgrade(Some(UpgradeEnd::Done)));
     assert_eq!(names(&mut hooks), ["after", "up"]);
 }
 
