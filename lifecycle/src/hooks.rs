@@ -111,7 +111,7 @@ impl Hooks {
         for (name, hook) in &config.hooks {
             match self.queues.iter_mut().find(|queue| queue.hook.name == *name) {
                 Some(queue) if queue.hook == *hook => {}
-                Some(queue) => lost.extend(queue.change(hook)),
+                Some(queue) => lost.extend(queue.change(hook, config)),
                 None => self.queues.push(Queue::new(hook)),
             }
         }

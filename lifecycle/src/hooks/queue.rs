@@ -3,7 +3,7 @@
 use super::Look;
 use super::occurrence::{Details, Occurrence, Standing};
 use crate::status::{Hook as HookStatus, HookRun};
-use fulcrum_config::{BackendName, GroupName, Hook, HookEvent, HookStyle, ServiceName};
+use fulcrum_config::{BackendName, Config, GroupName, Hook, HookEvent, HookStyle, ServiceName};
 use fulcrum_vip_manager::Role;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -184,15 +184,16 @@ impl Queue {
         }
     }
 
-    /// Gives the questions that are not asked any more.
-    pub(super) fn change(&mut self, hook: &Arc<Hook>) -> Vec<u64> {
+    /// It is told anew how the groups of `config` stand; of those that are gone it is still to hear that they are. Gives the
+    /// questions that are not asked any more.
+    pub(super) fn change(&mut self, hook: &Arc<Hook>, config: &Config) -> Vec<u64> {
         self.hook = Arc::clone(hook);
+        self.told.retain(|group, _| !config.groups.contains_key(group));
         self.forget()
     }
 
     /// What waits was meant for what the hook was before. Gives the questions among it.
     pub(super) fn forget(&mut self) -> Vec<u64> {
-        self.told.clear();
         self.waiting.drain(..).filter_map(|(subject, _)| subject.question()).collect()
     }
 
@@ -275,9 +276,9 @@ impl Queue {
                 self.superseded.saturating_add(count(before.saturating_sub(self.waiting.len())));
             return;
         }
-        if !self.hook.events.contains(&occurrence.event)
-            || occurrence.group().is_some_and(|group| !self.hook.is_for(group))
-        {
+        // One that had to name the group no more still hears that it is gone.
+        let is_for = |group| matches!(subject, Subject::Group(_)) || self.hook.is_for(group);
+        if !self.hook.events.contains(&occurrence.event) || !occurrence.group().is_none_or(is_for) {
             return;
         }
         if let Some((_, waiting)) = self.waiting.iter_mut().find(|(waits, _)| waits == subject) {

@@ -362,3 +362,33 @@ fn a_reload_that_changes_a_hook_loses_no_question_and_tells_nothing_twice() {
     hooks.ended(start.ticket, succeeded(), now());
     assert_eq!(hooks.poll_answer(question), Some(succeeded()));
 }
+
+#[test]
+fn a_hook_is_told_that_a_group_is_gone_also_if_it_had_to_lose_its_name() {
+    let named = |names: &[&str]| {
+        let groups = names.iter().map(|name| GroupName::new(name)).collect();
+        Arc::new(Hook { groups, ..(*hook("tell", ROLES, HookStyle::Json)).clone() })
+    };
+    let mut both = configured(&[named(&["main", "other"])]);
+    let mut other = (*both.groups[&GroupName::new("main")]).clone();
+    other.name = GroupName::new("other");
+    both.groups.insert(other.name.clone(), Arc::new(other));
+    let one = configured(&[named(&["main"])]);
+    let leads = |config| {
+        let groups = ["main", "other"].map(|name| (GroupName::new(name), standing(Role::Leader, 1)));
+        Look { groups: groups.into(), ..look(config, Role::Leader, 1) }
+    };
+    let mut hooks = Hooks::default();
+    hooks.look(&leads(&both));
+    assert_eq!(run_all(&mut hooks), ["after-leading leader", "after-leading leader"]);
+    hooks.look(&look(&one, Role::Leader, 1));
+    let start = hooks.poll_start(now()).expect("it is told of the one that is led");
+    let gone = hooks.poll_start(now()).expect("it is told of the one that is gone").occurrence.json();
+    assert_eq!(
+        (&gone["event"], &gone["state"], &gone["group"]),
+        (&json!("after-standby"), &json!("removed"), &json!("other"))
+    );
+    assert_eq!(start.occurrence.json()["group"], "main");
+    hooks.look(&look(&one, Role::Leader, 1));
+    assert!(run_all(&mut hooks).is_empty(), "once");
+}
