@@ -116,7 +116,7 @@ impl Hooks {
             }
         }
         for queue in self.queues.iter_mut().filter(|queue| !config.hooks.contains_key(&queue.hook.name)) {
-            lost.extend(queue.forget());
+            lost.extend(queue.take_away());
         }
         lost.into_iter().for_each(|question| self.answer(question, not_started()));
     }

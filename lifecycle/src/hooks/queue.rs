@@ -192,8 +192,14 @@ impl Queue {
         self.forget()
     }
 
+    /// What runs goes on, and it is told of nothing any more. Gives the questions that are not asked any more.
+    pub(super) fn take_away(&mut self) -> Vec<u64> {
+        Arc::make_mut(&mut self.hook).events.clear();
+        self.forget()
+    }
+
     /// What waits was meant for what the hook was before. Gives the questions among it.
-    pub(super) fn forget(&mut self) -> Vec<u64> {
+    fn forget(&mut self) -> Vec<u64> {
         self.waiting.drain(..).filter_map(|(subject, _)| subject.question()).collect()
     }
 

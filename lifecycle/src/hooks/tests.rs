@@ -364,6 +364,19 @@ fn a_reload_that_changes_a_hook_loses_no_question_and_tells_nothing_twice() {
 }
 
 #[test]
+fn a_hook_that_is_taken_away_while_it_runs_is_not_run_again() {
+    let with = configured(&[hook("tell", ROLES, HookStyle::Json)]);
+    let mut hooks = Hooks::default();
+    hooks.look(&look(&with, Role::Leader, 1));
+    let start = hooks.poll_start(now()).expect("it is started");
+    let without = configured(&[]);
+    hooks.look(&look(&without, Role::Standby, 2));
+    hooks.ended(start.ticket, succeeded(), now());
+    hooks.look(&look(&without, Role::Leader, 3));
+    assert!(run_all(&mut hooks).is_empty() && hooks.status(now()).is_empty());
+}
+
+#[test]
 fn a_hook_is_told_that_a_group_is_gone_also_if_it_had_to_lose_its_name() {
     let named = |names: &[&str]| {
         let groups = names.iter().map(|name| GroupName::new(name)).collect();
