@@ -83,6 +83,8 @@ pub(crate) struct Node {
     shared: Mutex<Shared>,
     /// What a peer runs and could not be applied here.
     behind: Mutex<Option<Behind>>,
+    /// What was kept of what the nodes share was damaged, and nobody has told of it since.
+    lost: Mutex<Option<String>>,
     /// What was read of an offer that would be applied here.
     agreed: Mutex<Option<Agreed>>,
     /// What services have from pools is not on disk, or was damaged there: why.
@@ -161,6 +163,7 @@ impl Node {
             source: Mutex::new(boot.source.clone()),
             shared: Mutex::new(boot.shared.clone()),
             behind: Mutex::new(None),
+            lost: Mutex::new(boot.lost.clone()),
             agreed: Mutex::new(None),
             allocations: Mutex::new(Allocated { damage: boot.damage.clone(), unkept }),
             file,
@@ -276,6 +279,11 @@ impl Node {
             ));
         }
         Ok(turn)
+    }
+
+    /// What the nodes share is known again.
+    fn set_found(&self) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn source(&self) -> Option<Source> {

@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "there are two nodes, 0 and 1")]
 
 use fulcrum_tests::Result;
-use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Machine, Plan};
+use fulcrum_tests::lab::{Fulcrum, GROUP, Lab, Linked, Machine, Plan, Status};
 use fulcrum_tests::wait::{run_for, wait_until};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -144,6 +144,35 @@ fn a_node_that_can_not_catch_up_says_why_and_does_once_it_can() {
         drop(occupied);
         wait_until("to catch up", Duration::from_secs(60), || has(&scene, 1, "more").unwrap_or(false))?;
         scene.wait_agreement()
+    });
+}
+
+#[test]
+fn a_node_that_lost_what_was_asked_for_says_so_until_its_peer_tells_of_it() {
+    Lab::run(|lab| {
+        let mut scene = scene(lab)?;
+        let address = scene.pair.web[0].machine.ipv4().to_string();
+        scene.nodes[0].command(&["drain", "backend", &address])?;
+        let is_drained = |status: &Status| status.0["overrides"].as_array().is_some_and(|it| !it.is_empty());
+        scene.wait(1, "the drain", is_drained)?;
+        lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
+        wait_down(&scene)?;
+        let files =
+            std::fs::read_dir(scene.pair.lb2.file("state"))?.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut kept = files.filter(|path| path.to_string_lossy().contains("/shared-"));
+        let path = kept.next().expect("it keeps what the nodes share");
+        scene.nodes[1].process().terminate(LONG)?;
+        std::fs::write(&path, "torn")?;
+        scene.nodes[1] = Fulcrum::start(&scene.pair.lb2, &scene.pair.plan.file(&scene.pair.lb2))?;
+        let is_lost = |status: &Status| {
+            status.alarms().iter().any(|what| what.contains("shared-") && what.contains("is damaged"))
+        };
+        scene.wait(1, "the alarm", is_lost)?;
+        assert!(!is_drained(&scene.nodes[1].status()?), "nobody told of it yet");
+        lab.switch().heal()?;
+        scene.wait_agreement()?;
+        scene.wait(1, "the drain", is_drained)?;
+        scene.wait(1, "the alarm's end", |status| !is_lost(status))
     });
 }
 

@@ -6,6 +6,7 @@
 use crate::last_good;
 use fulcrum_config::last_good::{LastGoodError, keep, recall};
 use fulcrum_config::{Allocations, Before};
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,14 +92,15 @@ pub(crate) fn try_out(allocations: &Allocations, directory: &Path, file: &Path) 
 }
 
 fn is_kept(allocations: &Allocations, path: &Path) -> bool {
-    matches!(read(path), Ok(Some(kept)) if kept == *allocations)
+    matches!(read::<Allocations>(path), Ok(Some(kept)) if kept == *allocations)
 }
 
 fn unwritten(path: &Path, error: &LastGoodError) -> String {
     format!("{} can't be written: {}", path.display(), cause(error))
 }
 
-fn read(path: &Path) -> Result<Option<Allocations>, String> {
+/// What was kept at `path`, or what is wrong with it, for people.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     let text = recall(path).map_err(|error| cause(&error))?;
     let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
     parsed.map_err(|error| format!("makes no sense to this version ({error})"))

@@ -20,6 +20,10 @@ mod tests;
 pub(crate) const DAMAGED: &str = "What the peers have is taken as soon as there is a link to one; until then a service \
     may have another address here than there. Compare 'fulcrum status' of the nodes";
 
+/// What follows from a damaged file of what the nodes share.
+pub(crate) const LOST: &str = "What operators asked for over the file (drained, disabled, other weights) and what came \
+    from outside it (Kubernetes) is forgotten here until a peer tells of it";
+
 /// What a node starts with.
 #[derive(Debug)]
 pub(crate) struct Boot {
@@ -35,6 +39,8 @@ pub(crate) struct Boot {
     state_dir: PathBuf,
     /// What is wrong with what was kept of the pools.
     pub(crate) damage: Option<String>,
+    /// What is wrong with what was kept of what the nodes share.
+    pub(crate) lost: Option<String>,
 }
 
 impl Boot {
@@ -48,6 +54,9 @@ impl Boot {
         }
         if let Some(damage) = &self.damage {
             tracing::error!(target: "config", "{damage}. {DAMAGED}");
+        }
+        if let Some(lost) = &self.lost {
+            tracing::error!(target: "config", "{lost}. {LOST}");
         }
         if self.state == ConfigState::LastGood {
             tracing::error!(
@@ -97,7 +106,7 @@ pub(crate) fn boot(file: &Path) -> Result<Boot, Failure> {
 
 /// The file, or a peer's newer one if the file was not edited since that came; with what operators asked for over it.
 fn of_file(file: &Path, text: String, parsed: Parsed, before: &Before) -> Boot {
-    let kept = Shared::recall(&parsed.config.admin.state_dir, file);
+    let (kept, lost) = Shared::recall(&parsed.config.admin.state_dir, file);
     let (overrides, fragments) = (Arc::clone(&kept.overrides), Arc::clone(&kept.fragments));
     let before = Before { overrides, fragments, ..before.clone() };
     let own = Source { runs: text.clone(), own: text, received: None };
@@ -114,6 +123,7 @@ fn of_file(file: &Path, text: String, parsed: Parsed, before: &Before) -> Boot {
     Boot {
         state_dir: parsed.config.admin.state_dir.clone(),
         damage: None,
+        lost,
         state: ConfigState::Current,
         warnings: lines(&parsed.warnings),
         refused: Vec::new(),
@@ -143,7 +153,7 @@ fn first_usable(
         };
         let name = path.display().to_string();
         // It was in force with these; if not, an address that changes is better than no service.
-        let shared = Shared::recall(directory, file);
+        let (shared, lost) = Shared::recall(directory, file);
         let (overrides, fragments) = (Arc::clone(&shared.overrides), Arc::clone(&shared.fragments));
         let before = Before { overrides, fragments, now: wall_clock(), ..recalled.before(true) };
         let parsed = match parse_after(&text, &name, &host_name(), &before) {
@@ -156,6 +166,7 @@ fn first_usable(
         return Ok(Boot {
             state_dir: parsed.config.admin.state_dir.clone(),
             damage: None,
+            lost,
             config: Arc::new(parsed.config),
             state: ConfigState::LastGood,
             warnings: lines(&parsed.warnings),

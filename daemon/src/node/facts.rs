@@ -73,6 +73,7 @@ impl Node {
             .map(alarm)
             .chain(behind)
             .chain(self.trouble_of_allocations())
+            .chain(self.trouble_of_shared())
             .chain(self.hooks.alarms())
             .chain(overriding::forgotten(&self.handle.config(), overriding::wall_clock()))
             .chain(self.clusters.alarms())
@@ -80,6 +81,20 @@ impl Node {
             .chain(self.backups.alarm())
             .chain(self.runs.alarm(self.held_for(), overriding::wall_clock()))
             .collect()
+    }
+
+    fn trouble_of_shared(&self) -> Option<Alarm> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.as_ref().map(|lost| Alarm {
+            severity: Severity::Warning,
+            what: lost.clone(),
+            affected:
+                "what operators asked for over the file: what was drained or disabled may take traffic here"
+                    .to_owned(),
+            remedy:
+                "compare 'fulcrum status' of the nodes, ask again for what is missing, then 'fulcrum reload'"
+                    .to_owned(),
+        })
     }
 
     fn trouble_of_allocations(&self) -> Vec<Alarm> {

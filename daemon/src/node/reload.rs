@@ -17,12 +17,15 @@ impl Node {
         let _changing = self.change().await?;
         let result = self.try_reload(&how).await;
         self.withdraw();
-        if let Err(refusal) = &result {
-            let mut lines = refusal.diagnostics.clone();
-            if lines.is_empty() {
-                lines.push(refusal.error.clone());
+        match &result {
+            Ok(_) => self.set_found(),
+            Err(refusal) => {
+                let mut lines = refusal.diagnostics.clone();
+                if lines.is_empty() {
+                    lines.push(refusal.error.clone());
+                }
+                self.set_loaded(|loaded| loaded.refused = lines);
             }
-            self.set_loaded(|loaded| loaded.refused = lines);
         }
         result
     }

@@ -276,6 +276,7 @@ impl Node {
         match result {
             Ok(changes) => {
                 *behind = None;
+                self.set_found();
                 tracing::info!(target: "audit", who = %from, what = "sent a newer configuration", result = "applied");
                 changes.iter().for_each(|line| tracing::info!(target: "config", "{line}"));
             }

@@ -1,6 +1,7 @@
 //! What is kept of the configuration that the nodes share: its serial number, and its text if a peer's file is newer
 //! than this node's own.
 
+use super::allocated::read;
 use crate::last_good;
 use fulcrum_config::{Fragments, Overrides, adopt, digest_of_text};
 use serde::{Deserialize, Serialize};
@@ -50,14 +51,16 @@ impl Shared {
         Self { serial, own: digest_of_text(text), ..Self::default() }
     }
 
-    /// What was kept for the node that reads `file`; a first one if nothing was.
-    pub(crate) fn recall(state_dir: &Path, file: &Path) -> Self {
-        let kept = fulcrum_config::last_good::recall(&path(state_dir, file)).unwrap_or_else(|error| {
-            tracing::warn!(target: "config", "{error}");
-            None
-        });
-        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
-        kept.unwrap_or(Self { serial: FIRST, ..Self::default() })
+    /// What was kept for the node that reads `file`; a first one if nothing was, or if it can't be used: why, for people.
+    pub(crate) fn recall(state_dir: &Path, file: &Path) -> (Self, Option<String>) {
+        let path = path(state_dir, file);
+        let (kept, wrong) = match read(&path) {
+            Ok(kept) => (kept, None),
+            Err(what) => {
+                (None, Some(format!("what the nodes share of the configuration: {} {what}", path.display())))
+            }
+        };
+        (kept.unwrap_or(Self { serial: FIRST, ..Self::default() }), wrong)
     }
 
     /// Keeps it.

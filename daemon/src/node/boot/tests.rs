@@ -43,3 +43,31 @@ fn a_node_whose_memory_of_the_pools_is_damaged_takes_whatever_a_peer_has() {
     assert_eq!((again.shared.serial, &again.damage), (1, &None));
     assert_eq!(again.config.allocations, first.config.allocations);
 }
+
+#[test]
+fn what_was_asked_for_over_the_file_and_can_not_be_read_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, state) = (directory.path().join("fulcrum.yaml"), directory.path().join("state"));
+    let example = include_str!("../../../../config/examples/pair.yaml");
+    let good = format!("node: lb-1\n{example}\nadmin: {{state_dir: {}}}\n", state.display());
+    std::fs::write(&file, &good).expect("room");
+    let first = boot(&file).expect("a good file");
+    assert_eq!(first.lost, None, "nothing was kept");
+    first.shared.keep(&state, &file).unwrap();
+    assert_eq!(boot(&file).expect("a good file").lost, None);
+    fulcrum_config::last_good::keep(&last_good::path(&state, &file), &good).expect("room");
+
+    let kept = last_good::kept_as(&state, &file, crate::node::shared::KIND);
+    let lost = |why: &str| {
+        let lost = boot(&file).expect("a configuration").lost.expect("it is said");
+        assert!(lost.contains(&kept.display().to_string()) && lost.contains(why), "{lost}");
+    };
+    // With a good file and with the last good one.
+    for text in [good, format!("nonsense: [\nstate_dir: {}\n", state.display())] {
+        std::fs::write(&file, text).expect("room");
+        std::fs::write(&kept, "torn").expect("room");
+        lost("is damaged");
+        fulcrum_config::last_good::keep(&kept, r#"{"serial":"x"}"#).expect("room");
+        lost("makes no sense to this version");
+    }
+}
