@@ -35,8 +35,8 @@ pub(super) struct Drains {
     watched: Mutex<Vec<Watched>>,
     /// They are others than those that are kept.
     changed: AtomicBool,
-    /// One writes at a time, so that what was true last is what is kept.
-    writing: tokio::sync::Mutex<()>,
+    /// One writes at a time, so that what was true last is what is kept. Whether the last one could not.
+    writing: tokio::sync::Mutex<bool>,
 }
 
 impl Drains {
@@ -83,9 +83,9 @@ impl Drains {
         }
     }
 
-    /// For the process after this one, if they are others.
+    /// For the process after this one, if they are others. What can't be written is written the next time.
     pub(super) async fn keep(&self) {
-        let _writing = self.writing.lock().await;
+        let mut has_failed = self.writing.lock().await;
         if !self.changed.swap(false, Ordering::AcqRel) {
             return;
         }
@@ -94,7 +94,12 @@ impl Drains {
             let text = text.map_err(|error| error.to_string())?;
             keep(&path, &text).map_err(|error| error.to_string())
         });
-        if let Ok(Err(error)) = kept.await {
+        let kept = kept.await.unwrap_or_else(|error| Err(error.to_string()));
+        let had_failed = std::mem::replace(&mut *has_failed, kept.is_err());
+        let Err(error) = kept else { return };
+        self.changed.store(true, Ordering::Release);
+        // Once: each names another temporary file.
+        if !had_failed {
             tracing::warn!(
                 "what is drained can't be kept, and after a restart no hook is told that it is over: {error}"
             );

@@ -39,6 +39,21 @@ async fn the_process_after_this_one_knows_those_that_are_not_over() {
     assert!(recall().is_empty());
 }
 
+#[tokio::test]
+async fn what_could_not_be_kept_is_kept_as_soon_as_it_can_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let parent = directory.path().join("parent");
+    std::fs::write(&parent, "not a directory").unwrap();
+    let recall = || Drains::recall(&parent.join("state"), Path::new("/etc/fulcrum/fulcrum.yaml"));
+    let first = recall();
+    first.watch(drain("web-1"), None);
+    first.keep().await;
+    std::fs::remove_file(&parent).unwrap();
+    std::fs::create_dir(&parent).unwrap();
+    first.keep().await;
+    assert_eq!(names(&recall()), [("web-1".to_owned(), true)]);
+}
+
 #[test]
 fn what_nobody_can_read_is_none() {
     let state = tempfile::tempdir().unwrap();
