@@ -148,6 +148,25 @@ fn a_node_that_can_not_catch_up_says_why_and_does_once_it_can() {
 }
 
 #[test]
+fn a_node_stays_behind_no_more_once_its_operator_reloads_it() {
+    Lab::run(|lab| {
+        let scene = scene(lab)?;
+        lab.switch().part(&scene.pair.lb1, &scene.pair.lb2)?;
+        wait_down(&scene)?;
+        let _occupied = occupy(&scene.pair.lb2, 81)?;
+        scene.reload(0, &with(&scene.pair.plan, "more", 81), &[])?;
+        lab.switch().heal()?;
+        let is_behind = |status: &Status| status.alarms().iter().any(|what| what.contains("stays behind"));
+        scene.wait(1, "the alarm", is_behind)?;
+        scene.reload(1, &with(&scene.pair.plan, "most", 82), &[])?;
+        scene.wait_agreement()?;
+        assert_eq!((serial(&scene, 0)?, serial(&scene, 1)?), (3, 3));
+        assert!(!is_behind(&scene.nodes[1].status()?), "it leads the way");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_node_that_lost_what_was_asked_for_says_so_until_its_peer_tells_of_it() {
     Lab::run(|lab| {
         let mut scene = scene(lab)?;

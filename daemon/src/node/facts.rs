@@ -55,7 +55,8 @@ impl Node {
             remedy: "remove the cause that is named; it is tried again by itself".to_owned(),
         };
         let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        let behind = behind.as_ref().map(|behind| Alarm {
+        // A reload here may have gone past it.
+        let behind = behind.as_ref().filter(|behind| behind.serial > self.handle.serial()).map(|behind| Alarm {
             severity: Severity::Warning,
             what: format!(
                 "the configuration of {} (serial {}) can't be applied here, and this node stays behind: {}",
