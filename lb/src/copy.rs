@@ -4,6 +4,9 @@
 //! kept, and nothing more is read until that is gone; the kernel's buffers are the only other queue. So an
 //! idle connection holds no buffer at all.
 
+#[cfg(test)]
+mod tests;
+
 use crate::splice::{self, Pipe, Pipes};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -41,20 +44,31 @@ pub(crate) struct Side {
     hangup: bool,
     /// It used urgent data, at which reads stop early: a short read does not mean that all is read.
     urgent: bool,
+    /// It has failed. The kernel says so once: whoever asks next is told of an end.
+    failed: bool,
     /// Whether epoll reports that it can be written.
     pub(crate) reports_writable: bool,
 }
 
 impl Side {
     pub(crate) fn new(fd: OwnedFd, writable: bool) -> Self {
-        Self { fd, readable: false, writable, hangup: false, urgent: false, reports_writable: false }
+        Self {
+            fd,
+            readable: false,
+            writable,
+            hangup: false,
+            urgent: false,
+            failed: false,
+            reports_writable: false,
+        }
     }
 
     /// Takes over what epoll says.
     pub(crate) fn handle_event(&mut self, flags: EventFlags) {
         let gone = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        self.failed |= flags.contains(EventFlags::ERR);
         // A reset is reported as the end of reading, too, but it is no FIN and must not be passed on as one.
-        self.hangup |= flags.contains(EventFlags::RDHUP) && !flags.contains(EventFlags::ERR);
+        self.hangup |= flags.contains(EventFlags::RDHUP) && !self.failed;
         self.urgent |= flags.contains(EventFlags::PRI);
         self.readable |= gone || flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::PRI);
         self.writable |= gone || flags.contains(EventFlags::OUT);
@@ -66,8 +80,9 @@ impl Side {
         match rustix::net::recv(&self.fd, buffer, RecvFlags::empty()) {
             Ok((count, _)) => {
                 // The end is read again when it can be passed on.
-                self.hangup |= count == 0;
-                if count < length && !self.hangup && !self.urgent {
+                self.hangup |= count == 0 && !self.failed;
+                // What failed reports nothing any more.
+                if count < length && !self.hangup && !self.urgent && !self.failed {
                     self.readable = false;
                 }
                 Ok(Some(count))
@@ -94,8 +109,16 @@ impl Side {
                 Ok(0)
             }
             Err(Errno::INTR) => Ok(0),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.failed = true;
+                Err(error)
+            }
         }
+    }
+
+    /// Whether the end that was read is one that the other side has made.
+    fn ends_orderly(&self) -> bool {
+        self.hangup || !self.failed
     }
 }
 
@@ -244,7 +267,8 @@ impl Flow {
             }
         }
         while let Some(pipe) = self.pipe.as_mut().filter(|_| target.writable) {
-            match pipe.drain(&mut *target).map_err(|_| Broken::Target)? {
+            let drained = pipe.drain(&mut *target).inspect_err(|_| target.failed = true);
+            match drained.map_err(|_| Broken::Target)? {
                 None => target.writable = false,
                 Some(_) if pipe.held == 0 => self.release(moving),
                 Some(_) => {}
@@ -266,7 +290,8 @@ impl Flow {
         }
         match filled.map_err(|_| Broken::Source)? {
             None => source.readable = false,
-            Some(0) => self.end = FlowEnd::Received,
+            Some(0) if source.ends_orderly() => self.end = FlowEnd::Received,
+            Some(0) => return Err(Broken::Source),
             Some(count) => {
                 self.count(count);
                 self.bulk.handle_splice(count);
@@ -281,6 +306,9 @@ impl Flow {
         let Some(buffer) = moving.scratch.get_mut(..size) else { return Ok(0) };
         let Some(count) = source.read(buffer).map_err(|_| Broken::Source)? else { return Ok(0) };
         if count == 0 {
+            if !source.ends_orderly() {
+                return Err(Broken::Source);
+            }
             self.end = FlowEnd::Received;
             return Ok(0);
         }
