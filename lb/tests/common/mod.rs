@@ -127,6 +127,17 @@ impl Proxy {
         });
     }
 
+    /// Changes one service, and waits until every worker has the change.
+    pub fn apply(&self, service: ServiceDesired) {
+        let name = service.service.name.clone();
+        self.desired.send_modify(|desired| {
+            desired.services.insert(name, Arc::new(service));
+            desired.revision += 1;
+        });
+        let revision = self.desired.borrow().revision;
+        self.wait(|observed| observed.applied == revision);
+    }
+
     /// Waits until what is observed is as wanted.
     pub fn wait(&self, wanted: impl Fn(&Observed) -> bool) -> Observed {
         let start = Instant::now();
