@@ -42,7 +42,8 @@ pub(crate) struct Side {
     pub(crate) writable: bool,
     /// Its FIN has come, behind what is still to be read.
     hangup: bool,
-    /// It used urgent data, at which reads stop early: a short read does not mean that all is read.
+    /// It used urgent data, at which reads stop early and pipes for good: a short read does not mean that all is
+    /// read.
     urgent: bool,
     /// It has failed. The kernel says so once: whoever asks next is told of an end.
     failed: bool,
@@ -242,7 +243,7 @@ impl Flow {
             if budget == 0 {
                 return Ok(Stopped::Turn);
             }
-            let moved = if self.bulk.wants_splice() {
+            let moved = if self.bulk.wants_splice() && !source.urgent {
                 self.splice(source, moving)?
             } else {
                 self.copy(source, target, moving)?
@@ -290,8 +291,8 @@ impl Flow {
         }
         match filled.map_err(|_| Broken::Source)? {
             None => source.readable = false,
-            Some(0) if source.ends_orderly() => self.end = FlowEnd::Received,
-            Some(0) => return Err(Broken::Source),
+            // The end, or urgent data, at which a pipe stops for ever: only reading tells them apart.
+            Some(0) => self.bulk.handle_no_pipe(),
             Some(count) => {
                 self.count(count);
                 self.bulk.handle_splice(count);

@@ -71,7 +71,8 @@ impl Pipes {
 }
 
 impl Pipe {
-    /// From a socket into the empty pipe: how many bytes came, 0 at the end, none if there are none now.
+    /// From a socket into the empty pipe: how many bytes came, 0 at the end or at urgent data with the end behind
+    /// it, none if there are none now.
     pub(crate) fn fill(&mut self, source: impl AsFd) -> Result<Option<usize>, Errno> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         match rustix::pipe::splice(source, None, &self.writer, None, MOST, flags) {
@@ -140,7 +141,7 @@ impl Bulk {
         }
     }
 
-    /// There was no pipe: copy until it proves to be bulk again.
+    /// There was no pipe, or nothing for it: copy until it proves to be bulk again.
     pub(crate) fn handle_no_pipe(&mut self) {
         *self = Self::default();
     }

@@ -240,6 +240,48 @@ fn a_gigabyte_arrives_unchanged() {
     proxy.wait_service("bulk", |service| service.stats.bytes_in == sent as u64);
 }
 
+/// What a client gets of a server that sends one byte out of band on the way.
+fn urgent_on_the_way(name: &str, then: impl Fn(TcpStream) + Send + Sync + 'static) {
+    // None is like the urgent byte, which may or may not be among them.
+    let halves: [Vec<u8>; 2] = [1, 2]
+        .map(|skip| pattern().iter().map(|byte| byte | 0x80).cycle().skip(skip).take(4 << 20).collect());
+    let sent = halves.clone();
+    let server = Server::start(move |mut stream| {
+        stream.write_all(&sent[0]).unwrap();
+        socket2::SockRef::from(&stream).send_out_of_band(b"!").unwrap();
+        stream.write_all(&sent[1]).unwrap();
+        then(stream);
+    });
+    let desired = up(service(name, &[server.address]));
+    let to = vip(&desired);
+    let _proxy = Proxy::start(vec![desired]);
+    let expected = halves.concat();
+    for _ in 0..5 {
+        let mut stream = connect(to);
+        let (mut got, mut buffer) = (Vec::<u8>::new(), vec![0_u8; 1 << 16]);
+        while got.len() < expected.len() {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "an orderly end after {} bytes", got.len());
+            got.extend(buffer[..count].iter().filter(|byte| **byte != b'!'));
+        }
+        assert!(got == expected, "what comes is not what was sent");
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut buffer).unwrap(), 0);
+    }
+}
+
+#[test]
+fn nothing_behind_an_urgent_byte_is_lost_when_the_server_closes() {
+    urgent_on_the_way("urgent-closed", drop);
+}
+
+#[test]
+fn nothing_behind_an_urgent_byte_waits_for_the_end() {
+    urgent_on_the_way("urgent-open", |mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+}
+
 /// Random bytes of a length that fits no buffer, so that nothing can be lost, doubled or swapped unseen.
 fn pattern() -> Vec<u8> {
     let mut state = 1_u64;

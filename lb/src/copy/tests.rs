@@ -81,3 +81,23 @@ fn an_end_that_came_before_the_reset_is_one() {
     client_peer.read_to_end(&mut got).unwrap();
     assert_eq!(got, b"whole");
 }
+
+#[test]
+fn a_pipe_that_stops_at_urgent_data_is_no_end() {
+    let mut moving = Moving::new(Pipes::new(1));
+    let ((mut client, mut client_peer), (mut backend, mut backend_peer)) = (pair(), pair());
+    backend_peer.write_all(b"before").unwrap();
+    socket2::SockRef::from(&backend_peer).send_out_of_band(b"!").unwrap();
+    backend_peer.write_all(b"behind").unwrap();
+    drop(backend_peer);
+    wait_for(&backend, PollFlags::RDHUP);
+    let mut down = bulk();
+    // Nothing was said of urgent data as yet.
+    for _ in 0..2 {
+        backend.readable = true;
+        assert_eq!(down.pump(&mut backend, &mut client, &mut moving, false), Ok(Stopped::Waiting));
+    }
+    let mut got = Vec::new();
+    client_peer.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"beforebehind");
+}
