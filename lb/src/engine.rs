@@ -9,7 +9,7 @@ use crate::connection_log::{self, LogQueue};
 use crate::error::StartError;
 use crate::plane::Plane;
 use crate::pulse::Pulses;
-use crate::shared::{Message, Shared};
+use crate::shared::{Message, PER_CONNECTION, Shared};
 use crate::sockets::Sockets;
 use crate::table::{Change, ServiceCell, Tables};
 use crate::tcp::TcpListeners;
@@ -322,9 +322,10 @@ impl Engine {
                 news |= replace(&mut told.applied, self.revision);
                 news |= replace(&mut told.stage, self.stage);
             }
-            news |= replace(&mut told.connections_limit, descriptors.limit() / 2);
+            news |= replace(&mut told.connections_limit, descriptors.limit() / PER_CONNECTION);
             news |= replace(&mut told.refused_at_limit, descriptors.refused());
-            let mut connections: u64 = 0;
+            // Those of services that are gone are among them.
+            news |= replace(&mut told.connections, descriptors.connections());
             for cell in self.tables.services() {
                 let errors = self.errors.get(&cell.name).map_or(&[][..], Vec::as_slice);
                 if let Some(service) = told.services.get_mut(&cell.name) {
@@ -333,8 +334,6 @@ impl Engine {
                     told.services.insert(cell.name.clone(), cell.observed(errors.to_vec()));
                     news = true;
                 }
-                let service = told.services.get(&cell.name);
-                connections = connections.saturating_add(service.map_or(0, |told| told.stats.connections));
             }
             for (name, observed) in self.plane.services() {
                 if told.services.get(name) != Some(&observed) {
@@ -347,7 +346,7 @@ impl Engine {
                 told.services.retain(|name, _| self.tables.service(name).is_some() || self.plane.has(name));
                 news = true;
             }
-            news | replace(&mut told.connections, connections)
+            news
         });
     }
 

@@ -16,6 +16,9 @@ use std::thread::JoinHandle;
 /// One of so many descriptors is kept for services of the control plane.
 const KEPT_PART: u64 = 8;
 
+/// What a TCP connection uses.
+pub(crate) const PER_CONNECTION: u64 = 2;
+
 /// What a worker is told.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -162,6 +165,13 @@ impl Descriptors {
     /// Gives back what was taken.
     pub(crate) fn give_back(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Connections and sessions now, whatever became of their services.
+    pub(crate) fn connections(&self) -> u64 {
+        let sessions = self.sessions.load(Ordering::Relaxed);
+        let others = self.used.load(Ordering::Relaxed).saturating_sub(sessions);
+        sessions.saturating_add(others / PER_CONNECTION)
     }
 
     /// One more that could not be served.

@@ -10,7 +10,7 @@ use crate::connection_log::{End, LogQueue};
 use crate::copy::Moving;
 use crate::listener::Listener;
 use crate::pacer::Pacer;
-use crate::shared::{Message, Shared, WorkerShared};
+use crate::shared::{Message, PER_CONNECTION, Shared, WorkerShared};
 use crate::splice::Pipes;
 use crate::table::ServiceCell;
 use crate::wheel::Wheel;
@@ -217,7 +217,7 @@ impl Worker {
                     self.shared.descriptors.count_refused();
                     self.warn_exhausted("no descriptor for the socket to the backend");
                 }
-                self.shared.descriptors.give_back(accept::DESCRIPTORS);
+                self.shared.descriptors.give_back(PER_CONNECTION);
                 self.publish_load();
             }
         }

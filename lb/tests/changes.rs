@@ -234,6 +234,11 @@ fn a_removed_service_takes_no_more_and_keeps_what_it_has() {
         assert!(start.elapsed() < PATIENCE);
     }
     ping(&mut stream);
+    // Whoever waits for its last connection waits for this one, too.
+    proxy.wait(|observed| observed.services.is_empty() && observed.connections == 1);
+    ping(&mut stream);
+    drop(stream);
+    proxy.wait(|observed| observed.connections == 0);
 }
 
 #[test]

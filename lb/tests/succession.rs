@@ -72,6 +72,10 @@ fn clients_are_the_new_one_s_once_it_is_whole_and_connections_stay_where_they_ar
     assert_eq!(accepted(&old, "web"), before);
     ping(&mut session);
     old.wait(|observed| observed.connections == 1);
+    // Its service may go before it does.
+    old.desired.send_modify(|desired| desired.services.clear());
+    old.wait(|observed| observed.services.is_empty() && observed.connections == 1);
+    ping(&mut session);
     // What becomes of the old one is no matter to the others.
     drop(session);
     old.wait(|observed| observed.connections == 0);

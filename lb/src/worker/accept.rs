@@ -7,7 +7,7 @@ mod tests;
 use super::{OTHERS, Worker};
 use crate::connect;
 use crate::listener::Listener;
-use crate::shared::Message;
+use crate::shared::{Message, PER_CONNECTION};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -17,8 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What one connection uses.
-pub(super) const DESCRIPTORS: u64 = 2;
 /// Connections taken from one listener before others get their turn.
 const MOST: usize = 32;
 /// More are taken at a time when all were there so many times in a row.
@@ -142,8 +140,11 @@ impl Worker {
     fn handle_client(&mut self, socket: OwnedFd, client: SocketAddr, listener: &Arc<Listener>) {
         let descriptors = &self.shared.descriptors;
         let protected = listener.service.load().table().desired.protected;
-        let taken =
-            if protected { descriptors.take_protected(DESCRIPTORS) } else { descriptors.take(DESCRIPTORS) };
+        let taken = if protected {
+            descriptors.take_protected(PER_CONNECTION)
+        } else {
+            descriptors.take(PER_CONNECTION)
+        };
         if !taken {
             // Dropped, and so reset.
             self.warn_exhausted("the limit on connections is reached");
@@ -256,7 +257,7 @@ impl Worker {
         if self.may_warn() {
             tracing::warn!(
                 reason,
-                limit = self.shared.descriptors.limit() / DESCRIPTORS,
+                limit = self.shared.descriptors.limit() / PER_CONNECTION,
                 refused = self.shared.descriptors.refused(),
                 "new connections are refused, those that exist go on; raise the limit on open files"
             );
