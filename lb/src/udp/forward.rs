@@ -106,8 +106,8 @@ impl Forwarding<'_> {
             count_backend(&session.upstream.backend, self.worker.index, |counters| {
                 counters.bytes_in.add(bytes)
             });
+            service.sessions.touch(id, self.now);
         }
-        service.sessions.touch(id, self.now);
         count_service(&service.cell, self.worker.index, |counters| counters.bytes_in.add(bytes));
     }
 

@@ -68,14 +68,13 @@ impl<T> Sessions<T> {
         (id, replaced)
     }
 
-    /// Notes that `id` heard a datagram at `now`, which is not before any other's.
+    /// Notes that `id` heard a datagram at `now`, which is not before any other's. Does nothing if it is gone.
     pub(super) fn touch(&mut self, id: usize, now: Instant) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.last = now;
         if self.newest != Some(id) {
             self.unlink(id);
             self.link_newest(id);
-        }
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.last = now;
         }
     }
 

@@ -331,9 +331,10 @@ impl Worker {
 
     fn remove(&mut self, name: &ServiceName, now: Instant) {
         let Some(service) = self.names.remove(name) else { return };
-        while let Some(id) = self.services.get(service).and_then(|state| state.sessions.oldest()) {
-            self.end(service, id, End::ServiceGone, now);
-        }
+        let state = self.services.get(service);
+        let all: Vec<usize> =
+            state.into_iter().flat_map(|state| state.sessions.iter().map(|(id, ..)| id)).collect();
+        all.into_iter().for_each(|id| self.end(service, id, End::ServiceGone, now));
         self.listeners.retain(|_, listener| listener.service != service);
         self.services.try_remove(service);
     }

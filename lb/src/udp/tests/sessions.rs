@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 enum Step {
     Insert(u16),
     Touch(u16),
+    TouchRemoved,
     Remove(u16),
     EvictOldest,
 }
@@ -14,6 +15,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         (0..12_u16).prop_map(Step::Insert),
         (0..12_u16).prop_map(Step::Touch),
+        Just(Step::TouchRemoved),
         (0..12_u16).prop_map(Step::Remove),
         Just(Step::EvictOldest),
     ];
@@ -33,6 +35,7 @@ proptest! {
         let mut sessions = Sessions::new();
         // Oldest first: port and time of the last datagram.
         let mut list: Vec<(u16, Instant)> = Vec::new();
+        let mut last_removed = None;
         for (number, step) in steps.into_iter().enumerate() {
             let now = start + Duration::from_millis(u64::try_from(number).unwrap());
             match step {
@@ -52,13 +55,21 @@ proptest! {
                         list.push((port, now));
                     }
                 }
+                Step::TouchRemoved => {
+                    if let Some(id) = last_removed.filter(|id| sessions.get_mut(*id).is_none()) {
+                        sessions.touch(id, now);
+                    }
+                }
                 Step::Remove(port) => {
-                    let removed = sessions.find(&key(port)).and_then(|id| sessions.remove(id));
+                    let found = sessions.find(&key(port));
+                    last_removed = found.or(last_removed);
+                    let removed = found.and_then(|id| sessions.remove(id));
                     let known = list.iter().any(|(other, _)| *other == port);
                     prop_assert_eq!(removed, known.then_some((key(port), port)));
                     list.retain(|(other, _)| *other != port);
                 }
                 Step::EvictOldest => {
+                    last_removed = sessions.oldest().or(last_removed);
                     let removed = sessions.oldest().and_then(|id| sessions.remove(id)).map(|(_, port)| port);
                     let expected = (!list.is_empty()).then(|| list.remove(0).0);
                     prop_assert_eq!(removed, expected);
