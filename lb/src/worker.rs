@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     log: LogQueue,
     /// Given up for a moment to refuse a connection when there are no descriptors left.
     spare: Option<OwnedFd>,
-    /// Listeners that rest because not even a refusal was possible, until then.
+    /// Listeners that rest because they cannot listen, or not even a refusal was possible, until then.
     resting: Option<u64>,
     warned: Option<Instant>,
     /// How many connections may be passed on to even out small differences, and when that was counted.

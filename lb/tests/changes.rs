@@ -296,6 +296,28 @@ fn a_port_of_another_process_is_named_and_taken_when_it_is_free() {
     assert_eq!(exchange(to, b"hello"), b"hello");
 }
 
+#[test]
+fn a_port_that_another_took_meanwhile_is_served_when_it_is_free_again() {
+    let server = Server::echo();
+    let live = up(service("lost", &[server.address]));
+    let to = vip(&live);
+    let mut down = live.clone();
+    down.backends[0].usage = BackendUse::Down;
+    let proxy = Proxy::start(vec![down]);
+    // Where nobody listens it may.
+    let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    other.set_reuse_address(true).unwrap();
+    other.bind(&to.into()).unwrap();
+    other.listen(16).unwrap();
+    proxy.apply(live);
+    drop(other);
+    let start = Instant::now();
+    while TcpStream::connect_timeout(&to, PATIENCE).is_err() {
+        assert!(start.elapsed() < PATIENCE, "nobody listens");
+    }
+    assert_eq!(exchange(to, b"hello"), b"hello");
+}
+
 fn two_workers() -> fulcrum_lb::Options {
     fulcrum_lb::Options { workers: Some(2), ..fulcrum_lb::Options::default() }
 }

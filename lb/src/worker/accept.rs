@@ -26,7 +26,7 @@ pub(super) const PASS_ON_BURST: u32 = 256;
 /// and how many milliseconds it takes until one more may. Short connections come and go faster than that;
 /// passing them on would cost more than it helps.
 const PASS_ON_EVERY: u64 = 20;
-/// How long a listener rests when not even a refusal was possible, in milliseconds.
+/// How long a listener rests that cannot listen, or when not even a refusal was possible, in milliseconds.
 const REST: u64 = 100;
 /// How often the log says that descriptors are used up.
 const WARN_EVERY: Duration = Duration::from_secs(1);
@@ -84,9 +84,13 @@ impl Worker {
             taking.listener.refuse();
             deleted
         };
-        if let Err(error) = done {
-            let Listener { address, service, .. } = &*taking.listener;
-            tracing::error!(%error, %address, service = %service.load().name, serve, "a listener could not be switched");
+        let Err(error) = done else { return };
+        let Listener { address, service, .. } = &*taking.listener;
+        tracing::error!(%error, %address, service = %service.load().name, serve, "a listener could not be switched");
+        if serve {
+            // Another process may have the port for now.
+            taking.resting = true;
+            self.resting = Some(self.milliseconds().saturating_add(REST));
         }
     }
 
@@ -211,10 +215,7 @@ impl Worker {
 
     /// A listener from which nothing can be accepted would be reported for ever, and so it rests.
     fn handle_broken(&mut self, id: usize, listener: &Listener, error: Errno) {
-        if self.may_warn() {
-            let Listener { address, service, .. } = listener;
-            tracing::error!(%error, %address, service = %service.load().name, "a listener cannot accept; it is tried again");
-        }
+        self.warn_broken(listener, error);
         self.rest(id);
     }
 
@@ -233,14 +234,21 @@ impl Worker {
         if self.spare.is_none() {
             self.spare = rustix::io::dup(&self.epoll).ok();
         }
+        let mut failed = None;
         for (id, taking) in self.listeners.iter_mut().enumerate() {
             let Some(taking) = taking.as_mut().filter(|taking| taking.resting) else { continue };
-            taking.resting = false;
-            if let Err(error) =
-                epoll::add(&self.epoll, &taking.listener.socket, listener_data(id), EventFlags::IN)
+            let socket = &taking.listener.socket;
+            // It may not listen, or no longer; if it does, nothing changes.
+            let listening = taking.listener.listen();
+            match listening.and_then(|()| epoll::add(&self.epoll, socket, listener_data(id), EventFlags::IN))
             {
-                tracing::error!(%error, address = %taking.listener.address, "a listener could not be woken");
+                Ok(()) => taking.resting = false,
+                Err(error) => failed = Some((Arc::clone(&taking.listener), error)),
             }
+        }
+        if let Some((listener, error)) = failed {
+            self.resting = Some(self.milliseconds().saturating_add(REST));
+            self.warn_broken(&listener, error);
         }
     }
 
@@ -251,6 +259,13 @@ impl Worker {
             self.warned = Some(self.now);
         }
         due
+    }
+
+    fn warn_broken(&mut self, listener: &Listener, error: Errno) {
+        if self.may_warn() {
+            let Listener { address, service, .. } = listener;
+            tracing::error!(%error, %address, service = %service.load().name, "a listener cannot accept; it is tried again");
+        }
     }
 
     pub(super) fn warn_exhausted(&mut self, reason: &str) {
