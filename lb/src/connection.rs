@@ -17,6 +17,7 @@ use crate::proxy_protocol::{Endpoints, HeaderReader};
 use crate::table::{BackendCell, ServiceCell};
 use crate::wheel::Wheel;
 use fulcrum_config::Protocol;
+use opening::HEADER_TIMEOUT;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use std::net::SocketAddr;
@@ -84,7 +85,7 @@ pub(crate) struct Connection {
     vip: SocketAddr,
     /// When it was accepted, in milliseconds of its worker.
     started: u64,
-    /// When something last moved.
+    /// When something last moved, or the backend was last asked to accept.
     active: u64,
     /// How long it took to connect.
     connect_time: Option<u32>,
@@ -198,19 +199,18 @@ impl Connection {
 
     /// Its time has come, or a part of it.
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>) -> Next {
-        match self.phase {
-            Phase::Header => Next::End(End::Refused),
-            Phase::Connecting => self.handle_connect_failed(context),
-            Phase::Open => {
-                let (deadline, end) = self.deadline();
-                if deadline <= context.now {
-                    return Next::End(end);
-                }
-                self.set_lasting_options();
-                context.wheel.set(self.token.key, deadline);
-                Next::Wait
-            }
+        let (deadline, end) = self.deadline();
+        if deadline <= context.now {
+            return match self.phase {
+                Phase::Connecting => self.handle_connect_failed(context),
+                Phase::Header | Phase::Open => Next::End(end),
+            };
         }
+        if self.phase == Phase::Open {
+            self.set_lasting_options();
+        }
+        context.wheel.set(self.token.key, deadline);
+        Next::Wait
     }
 
     /// Its backend went down, unless it or its backend is well again by now. A backend that has not accepted
@@ -228,6 +228,11 @@ impl Connection {
     fn deadline(&self) -> (u64, End) {
         let timeouts = self.service.table().service().timeouts;
         let after = |since: u64, timeout: Duration| since.saturating_add(milliseconds(timeout));
+        match self.phase {
+            Phase::Header => return (after(self.started, HEADER_TIMEOUT), End::Refused),
+            Phase::Connecting => return (after(self.active, timeouts.connect), End::ConnectFailed),
+            Phase::Open => {}
+        }
         let quiet = if self.up.is_ending() || self.down.is_ending() {
             (after(self.active, timeouts.half_close.min(timeouts.idle)), End::HalfClosed)
         } else {

@@ -1,6 +1,6 @@
 //! From the client's arrival to the first byte: PROXY header, limits, and a backend that accepts.
 
-use super::{Connection, Context, Extra, INTEREST, Next, Phase, Token, Which, milliseconds};
+use super::{Connection, Context, Extra, INTEREST, Next, Phase, Token, Which};
 use crate::connect;
 use crate::connection_log::End;
 use crate::copy::{Flow, Side};
@@ -20,7 +20,7 @@ const FIRST_READ: usize = 16 * 1024;
 /// Backends tried for one connection.
 const MAX_TRIES: usize = 3;
 /// A PROXY header comes whole within this time.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// A client that was just accepted. [`Self::start`] comes next.
@@ -65,7 +65,7 @@ impl Connection {
             drop(table);
             self.phase = Phase::Header;
             self.extra().header = Some(HeaderReader::default());
-            context.wheel.set(self.token.key, context.now.saturating_add(milliseconds(HEADER_TIMEOUT)));
+            context.wheel.set(self.token.key, self.deadline().0);
             self.read_header(context)
         } else {
             drop(table);
@@ -167,7 +167,6 @@ impl Connection {
             let Some(chosen) = chosen else {
                 return Next::End(if first { End::NoBackend } else { End::ConnectFailed });
             };
-            let timeout = table.service().timeouts.connect;
             let from = table.service().transparent.then(|| self.client_address.ip());
             drop(table);
             if !first {
@@ -183,7 +182,7 @@ impl Connection {
                 Ok((backend, connected))
             });
             match greeted {
-                Ok((backend, connected)) => return self.wait_for(backend, connected, timeout, context),
+                Ok((backend, connected)) => return self.wait_for(backend, connected, context),
                 Err(error) if connect::is_exhausted(error) => {
                     // No fault of the backend's, and no other would help.
                     self.leave_target(context);
@@ -195,13 +194,8 @@ impl Connection {
     }
 
     /// A connected backend has had bytes: from here on no other is tried in its place.
-    fn wait_for(
-        &mut self,
-        mut backend: Side,
-        connected: bool,
-        timeout: Duration,
-        context: &mut Context<'_>,
-    ) -> Next {
+    fn wait_for(&mut self, mut backend: Side, connected: bool, context: &mut Context<'_>) -> Next {
+        self.active = context.now;
         backend.reports_writable = !connected;
         let report = if connected { INTEREST } else { INTEREST | EventFlags::OUT };
         let added = epoll::add(context.epoll, &backend, self.token.data(Which::Backend), report);
@@ -212,7 +206,7 @@ impl Connection {
         if connected {
             return self.handle_connected(context);
         }
-        context.wheel.set(self.token.key, context.now.saturating_add(milliseconds(timeout)));
+        context.wheel.set(self.token.key, self.deadline().0);
         Next::Wait
     }
 
