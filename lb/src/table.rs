@@ -94,13 +94,13 @@ impl ServiceCell {
 
     /// Brings what was told of the service up to date, and says whether anything changed.
     pub(crate) fn update(&self, told: &mut ServiceObserved, errors: &[String]) -> bool {
-        let stats = ServiceCounters::sum(&self.counters);
+        let table = self.table();
+        let stats = self.stats(&table);
         let mut news = told.stats != stats || told.errors != errors;
         told.stats = stats;
         if told.errors != errors {
             told.errors = errors.to_vec();
         }
-        let table = self.table();
         for backend in &table.backends {
             let stats = BackendCounters::sum(&backend.counters);
             match told.backends.get_mut(&backend.name) {
@@ -128,9 +128,12 @@ impl ServiceCell {
             let stats = BackendCounters::sum(&backend.counters);
             (backend.name.clone(), stats)
         });
+        ServiceObserved { errors, stats: self.stats(&table), backends: backends.collect(), checks: None }
+    }
+
+    fn stats(&self, table: &ServiceTable) -> ServiceStats {
         let client_table_full = table.limiter.as_ref().map_or(0, |limiter| limiter.table_full());
-        let stats = ServiceStats { client_table_full, ..ServiceCounters::sum(&self.counters) };
-        ServiceObserved { errors, stats, backends: backends.collect(), checks: None }
+        ServiceStats { client_table_full, ..ServiceCounters::sum(&self.counters) }
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use fulcrum_config::{Backend, Balance, GroupName, PortRange};
+use std::net::Ipv4Addr;
 
 fn service(name: &str, backends: u8) -> Service {
     let backend = |number: u8| {
@@ -189,4 +190,24 @@ fn what_is_told_follows_the_counters_and_the_backends() {
     assert!(cell.update(&mut told, &[]));
     assert_eq!(told, cell.observed(Vec::new()));
     assert_eq!(told.backends.len(), 1);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // Any moment will do.
+fn a_full_table_of_clients_is_told() {
+    let mut limited = service("a", 1);
+    limited.limits.connections_per_client = Some(1);
+    let mut tables = tables();
+    tables.apply(&table(&[desired(limited)]));
+    let cell = Arc::clone(&tables.services[&ServiceName::new("a")]);
+    let mut told = cell.observed(Vec::new());
+    let limiter = cell.table().limiter.clone().unwrap();
+    let now = Instant::now();
+    let permits = (0..u32::MAX).map(|client| limiter.admit(Ipv4Addr::from_bits(client).into(), now));
+    let kept: Vec<_> = permits.take_while(|_| limiter.table_full() == 0).collect();
+    assert!(cell.update(&mut told, &[]));
+    assert_eq!(told.stats.client_table_full, 1);
+    assert_eq!(told, cell.observed(Vec::new()));
+    assert!(!cell.update(&mut told, &[]));
+    drop(kept);
 }
