@@ -9,6 +9,9 @@ use fulcrum_config::Protocol;
 use fulcrum_lb::{Desired, Options, ServiceDesired, Sockets, Stage};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 fn start(services: Vec<ServiceDesired>, stage: Stage, sockets: &Sockets) -> Proxy {
@@ -172,4 +175,40 @@ fn datagrams_go_through_the_new_one_and_none_is_lost() {
     drop(old);
     assert_eq!(ask(&client), through_new);
     new.wait_service("dns", |service| service.stats.datagrams_in >= 2);
+}
+
+/// Whether an epoll of this process reports a socket.
+fn is_watched(socket: &OwnedFd) -> bool {
+    let inode = std::fs::File::from(socket.try_clone().unwrap()).metadata().unwrap().ino();
+    let inode = format!(" ino:{inode:x} ");
+    let known = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    known.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).any(|text| text.contains(&inode))
+}
+
+#[test]
+fn what_the_new_one_gives_up_is_not_reported_to_it_while_the_old_one_has_it() {
+    let mut service = service("dns", &[udp_server()]);
+    service.protocol = Protocol::Udp;
+    let desired = up(service);
+    let lent = Sockets::default();
+    let old = start(vec![desired.clone()], Stage::Whole, &lent);
+    enter(&old, Stage::Lends);
+    let (handed, mut kept) = (Sockets::default(), Vec::new());
+    for (protocol, address, socket) in lent.take_all() {
+        kept.push(socket.try_clone().unwrap());
+        handed.put(protocol, address, socket);
+    }
+    let new = start(vec![desired], Stage::Heir, &handed);
+    enter(&new, Stage::Whole);
+    enter(&old, Stage::Left);
+    let wait_for = |wanted: bool| {
+        let start = Instant::now();
+        while kept.iter().any(|socket| is_watched(socket) != wanted) {
+            assert!(start.elapsed() < PATIENCE, "wanted: {wanted}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_for(true);
+    new.desired.send_modify(|desired| desired.services.clear());
+    wait_for(false);
 }

@@ -7,9 +7,10 @@ use crate::limits::{Permit, Sources};
 use crate::shared::Shared;
 use crate::table::{BackendCell, ServiceCell, ServiceTable};
 use fulcrum_config::Protocol;
+use rustix::event::epoll;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -84,6 +85,12 @@ impl Drop for Descriptor {
 impl Listener {
     pub(super) fn is(&self, service: usize, address: SocketAddr) -> bool {
         self.service == service && self.address == address
+    }
+
+    /// Has nothing of it reported any more. Another process may have the socket, too: closed, it would be for ever.
+    pub(super) fn unwatch(&self, epoll: impl AsFd) {
+        // It fails only if that was done already.
+        let _ = epoll::delete(epoll, &*self.socket);
     }
 }
 

@@ -271,7 +271,7 @@ impl Worker {
         }
         let new = Listener { socket, _mark: mark, address, service, refusing: false };
         match self.listeners.get_mut(id) {
-            Some(listener) => *listener = new,
+            Some(listener) => std::mem::replace(listener, new).unwatch(&self.epoll),
             None => {
                 self.listeners.insert(new);
             }
@@ -308,11 +308,11 @@ impl Worker {
         self.close_if_unused(id);
     }
 
-    /// The sockets stay open elsewhere, and so would be reported for ever.
+    /// Lets another process have all clients.
     fn leave(&mut self) {
         for (_, listener) in &mut self.listeners {
             listener.refusing = true;
-            let _ = epoll::delete(&self.epoll, &*listener.socket);
+            listener.unwatch(&self.epoll);
         }
         let all: Vec<usize> = self.listeners.iter().map(|(id, _)| id).collect();
         all.into_iter().for_each(|id| self.close_if_unused(id));
@@ -323,8 +323,7 @@ impl Worker {
         let Some(listener) = self.listeners.get(id) else { return };
         let Some(service) = self.services.get(listener.service) else { return };
         if listener.refusing && !service.sessions.iter().any(|(_, key, _)| key.listener == id) {
-            // Another process may have it, too: it would be reported for ever.
-            let _ = epoll::delete(&self.epoll, &*listener.socket);
+            listener.unwatch(&self.epoll);
             self.listeners.remove(id);
         }
     }
@@ -335,7 +334,13 @@ impl Worker {
         let all: Vec<usize> =
             state.into_iter().flat_map(|state| state.sessions.iter().map(|(id, ..)| id)).collect();
         all.into_iter().for_each(|id| self.end(service, id, End::ServiceGone, now));
-        self.listeners.retain(|_, listener| listener.service != service);
+        self.listeners.retain(|_, listener| {
+            let stays = listener.service != service;
+            if !stays {
+                listener.unwatch(&self.epoll);
+            }
+            stays
+        });
         self.services.try_remove(service);
     }
 
