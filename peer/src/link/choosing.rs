@@ -117,14 +117,10 @@ impl Link {
         connection.retire_at = None;
         self.current = Some(id);
         self.address = Some(connection.address);
+        // What is still on its way on another one may not be heard any more.
+        self.session = self.session.wrapping_add(1);
         // What a message said meanwhile is newer than the hello.
         let known = self.remote.take();
-        let instance = |hello: &Hello| hello.instance;
-        if self.state != PeerState::Up
-            || known.as_ref().map(instance) != connection.hello.as_ref().map(instance)
-        {
-            self.session = self.session.wrapping_add(1);
-        }
         self.remote = connection.hello.clone().map(|mut hello| {
             if let Some(known) = known.filter(|known| known.instance == hello.instance)
                 && known.config.generation > hello.config.generation

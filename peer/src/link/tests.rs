@@ -477,6 +477,22 @@ fn a_new_key_on_either_side_takes_a_new_connection_without_the_link_going_down()
     }
 }
 
+/// What was on its way on the old connection is not heard any more: all must be told anew.
+#[test]
+fn what_goes_by_another_connection_has_another_session_though_the_peer_lives_on() {
+    let mut world = World::new(1, FAIR);
+    world.run(Duration::from_secs(2));
+    let before = [0, 1].map(|side| world.links[side].carrier().unwrap());
+    let now = world.now;
+    world.links[0].handle_new_key(now);
+    world.run(Duration::from_secs(3));
+    for side in [0, 1] {
+        let (carrier, session) = world.links[side].carrier().unwrap();
+        assert_eq!(world.counters(side).down, 0);
+        assert_ne!(carrier, before[side].0);
+        assert_ne!(session, before[side].1);
+    }
+}
 #[test]
 fn whoever_says_another_name_is_refused() {
     let now = start_of_time();
