@@ -88,7 +88,6 @@ pub(crate) struct Link {
     heard_change: Option<(u64, u64)>,
     echo: Option<LastEcho>,
     own: Own,
-    theirs: Theirs,
     teller: Teller,
     hearer: Hearer,
     connections: Vec<Connection>,
@@ -121,14 +120,6 @@ struct Own {
     text: Option<Arc<Text>>,
     /// The serial number that it was sent, and when to send it again.
     pushed: Option<(u64, Instant)>,
-}
-
-/// What the peer said of them on the present connection.
-#[derive(Debug, Default)]
-struct Theirs {
-    offer: Option<Arc<Offer>>,
-    answer: Option<Arc<Answer>>,
-    text: Option<Arc<Text>>,
 }
 
 #[derive(Debug)]
@@ -164,7 +155,6 @@ impl Link {
             echo: None,
             hello,
             own: Own::default(),
-            theirs: Theirs::default(),
             teller: Teller::new(instance),
             hearer: Hearer::default(),
             connections: Vec::new(),
@@ -193,6 +183,7 @@ impl Link {
     }
 
     pub(crate) fn observed(&self) -> PeerObserved {
+        let theirs = self.current().map(|connection| &connection.theirs);
         PeerObserved {
             state: self.state,
             since: self.since,
@@ -202,9 +193,11 @@ impl Link {
             version: self.remote.as_ref().map(|remote| Arc::clone(&remote.version)),
             config: self.remote.as_ref().map(|remote| remote.config),
             word: self.word(),
-            offer: self.theirs.offer.clone(),
-            answer: self.theirs.answer.clone(),
-            text: self.theirs.text.clone().filter(|text| text.serial > self.hello.config.serial),
+            offer: theirs.and_then(|theirs| theirs.offer.said.clone()),
+            answer: theirs.and_then(|theirs| theirs.answer.said.clone()),
+            text: theirs
+                .and_then(|theirs| theirs.text.said.clone())
+                .filter(|text| text.serial > self.hello.config.serial),
             serving: self.serving(),
             counters: self.counters,
         }

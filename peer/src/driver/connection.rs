@@ -46,6 +46,8 @@ pub(crate) enum Event {
     HandshakeFailed,
     Message {
         id: Id,
+        /// Streams of a connection are opened in the order in which things are said.
+        stream: u64,
         message: Result<Message, Misfit>,
     },
     /// A message that is too long or does not end.
@@ -166,6 +168,7 @@ pub(super) async fn carry(
 }
 
 async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>, mut full: watch::Receiver<bool>) {
+    let index = stream.id().index();
     let event = match timeout(MESSAGE, stream.read_to_end(MESSAGE_LIMIT)).await {
         Ok(Ok(bytes)) => match beside(bytes.len(), move || Message::decode(&bytes)).await {
             Some(message) => {
@@ -173,7 +176,7 @@ async fn read(id: Id, mut stream: RecvStream, events: mpsc::Sender<Event>, mut f
                     // What else is said on the connection waits behind it, though not for long.
                     let _ = timeout(HELD_UP, full.wait_for(|full| !full)).await;
                 }
-                Event::Message { id, message }
+                Event::Message { id, stream: index, message }
             }
             None => return,
         },

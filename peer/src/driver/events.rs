@@ -26,9 +26,9 @@ impl Driver {
             Event::HandshakeFailed => {
                 self.counters.handshakes_refused = self.counters.handshakes_refused.saturating_add(1);
             }
-            Event::Message { id, message } => {
+            Event::Message { id, stream, message } => {
                 if let Some(link) = self.link_of(id) {
-                    link.handle_message(id, message, now);
+                    link.handle_message(id, stream, message, now);
                 }
             }
             Event::Unreadable { id } => {

@@ -1,7 +1,7 @@
 //! Which of several connections is kept, and what becomes of the others.
 
 use super::connection::Connection;
-use super::{Action, Code, Failure, Id, Link, Theirs, after};
+use super::{Action, Code, Failure, Id, Link, after};
 use crate::border::PeerState;
 use crate::message::{Hello, Message};
 use std::net::SocketAddr;
@@ -78,7 +78,6 @@ impl Link {
             return;
         }
         self.current = None;
-        self.theirs = Theirs::default();
         self.dial.anew = false;
         self.dial.at = self.first_dial(now);
         self.note(failure, now);
@@ -137,7 +136,7 @@ impl Link {
         self.own.pushed = None;
         let say = self.teller.poll_all(now).into_iter().map(|it| Action::Say(id, Message::Serving(it)));
         self.actions.extend(say);
-        self.say_changes(self.own.offer.is_some(), true);
+        self.say_changes(true, true);
         self.push(now);
     }
 }

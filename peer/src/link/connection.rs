@@ -2,9 +2,11 @@
 
 use super::in_order::InOrder;
 use super::{Code, Id, after};
+use crate::border::{Answer, Offer, Text};
 use crate::message::Hello;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Heartbeats whose echo is still waited for.
@@ -26,10 +28,41 @@ pub(super) struct Connection {
     pub(super) retire_at: Option<Instant>,
     /// What the peer's data plane says.
     pub(super) flows: InOrder,
+    pub(super) theirs: Theirs,
     next: u64,
     /// Numbers of heartbeats and when they were sent, in order.
     waiting: VecDeque<(u64, Instant)>,
     highest: Option<u64>,
+}
+
+/// What the peer said of changes of the configuration. On another connection it says all that still holds again.
+#[derive(Debug, Default)]
+pub(super) struct Theirs {
+    pub(super) offer: Latest<Offer>,
+    pub(super) answer: Latest<Answer>,
+    pub(super) text: Latest<Text>,
+}
+
+/// What was said last.
+#[derive(Debug)]
+pub(super) struct Latest<T> {
+    stream: Option<u64>,
+    pub(super) said: Option<Arc<T>>,
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self { stream: None, said: None }
+    }
+}
+
+impl<T> Latest<T> {
+    /// Each message travels by itself: what was said later may come earlier.
+    pub(super) fn handle(&mut self, stream: u64, said: Option<Arc<T>>) {
+        if self.stream.is_none_or(|known| known < stream) {
+            *self = Self { stream: Some(stream), said };
+        }
+    }
 }
 
 impl Connection {
@@ -45,6 +78,7 @@ impl Connection {
             beat_at: now,
             retire_at: None,
             flows: InOrder::default(),
+            theirs: Theirs::default(),
             next: 0,
             waiting: VecDeque::new(),
             highest: None,

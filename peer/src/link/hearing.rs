@@ -9,8 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Link {
-    /// A message came.
-    pub(crate) fn handle_message(&mut self, id: Id, message: Result<Message, Misfit>, now: Instant) {
+    /// A message came, on this stream of the connection: those with higher numbers were said later.
+    pub(crate) fn handle_message(
+        &mut self,
+        id: Id,
+        stream: u64,
+        message: Result<Message, Misfit>,
+        now: Instant,
+    ) {
         let Some(connection) = self.connections.iter_mut().find(|it| it.id == id) else { return };
         connection.heard_at = now;
         match message {
@@ -27,9 +33,9 @@ impl Link {
                             remote.config = config;
                         }
                     }
-                    Message::Offer(offer) => self.theirs.offer = offer,
-                    Message::Answer(answer) => self.theirs.answer = Some(answer),
-                    Message::Text(text) => self.theirs.text = Some(text),
+                    Message::Offer(offer) => connection.theirs.offer.handle(stream, offer),
+                    Message::Answer(answer) => connection.theirs.answer.handle(stream, Some(answer)),
+                    Message::Text(text) => connection.theirs.text.handle(stream, Some(text)),
                     Message::Word(said) => self.handle_said(said),
                     Message::Serving(portion) => {
                         let present = self.remote.as_ref().map(|remote| remote.instance);

@@ -34,7 +34,8 @@ const FAIR: Weather = Weather { loss_percent: 0, twice_percent: 0, delay: (1, 1)
 
 enum Happening {
     Dial(usize),
-    Says(usize, Id, Message),
+    /// The number is that of the stream.
+    Says(usize, Id, u64, Message),
     Sends(usize, Id, Datagram),
     Closes(usize, Id, Code),
 }
@@ -83,7 +84,9 @@ impl World {
                 let delay = self.delay();
                 match action {
                     Action::Dial { .. } => self.at(delay, Happening::Dial(side)),
-                    Action::Say(id, message) => self.at(delay, Happening::Says(side, id, message)),
+                    Action::Say(id, message) => {
+                        self.at(delay, Happening::Says(side, id, self.order, message));
+                    }
                     Action::Send(id, datagram) => {
                         let copies = if self.random.u32(0..100) < self.weather.loss_percent {
                             0
@@ -120,10 +123,10 @@ impl World {
                 }
             }
             _ if self.cut => {}
-            Happening::Says(side, id, message) => {
+            Happening::Says(side, id, stream, message) => {
                 if self.standing.contains_key(&id) {
                     let read = Message::decode(&message.encode());
-                    self.links[1 - side].handle_message(id, read, now);
+                    self.links[1 - side].handle_message(id, stream, read, now);
                 }
             }
             Happening::Sends(side, id, datagram) => {
@@ -252,12 +255,12 @@ fn a_word_that_a_heartbeat_tells_to_be_old_is_void_and_an_older_one_changes_noth
         Ok(Message::Word(Said { instance: 10, sequence, change, word: Arc::new(word) }))
     };
     let seen = &mut world.links[1];
-    seen.handle_message(id, said(5, 2, word_of("web")), now);
-    seen.handle_message(id, said(4, 1, word_of("other")), now);
+    seen.handle_message(id, 0, said(5, 2, word_of("web")), now);
+    seen.handle_message(id, 0, said(4, 1, word_of("other")), now);
     assert_eq!(seen.observed().word.as_deref(), Some(&word_of("web")));
     seen.handle_datagram(id, Ok(Datagram::Beat(1 << 40, Some(3))), now);
     assert_eq!(seen.observed().word, None);
-    seen.handle_message(id, said(6, 3, word_of("other")), now);
+    seen.handle_message(id, 0, said(6, 3, word_of("other")), now);
     assert_eq!(seen.observed().word.as_deref(), Some(&word_of("other")));
 }
 
@@ -352,14 +355,7 @@ fn a_peer_that_is_behind_is_sent_what_runs_until_it_has_it() {
 fn an_offer_and_its_answer_are_told_again_on_a_new_connection_and_withdrawn() {
     let mut world = World::new(1, FAIR);
     world.run(Duration::from_secs(2));
-    let offer = Arc::new(Offer {
-        number: 7,
-        forced: BTreeSet::new(),
-        text: "a: b".into(),
-        allocations: None,
-        overrides: None,
-        fragments: None,
-    });
+    let offer = offer(7);
     let answer = Arc::new(Answer { number: 7, serial: 1, errors: vec!["no".to_owned()] });
     let now = world.now;
     world.links[0].handle_changes(Some(Arc::clone(&offer)), None, None, now);
@@ -383,6 +379,55 @@ fn an_offer_and_its_answer_are_told_again_on_a_new_connection_and_withdrawn() {
     world.act();
     world.run(Duration::from_millis(50));
     assert_eq!(world.links[1].observed().offer, None);
+}
+
+fn offer(number: u64) -> Arc<Offer> {
+    Arc::new(Offer {
+        number,
+        forced: BTreeSet::new(),
+        text: "a: b".into(),
+        allocations: None,
+        overrides: None,
+        fragments: None,
+    })
+}
+
+#[test]
+fn an_offer_that_comes_after_its_withdrawal_is_none() {
+    let now = start_of_time();
+    let (mut a, hello) = connected(now);
+    let said = |offer| Ok(Message::Offer(offer));
+    a.handle_message(1, 0, Ok(hello), now);
+    a.handle_message(1, 7, said(None), now);
+    a.handle_message(1, 6, said(Some(offer(1))), now);
+    assert_eq!(a.observed().offer, None);
+    a.handle_message(1, 8, said(Some(offer(2))), now);
+    assert_eq!(a.observed().offer, Some(offer(2)));
+}
+
+#[test]
+fn an_offer_holds_on_the_connection_that_it_was_made_on_and_in_that_life() {
+    let (now, address) = (start_of_time(), "10.0.0.1:4747".parse().unwrap());
+    for instance in [20, 21] {
+        let (mut a, hello) = connected(now);
+        a.handle_message(1, 0, Ok(hello.clone()), now);
+        a.handle_message(1, 1, Ok(Message::Offer(Some(offer(1)))), now);
+        assert_eq!(a.observed().offer, Some(offer(1)));
+        let Message::Hello(hello) = hello else { panic!("{hello:?}") };
+        a.handle_connected(2, true, address, now);
+        a.handle_message(2, 0, Ok(Message::Hello(Hello { instance, ..hello.clone() })), now);
+        assert_eq!(a.current, Some(2));
+        assert_eq!(a.observed().offer, None, "withdrawn where it was not heard");
+        // What the old connection still brings is old.
+        a.handle_message(1, 2, Ok(Message::Offer(Some(offer(2)))), now);
+        assert_eq!(a.observed().offer, None);
+        // What is said on a connection may come before the hello.
+        a.handle_connected(3, true, address, now);
+        a.handle_message(3, 1, Ok(Message::Offer(Some(offer(3)))), now);
+        assert_eq!(a.observed().offer, None);
+        a.handle_message(3, 0, Ok(Message::Hello(Hello { instance, ..hello })), now);
+        assert_eq!(a.observed().offer, Some(offer(3)));
+    }
 }
 
 #[test]
@@ -500,7 +545,7 @@ fn whoever_says_another_name_is_refused() {
     link.handle_connected(1, true, "10.0.0.1:4747".parse().unwrap(), now);
     let Some(Action::Say(1, Message::Hello(mut hello))) = link.poll_action() else { panic!() };
     hello.node = "c".into();
-    link.handle_message(1, Ok(Message::Hello(hello)), now);
+    link.handle_message(1, 0, Ok(Message::Hello(hello)), now);
     let last = std::iter::from_fn(|| link.poll_action()).last();
     assert_eq!(last, Some(Action::Close(1, Code::WrongName)));
     let seen = link.observed();
@@ -561,7 +606,7 @@ fn a_hello_says_whether_there_is_a_link_already() {
         hello.linked
     };
     let (mut a, hello) = connected(now);
-    a.handle_message(1, Ok(hello), now);
+    a.handle_message(1, 0, Ok(hello), now);
     while a.poll_action().is_some() {}
     a.handle_connected(2, false, address, now);
     assert_eq!(linked(hello_of(&mut a)), Some(true));
@@ -601,13 +646,13 @@ fn what_a_data_plane_says_is_handed_on_in_order_and_after_the_hello() {
     let (mut a, hello) = connected(now);
     let said = |number: u8| Ok(Message::Flows { number: number.into(), bytes: vec![number].into() });
     for number in [2, 0] {
-        a.handle_message(1, said(number), now);
+        a.handle_message(1, 0, said(number), now);
     }
     assert_eq!(handed(&mut a), Vec::<u8>::new());
-    a.handle_message(1, Ok(hello), now);
+    a.handle_message(1, 0, Ok(hello), now);
     assert_eq!(handed(&mut a), [0]);
     for number in [3, 1, 0, 1] {
-        a.handle_message(1, said(number), now);
+        a.handle_message(1, 0, said(number), now);
     }
     assert_eq!(handed(&mut a), [1, 2, 3]);
 }
@@ -616,10 +661,10 @@ fn what_a_data_plane_says_is_handed_on_in_order_and_after_the_hello() {
 fn who_leaves_out_a_number_is_not_listened_to_for_ever() {
     let now = start_of_time();
     let (mut a, hello) = connected(now);
-    a.handle_message(1, Ok(hello), now);
+    a.handle_message(1, 0, Ok(hello), now);
     for number in 1..=65 {
         assert!(a.current().is_some(), "{number}");
-        a.handle_message(1, Ok(Message::Flows { number, bytes: Arc::default() }), now);
+        a.handle_message(1, 0, Ok(Message::Flows { number, bytes: Arc::default() }), now);
     }
     assert_eq!(
         (handed(&mut a), a.current().is_some(), a.observed().counters.malformed),
