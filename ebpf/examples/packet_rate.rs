@@ -181,6 +181,7 @@ struct Bench {
     sender: Ebpf,
     plane: Plane,
     node_end: u32,
+    backend_end: u32,
     sender_end: u32,
 }
 
@@ -199,8 +200,10 @@ impl Bench {
             self.plane.attach("c0", self.node_end).expect("attached");
         }
         if matches!(subject, Subject::Xdp(_)) {
-            self.plane.attach_xdp("c0", self.node_end).expect("attached");
-            self.plane.open_xdp(self.node_end, NODE).expect("opened");
+            for (name, index) in [("c0", self.node_end), ("b0", self.backend_end)] {
+                self.plane.attach_xdp(name, index).expect("attached");
+                self.plane.open_xdp(index, NODE).expect("opened");
+            }
         }
         let mut made =
             Array::<_, [u8; 64]>::try_from(self.sender.map_mut("frame").expect("there")).expect("an array");
@@ -268,8 +271,9 @@ fn main() {
     let mut sender = Ebpf::load(SENDER).expect("loaded");
     let program: &mut Xdp = sender.program_mut("send_frames").expect("there").try_into().expect("XDP");
     program.load().expect("loaded");
-    let (node_end, sender_end) = (scene.index(1, "c0"), scene.index(0, "eth0"));
-    let mut bench = Bench { scene, sender, plane, node_end, sender_end };
+    let (node_end, backend_end) = (scene.index(1, "c0"), scene.index(1, "b0"));
+    let sender_end = scene.index(0, "eth0");
+    let mut bench = Bench { scene, sender, plane, node_end, backend_end, sender_end };
     let mut seen = SUBJECTS.map(|_| Vec::new());
     let mut least = SUBJECTS.map(|_| 1.0_f64);
     for round in 1..=ROUNDS {

@@ -87,6 +87,37 @@ fn what_takes_more_is_left_to_tcx_as_it_came() {
     });
 }
 
+/// A driver without the program sends nothing for others, and says so to nobody.
+#[test]
+fn only_what_leaves_where_the_plane_stands_too_goes_by_xdp() {
+    in_a_scene_of(Shell::Xdp, |scene| {
+        let [v4, _] = families();
+        let reply = tcp(SocketAddr::new(v4.backend, BACKEND_PORT), v4.client, ACK, &[1; 9]).frame();
+        for mode in [ServiceMode::Nat, ServiceMode::Dsr, ServiceMode::Fullnat] {
+            for family in families() {
+                scene.serve(mode, family.vip, family.backend, 1);
+                let request = tcp(family.client, family.vip, SYN, &[]).frame();
+                forwards_unless_closed(scene, (scene.outside, &request), ("eth1", scene.inside));
+            }
+        }
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 1);
+        forwards_unless_closed(scene, (scene.inside, &reply), ("eth0", scene.outside));
+    });
+}
+
+fn forwards_unless_closed(scene: &mut Scene, (interface, frame): (u32, &[u8]), (name, out): (&str, u32)) {
+    forwards(scene, interface, frame);
+    scene.plane.detach_xdp(out);
+    let (verdict, passed) = by_xdp(scene, interface, frame);
+    assert_eq!(verdict, Verdict::Pass);
+    assert!(passed == frame);
+    assert_eq!(scene.plane.try_frame(interface, frame, 1).unwrap().verdict, Verdict::Redirect);
+    scene.plane.attach_xdp(name, out).unwrap();
+    assert_eq!(by_xdp(scene, interface, frame).0, Verdict::Pass, "not tested yet");
+    scene.plane.open_xdp(out, OURS).unwrap();
+    forwards(scene, interface, frame);
+}
+
 #[test]
 fn nothing_goes_by_xdp_before_the_interface_is_opened_nor_once_forwarding_is_off() {
     in_a_scene_of(Shell::Tcx, |scene| {
@@ -95,7 +126,10 @@ fn nothing_goes_by_xdp_before_the_interface_is_opened_nor_once_forwarding_is_off
         let mac = THEIRS.map(|byte| format!("{byte:02x}")).join(":");
         run("ip", &format!("neighbour add {} lladdr {mac} dev eth1", v4.backend));
         let frame = tcp(v4.client, v4.vip, ACK, &[1; 40]).frame();
-        scene.plane.attach_xdp("eth0", scene.outside).unwrap();
+        for (name, index) in [("eth0", scene.outside), ("eth1", scene.inside)] {
+            scene.plane.attach_xdp(name, index).unwrap();
+        }
+        scene.plane.open_xdp(scene.inside, OURS).unwrap();
         passes_on(scene, &frame);
         let mut to_router = frame.clone();
         to_router[..6].copy_from_slice(&[0, 0, 0x5e, 0, 1, 51]);
@@ -120,6 +154,7 @@ fn the_next_life_replaces_the_program_in_the_driver_too() {
         next.attach_xdp("eth0", scene.outside).unwrap();
         next.attach_xdp("eth1", scene.inside).unwrap();
         next.open_xdp(scene.outside, OURS).unwrap();
+        next.open_xdp(scene.inside, OURS).unwrap();
         std::mem::swap(&mut scene.plane, &mut next);
         drop(next);
         forwards(scene, scene.outside, &frame);

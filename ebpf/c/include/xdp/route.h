@@ -18,11 +18,18 @@ struct way {
 	const struct route *route;
 };
 
+/* Whether frames that come in elsewhere can leave there: other drivers drop them, and tell nobody. */
+static __always_inline int sends(struct xdp_md *xdp, __u32 interface)
+{
+	return interface == interface_of(xdp) || map_lookup(&links, &interface);
+}
+
 static __always_inline int look_up(struct xdp_md *xdp, struct route *route)
 {
 	if (!(random_u32() & (KERNEL_SEES_ONE_OF - 1)))
 		return ROUTE_NO_NEIGHBOUR;
-	return fib_lookup(xdp, route, sizeof(*route), 0);
+	int found = fib_lookup(xdp, route, sizeof(*route), 0);
+	return found == ROUTE_FOUND && !sends(xdp, route->interface) ? ROUTE_NO_NEIGHBOUR : found;
 }
 
 /* 0, or the verdict. */
