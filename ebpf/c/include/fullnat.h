@@ -131,8 +131,10 @@ static __noinline int inbound_fullnat(struct CONTEXT *skb, const struct packet *
 		return too_long_travelled(skb, packet, family);
 	struct way by;
 	verdict = find_way(skb, packet, backend, family, &by);
-	if (verdict)
+	if (verdict) {
+		unlimited(packet, index, now);
 		return verdict;
+	}
 	note(settings, &way->flow, known, closed_by(packet->tcp_flags, CLOSED_BY_CLIENT), now);
 	count_in(map_lookup(&service_counters, &index), length_of(skb), is_opening(packet));
 	count_in(map_lookup(&backend_counters, &chosen), length_of(skb), is_opening(packet));

@@ -70,8 +70,10 @@ static __noinline int inbound(struct CONTEXT *skb, const struct packet *packet, 
 		return too_long_travelled(skb, packet, family);
 	struct way way;
 	verdict = find_way(skb, packet, backend, family, &way);
-	if (verdict)
+	if (verdict) {
+		unlimited(packet, index, now);
 		return verdict;
+	}
 	int opens = (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	count_in(map_lookup(&service_counters, &index), length_of(skb), opens);
 	count_in(map_lookup(&backend_counters, &chosen), length_of(skb), opens);

@@ -59,7 +59,8 @@ static __always_inline int conforms(__u64 *arrival, const struct pace *pace, __u
 	return 0;
 }
 
-static __always_inline __u64 *arrival_of(const struct limit *limit, __u32 service, const struct address *client)
+static __always_inline __u64 *arrival_of(const struct limit *limit, __u32 service, const struct address *client,
+					 int make)
 {
 	struct limited key = {
 		.client = *client,
@@ -74,7 +75,7 @@ static __always_inline __u64 *arrival_of(const struct limit *limit, __u32 servic
 		key.client.words[3] = 0;
 	}
 	__u64 *arrival = map_lookup(&clients, &key);
-	if (arrival)
+	if (arrival || !make)
 		return arrival;
 	map_update(&clients, &key, &never, NO_EXIST);
 	return map_lookup(&clients, &key);
@@ -89,7 +90,7 @@ static __always_inline __u32 refusal(__u32 service, const struct address *client
 	if (!limit)
 		return 0;
 	if (limit->client.interval) {
-		arrival = arrival_of(limit, service, client);
+		arrival = arrival_of(limit, service, client, 1);
 		/* Without room for it the service's limit is what holds. */
 		if (arrival && !conforms(arrival, &limit->client, now))
 			return CLIENT_RATE;
@@ -101,10 +102,15 @@ static __always_inline __u32 refusal(__u32 service, const struct address *client
 	return SERVICE_RATE;
 }
 
+static __always_inline int is_limited(const struct packet *packet)
+{
+	return (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* 0 if the packet may go on; else the verdict. */
 static __always_inline int limited(const struct packet *packet, __u32 service, __u64 now)
 {
-	if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (!is_limited(packet))
 		return 0;
 	__u32 reason = refusal(service, &packet->source, now);
 	if (!reason)
@@ -113,4 +119,25 @@ static __always_inline int limited(const struct packet *packet, __u32 service, _
 	if (counters)
 		counters->limited += 1;
 	return drop(reason);
+}
+
+/* A bucket that is full takes none. Nor does one that somebody else changes just now: it may have been made full. */
+static __always_inline void return_token(__u64 *arrival, const struct pace *pace, __u64 now)
+{
+	__u64 seen = arrival ? *(volatile __u64 *)arrival : 0;
+
+	if (seen > now)
+		__sync_val_compare_and_swap(arrival, seen, seen - pace->interval);
+}
+
+/* The packet comes again, by tcx, where it takes its tokens. */
+static __noinline void unlimited(const struct packet *packet, __u32 service, __u64 now)
+{
+	struct limit *limit = is_limited(packet) ? map_lookup(&limits, &service) : 0;
+
+	if (!limit)
+		return;
+	if (limit->client.interval)
+		return_token(arrival_of(limit, service, &packet->source, 0), &limit->client, now);
+	return_token(&limit->arrival, &limit->service, now);
 }

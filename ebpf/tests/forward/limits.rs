@@ -1,7 +1,7 @@
 //! How often new connections may come.
 
 use crate::packets::{ACK, RST, SYN, tcp, udp};
-use crate::scene::{Family, Scene, families, in_a_scene, ip, nth};
+use crate::scene::{Family, Scene, Shell, families, in_a_scene, in_a_scene_of, ip, nth};
 use fulcrum_ebpf::plane::Verdict;
 use fulcrum_ebpf::plane::layout::{Limit, Pace, ServiceMode};
 use std::net::{IpAddr, SocketAddr};
@@ -48,6 +48,32 @@ fn a_service_takes_its_burst_of_new_connections_from_whomever() {
             assert!((BURST..=BURST + meanwhile).contains(&through), "{through}");
         }
         assert!(scene.plane.service_counters(0).limited >= 2 * 80);
+    });
+}
+
+#[test]
+fn one_that_is_left_to_tcx_takes_no_more_than_another() {
+    in_a_scene_of(Shell::Xdp, |scene| {
+        scene.plane.detach_xdp(scene.inside);
+        // At another pace a client is another one.
+        for (mode, burst) in [(ServiceMode::Nat, BURST), (ServiceMode::Fullnat, BURST + 1)] {
+            for (limit, reason) in [
+                (Limit::new(at_most(burst), Pace::NONE), "service_rate"),
+                (Limit::new(Pace::NONE, at_most(burst)), "client_rate"),
+            ] {
+                for family in families() {
+                    scene.serve(mode, family.vip, family.backend, 1);
+                    scene.plane.set_limit(0, limit).expect("set");
+                    let begun = Instant::now();
+                    let outcomes: Vec<_> = (0..50)
+                        .map(|number| syn(scene, &family, family.client.ip(), 1_000 + number))
+                        .collect();
+                    let meanwhile = u32::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+                    let through = passed(outcomes.into_iter(), reason);
+                    assert!((burst..=burst + meanwhile).contains(&through), "{reason}: {through}");
+                }
+            }
+        }
     });
 }
 
