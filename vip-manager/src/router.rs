@@ -133,6 +133,8 @@ pub struct Router {
     resigned: Option<Resigned>,
     reason: Reason,
     since: Instant,
+    /// When it last decided to send adverts.
+    spoke: Instant,
     epoch: u64,
     transitions: u64,
     actions: VecDeque<Action>,
@@ -167,6 +169,7 @@ impl Router {
             resigned: None,
             reason: Reason::Started,
             since: now,
+            spoke: now,
             epoch: 0,
             transitions: 0,
             actions: VecDeque::new(),

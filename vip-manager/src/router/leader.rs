@@ -22,8 +22,6 @@ const YIELD: u32 = 3;
 pub(super) struct Leader {
     /// Adver_Timer.
     next: Instant,
-    /// When it last sent an advert.
-    sent: Instant,
     /// When it last answered a rival out of turn.
     asserted: Option<Instant>,
     offer: Offer,
@@ -50,7 +48,7 @@ struct Rival {
 
 impl Leader {
     fn new(now: Instant, interval: Duration) -> Self {
-        Self { next: after(now, interval), sent: now, asserted: None, offer: Offer::None, rival: None }
+        Self { next: after(now, interval), asserted: None, offer: Offer::None, rival: None }
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -106,37 +104,34 @@ impl Router {
         if self.is_last_resort() {
             self.decline(now);
         }
-        self.advertise(self.effective_priority());
+        self.advertise(self.effective_priority(), now);
         self.actions.push_back(Action::Lead { reason });
     }
 
     /// Steps down if it did not run for so long that its peers may have taken over.
     pub(super) fn handle_wake(&mut self, now: Instant) {
-        if let State::Leader(leader) = &self.state {
-            let paused = now.saturating_duration_since(leader.sent);
-            if paused >= self.stall_limit() {
-                self.step_down_silently(paused, now);
-            }
+        if matches!(self.state, State::Leader(_)) && !self.may_send(now) {
+            self.step_down_silently(now.saturating_duration_since(self.spoke), now);
         }
     }
 
-    /// Whether an advert may still leave that was decided on, also if this process did not run in between: an old one would
-    /// have a peer give way that took over meanwhile.
+    /// Whether what it decided to say as a leader may still leave, also if this process did not run in between: an old advert
+    /// would have a peer give way that took over meanwhile. A resignation may always.
     #[must_use]
     pub fn may_send(&self, now: Instant) -> bool {
-        match &self.state {
-            State::Leader(leader) => now.saturating_duration_since(leader.sent) < self.stall_limit(),
-            State::Init | State::Standby(_) => true,
-        }
+        now.saturating_duration_since(self.spoke) < self.stall_limit()
     }
 
     pub(super) fn step_down_silently(&mut self, paused: Duration, now: Instant) {
+        // Nor is said late what it decided to say before.
+        self.actions
+            .retain(|action| !matches!(action, Action::SendAdvert { advert, .. } if advert.priority > 0));
         self.step_down(Standby::new(self.spec.interval, now), Reason::Stalled(paused), now);
     }
 
     /// Too few nodes let it lead on. Those who hear it need not wait for its silence.
     pub(super) fn give_up(&mut self, now: Instant) {
-        self.advertise(0);
+        self.advertise(0, now);
         self.step_down(Standby::new(self.spec.interval, now), Reason::NoQuorum, now);
     }
 
@@ -219,7 +214,7 @@ impl Router {
             self.assert_lead(now);
         } else if loses {
             // The last word of a rival: the better leader announces again for the neighbours that believed us.
-            self.advertise(priority);
+            self.advertise(priority, now);
             self.yield_to(link, source, advert, false, now);
         } else if unheard {
             self.yield_to(link, source, advert, true, now);
@@ -306,7 +301,7 @@ impl Router {
     }
 
     fn retire_stopped(&mut self, now: Instant) {
-        self.advertise(0);
+        self.advertise(0, now);
         self.enter_init(Reason::Stopping, now);
     }
 
@@ -321,13 +316,13 @@ impl Router {
 
     fn advertise_in_force(&mut self, now: Instant) {
         let priority = self.effective_priority();
-        let State::Leader(leader) = &mut self.state else { return };
-        leader.sent = now;
+        let State::Leader(leader) = &self.state else { return };
         let priority = if leader.is_offering() { 0 } else { priority };
-        self.advertise(priority);
+        self.advertise(priority, now);
     }
 
-    fn advertise(&mut self, priority: u8) {
+    fn advertise(&mut self, priority: u8, now: Instant) {
+        self.spoke = now;
         let up = self.links.iter().filter(|(_, address)| address.is_some());
         let adverts: Vec<Action> = up
             .filter_map(|(link, _)| {

@@ -50,7 +50,8 @@ impl Engine {
                         }
                     }
                     Action::SendAdvert { .. } if !says => {}
-                    Action::SendAdvert { .. } if !group.router.may_send(clock()) => {}
+                    Action::SendAdvert { advert, .. }
+                        if advert.priority > 0 && !group.router.may_send(clock()) => {}
                     Action::SendAdvert { link, advert } => {
                         let destinations =
                             group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();

@@ -142,7 +142,17 @@ fn an_advert_that_a_leader_decided_on_before_it_stalled_is_not_sent_after() {
     assert!(router.may_send(due + 299 * MS), "sooner than any peer takes over");
     assert!(!router.may_send(due + 300 * MS));
     router.handle_stall(300 * MS, due + 300 * MS);
-    assert!(router.may_send(due + 300 * MS), "a standby sends only that it resigned");
+    assert!(!router.may_send(due + 300 * MS), "whatever it is now");
+    assert_eq!(did(&mut router), [Did::Retired]);
+}
+
+#[test]
+fn an_advert_of_a_change_during_which_a_leader_stalled_is_not_sent() {
+    let now = epoch();
+    let mut router = leader(spec(), now);
+    router.handle_reconfigured(spec(), now + 50 * MS);
+    router.handle_stall(300 * MS, now + 300 * MS);
+    assert_eq!(did(&mut router), [Did::Retired]);
 }
 
 #[test]
