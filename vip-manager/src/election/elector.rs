@@ -96,6 +96,8 @@ pub struct Standing {
     pub leads: bool,
     /// It leads only if nobody else does.
     pub unfit: bool,
+    /// Its router said something a moment ago: others may have taken over from one that did not.
+    pub speaks: bool,
     /// The last epoch that it knows of.
     pub epoch: u64,
 }
@@ -255,6 +257,9 @@ impl Elector {
             self.say(said, now);
             self.vote(now);
         } else if !self.news.is_empty() {
+            // As of all groups, not late.
+            let speaks = |name: &GroupName| standing(name).is_some_and(|it| it.speaks);
+            self.news.retain(|name, said| said.state == State::Resigns || speaks(name));
             let news = std::mem::take(&mut self.news).into_values().collect();
             self.say(news, now);
         }
@@ -370,14 +375,13 @@ impl Elector {
         self.sequence
     }
 
-    /// What this node leads or offers, and what it is unfit for.
+    /// What this node leads or offers, and what it is unfit for. That it leads is not said late: whoever took over would yield.
     fn all_said(&self) -> Vec<Said> {
         let said = |(name, standing): (&GroupName, &Standing)| {
-            let state = match self.said.get(name) {
-                Some(priority) if *priority == 0 || standing.leads => self.state(name, *priority),
-                Some(_) | None if standing.unfit => State::Unfit,
-                Some(_) | None => return None,
-            };
+            let led = self.said.get(name).filter(|priority| **priority == 0 || standing.leads);
+            let state = led.map(|priority| self.state(name, *priority));
+            let state = state.filter(|state| standing.speaks || *state == State::Resigns);
+            let state = state.or(standing.unfit.then_some(State::Unfit))?;
             let interval = self.plan.groups.get(name)?.interval;
             Some(Said { group: name.number(), state, epoch: standing.epoch, interval })
         };

@@ -347,7 +347,8 @@ impl Sim {
             let standing = |group: &GroupName| {
                 let router = routers.get(group)?;
                 let leads = router.role() == Role::Leader;
-                Some(Standing { leads, unfit: router.priority().is_none(), epoch: router.epoch() })
+                let (unfit, speaks) = (router.priority().is_none(), router.may_send(now));
+                Some(Standing { leads, unfit, speaks, epoch: router.epoch() })
             };
             node.elector.handle_timeout(standing, now);
             while let Some((group, priorities)) = node.elector.poll_priorities() {

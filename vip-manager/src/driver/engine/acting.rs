@@ -44,14 +44,14 @@ impl Engine {
         for (name, group) in &mut self.groups {
             while let Some(action) = group.router.poll_action() {
                 match action {
+                    Action::SendAdvert { advert, .. }
+                        if advert.priority > 0 && !group.router.may_send(clock()) => {}
                     Action::SendAdvert { link, advert } if group.group.is_elected() => {
                         if group.first_link() == Some(&link) {
                             self.electing.elector.handle_advert(name, advert.priority, group.router.epoch());
                         }
                     }
                     Action::SendAdvert { .. } if !says => {}
-                    Action::SendAdvert { advert, .. }
-                        if advert.priority > 0 && !group.router.may_send(clock()) => {}
                     Action::SendAdvert { link, advert } => {
                         let destinations =
                             group.destinations.get(&link).map(Vec::as_slice).unwrap_or_default();

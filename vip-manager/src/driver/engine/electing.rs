@@ -4,7 +4,7 @@ use super::Engine;
 use crate::border::Role;
 use crate::driver::group::GroupDriver;
 use crate::driver::link::count;
-use crate::driver::{HeartbeatLink, Links, WitnessLink};
+use crate::driver::{HeartbeatLink, Links, WitnessLink, clock};
 use crate::election::elector::{Elector, Grant, Plan, Planned, Standing};
 use crate::election::heartbeat::{Heartbeat, Said, State};
 use crate::election::placement::Candidate;
@@ -167,6 +167,7 @@ impl GroupDriver {
         Standing {
             leads: self.router.role() == Role::Leader,
             unfit: self.router.priority().is_none(),
+            speaks: self.router.may_send(clock()),
             epoch: self.router.epoch(),
         }
     }

@@ -39,7 +39,7 @@ fn heartbeat(sequence: u64, state: Option<State>) -> Heartbeat {
 
 /// The priority that a node has after it looked around.
 fn priority(elector: &mut Elector, leads: bool, own: &str, now: Instant) -> u8 {
-    let standing = Standing { leads, unfit: false, epoch: 1 };
+    let standing = Standing { leads, unfit: false, speaks: true, epoch: 1 };
     elector.handle_timeout(|_| Some(standing), now);
     let order = elector.order(&group()).expect("an order");
     super::priority(order, &NodeName::new(own)).get()
@@ -101,5 +101,34 @@ fn who_is_drained_takes_over_last_and_is_offered_nothing() {
         assert_eq!(names[0], leader);
         assert!(!drained.contains(&names[1]), "{names:?} of which {drained:?} are drained");
         assert_eq!(order.moves_to(), None);
+    }
+}
+
+#[test]
+fn that_it_leads_is_not_said_by_one_that_did_not_run() {
+    let now = Instant::now();
+    let later = now + INTERVAL.duration() / 2;
+    // With a heartbeat of all groups, and with one of news.
+    for (at, priority) in [(now, 254), (later, 190)] {
+        for speaks in [true, false] {
+            let mut elector = elector("a", now);
+            let standing = Standing { leads: true, unfit: false, speaks, epoch: 1 };
+            if at > now {
+                elector.handle_timeout(|_| Some(standing), now);
+                while elector.poll_datagram().is_some() {}
+            }
+            elector.handle_advert(&group(), priority, 1);
+            elector.handle_timeout(|_| Some(standing), at);
+            let heartbeats = std::iter::from_fn(|| elector.poll_datagram());
+            let groups = heartbeats.flat_map(|bytes| Heartbeat::decode(&bytes).unwrap().groups);
+            let states: Vec<State> = groups.map(|said| said.state).collect();
+            let expected = if speaks { vec![State::Leads(priority)] } else { Vec::new() };
+            assert_eq!(states, expected, "{priority}");
+            // That it resigned is as true as before.
+            elector.handle_advert(&group(), 0, 1);
+            elector.handle_timeout(|_| Some(standing), at);
+            let last = elector.poll_datagram().map(|bytes| Heartbeat::decode(&bytes).unwrap().groups);
+            assert_eq!(last.unwrap()[0].state, State::Resigns);
+        }
     }
 }

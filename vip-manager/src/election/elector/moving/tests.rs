@@ -49,7 +49,7 @@ fn priority_after(state: State) -> u8 {
             elector.handle_heartbeat(&NodeName::new(node), &heartbeat, now).unwrap();
         }
         leads |= sequence == 6;
-        elector.handle_timeout(|_| Some(Standing { leads, unfit: false, epoch: 1 }), now);
+        elector.handle_timeout(|_| Some(Standing { leads, unfit: false, speaks: true, epoch: 1 }), now);
         found.extend(std::iter::from_fn(|| elector.poll_priorities()));
         if leads {
             break;
