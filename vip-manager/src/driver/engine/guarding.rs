@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long an orderly stop tries to remove addresses that the kernel refuses to remove.
 const GIVE_UP: Duration = Duration::from_secs(2);
+/// Beats in an advert interval at most.
+const BEATS: u32 = 8;
 
 impl Engine {
     /// How often the guard must hear that this process runs; `None` when it has nothing to guard.
@@ -122,13 +124,13 @@ impl Engine {
         self.fence_due = !self.dropped.is_empty() || self.groups.values().any(GroupDriver::has_former);
     }
 
-    /// Tells the guard once per advert interval that this process runs.
+    /// Tells the guard with each advert that this process runs, and once per advert interval at least.
     pub(super) fn beat(&mut self, now: Instant) {
         let Some(interval) = self.beat_interval() else {
             self.last_beat = None;
             return;
         };
-        if self.last_beat.is_some_and(|last| now.saturating_duration_since(last) < interval) {
+        if !is_beat_due(self.last_beat, interval, now) {
             return;
         }
         self.last_beat = Some(now);
@@ -172,3 +174,12 @@ impl Engine {
         tracing::info!("every group is given up, and its addresses are withdrawn");
     }
 }
+
+/// Whether the guard is to hear again that this process runs. Where a beat is much older than the last advert it resigns
+/// before any peer would take over.
+fn is_beat_due(last: Option<Instant>, interval: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last).saturating_mul(BEATS) >= interval)
+}
+
+#[cfg(test)]
+mod tests;
