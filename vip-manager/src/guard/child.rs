@@ -87,18 +87,32 @@ impl<'a> Child<'a> {
     fn run(mut self) {
         let mut buffer = vec![0; MAX_BYTES];
         loop {
-            // All that the daemon has said comes first: after a pause of the whole machine its beats wait here.
-            match self.receive(&mut buffer, RecvFlags::DONTWAIT) {
-                Read::Message => continue,
-                Read::Nothing => {}
-                Read::Gone => return self.fire_all(),
+            match self.look(&mut buffer, monotonic) {
+                Some(due) => self.fire(due),
+                None => return self.fire_all(),
             }
-            if rustix::io::read(&*self.death, &mut [0; 8]).is_ok() {
-                return self.fire_all();
-            }
-            self.fire_due();
             self.wait();
         }
+    }
+
+    /// The groups whose peers have stopped waiting; `None` when the daemon is gone.
+    fn look(&mut self, buffer: &mut [u8], clock: impl FnOnce() -> Duration) -> Option<Vec<String>> {
+        // Before what the daemon has said is read: what it says from now on, while this process may not run, is no silence.
+        let looked = clock();
+        // All that the daemon has said comes first: after a pause of the whole machine its beats wait here.
+        loop {
+            match self.receive(buffer, RecvFlags::DONTWAIT) {
+                Read::Message => {}
+                Read::Nothing => break,
+                Read::Gone => return None,
+            }
+        }
+        if rustix::io::read(&*self.death, &mut [0; 8]).is_ok() {
+            return None;
+        }
+        let silent_for = looked.saturating_sub(self.last_beat);
+        let due = self.groups.iter().filter(|(_, group)| group.orders.down_interval <= silent_for);
+        Some(due.map(|(name, _)| name.clone()).collect())
     }
 
     fn wait(&self) {
@@ -184,14 +198,7 @@ impl<'a> Child<'a> {
     }
 
     /// Acts for the groups whose peers have stopped waiting, and says so to the daemon if it lives.
-    fn fire_due(&mut self) {
-        let silent_for = monotonic().saturating_sub(self.last_beat);
-        let due: Vec<String> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| group.orders.down_interval <= silent_for)
-            .map(|(name, _)| name.clone())
-            .collect();
+    fn fire(&mut self, due: Vec<String>) {
         if due.is_empty() {
             return;
         }
@@ -240,6 +247,9 @@ enum Read {
     Nothing,
     Gone,
 }
+
+#[cfg(test)]
+mod tests;
 
 fn monotonic() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
