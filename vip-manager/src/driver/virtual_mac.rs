@@ -88,7 +88,7 @@ impl Devices {
             for (link, mac) in &group.virtual_macs {
                 let Some(open) = links.get(link).and_then(|driver| driver.open.as_ref()) else { continue };
                 let parent = open.identity.index;
-                let number = self.number_of(name, link, parent, group, next_number);
+                let number = self.number_of(link, parent, group, next_number);
                 wanted.insert(number);
                 if let Some(device) = self.devices.get_mut(&number)
                     && let Err(error) =
@@ -117,27 +117,22 @@ impl Devices {
         std::mem::take(&mut self.devices).into_values().for_each(|device| device.remove(kernel));
     }
 
-    fn number_of(
-        &mut self,
-        group: &GroupName,
-        link: &Link,
-        parent: u32,
-        driver: &GroupDriver,
-        next_number: &mut u64,
-    ) -> u64 {
+    fn number_of(&mut self, link: &Link, parent: u32, driver: &GroupDriver, next_number: &mut u64) -> u64 {
         let family = match link.family {
             Family::Ipv4 => 4,
             Family::Ipv6 => 6,
         };
         let name =
             format!("vrrp{family}.{}.{parent}", driver.group.vrid().map_or(0, fulcrum_config::Vrid::get));
-        if let Some((number, _)) = self.devices.iter().find(|(_, device)| device.name == name) {
+        if let Some((number, device)) = self.devices.iter_mut().find(|(_, device)| device.name == name) {
+            // The group that it was made for may have another VRID now, or another name.
+            device.group.clone_from(&driver.group.name);
             return *number;
         }
         let number = *next_number;
         *next_number = number.saturating_add(1);
         let device = Device {
-            group: group.clone(),
+            group: driver.group.name.clone(),
             link: link.clone(),
             name,
             index: None,
@@ -148,6 +143,9 @@ impl Devices {
         number
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 impl Device {
     fn reconcile(
