@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::arp::{self, Arp, Operation};
+use crate::driver::clock;
 use crate::driver::link::LinkDriver;
 use crate::driver::rivals::Claim;
 use crate::frame::{Mac, Refusal};
@@ -96,6 +97,7 @@ impl Engine {
         };
         if let Some(target) = heard.asks_for()
             && let Some(group) = self.groups.values().find(|group| group.answers(target))
+            && group.router.may_send(clock())
             && let Some(answer) = heard.answer(group.virtual_mac(link).unwrap_or(own))
         {
             driver.send_frame(&answer, "neighbours_answered");
@@ -159,6 +161,9 @@ impl Engine {
             }
             group.finish_probing(gathered, now);
             while let Some(vip) = group.announcer.poll_announcement(now) {
+                if !group.router.may_send(clock()) {
+                    break;
+                }
                 let link = vip.link();
                 if let Some(driver) = self.links.get_mut(&link) {
                     let virtual_mac = group.virtual_mac(&link);
