@@ -201,10 +201,12 @@ impl Quorum {
         }
     }
 
-    /// This process did not run for a while: what was not heard meanwhile proves nothing.
+    /// This process did not run for a while: what was not heard meanwhile proves nothing, and what it said last of a silence
+    /// may have left only now.
     pub fn handle_pause(&mut self, now: Instant) {
         self.listens = now;
         self.said.clear();
+        self.given_up.values_mut().for_each(|at| *at = now);
     }
 
     /// These get no vote for now, although they are heard: they lead what somebody else took over.

@@ -206,3 +206,16 @@ fn who_led_before_it_was_asked_for_leads_on_for_a_moment() {
     assert!(!quorum.may_take_over(start));
     assert_eq!(quorum.leads_until(start + 700 * MS), None);
 }
+
+#[test]
+fn a_word_of_silence_that_left_late_is_held_from_then_on() {
+    let (mut quorum, now) = quorum(3, Tie::None, moment());
+    assert!(quorum.votes(now).contains(&Vote { node: 2, heard: None }));
+    let woken = now + 8 * INTERVAL;
+    quorum.handle_pause(woken);
+    for at in [woken, woken + 7 * INTERVAL - MS, woken + 7 * INTERVAL] {
+        quorum.handle_heartbeat(2, 2, 1, at);
+        let is_named = quorum.votes(at).iter().any(|vote| vote.node == 2);
+        assert_eq!(is_named, at >= woken + 7 * INTERVAL, "{:?}", at - woken);
+    }
+}
