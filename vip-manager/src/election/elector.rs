@@ -251,7 +251,8 @@ impl Elector {
     pub fn handle_timeout(&mut self, standing: impl Fn(&GroupName) -> Option<Standing>, now: Instant) {
         if self.next_beat.is_some_and(|at| at <= now) {
             self.look(standing, now);
-            self.next_beat = now.checked_add(self.fastest());
+            let pace = if self.asks() { self.fastest().min(self.quorum.pace(now)) } else { self.fastest() };
+            self.next_beat = now.checked_add(pace);
             self.news.clear();
             let said = self.all_said();
             self.say(said, now);

@@ -61,8 +61,8 @@ pub struct Quorum {
     own: u64,
     others: BTreeSet<u64>,
     interval: Duration,
-    /// It was longer: silences last as long until then.
-    before: Option<(Duration, Instant)>,
+    /// Others may go by these, the shortest and the longest that it was, until then.
+    before: Option<(Duration, Duration, Instant)>,
     tie: Tie,
     started: Instant,
     /// Until when leaders lead on without votes: it was not asked for before.
@@ -132,9 +132,10 @@ impl Quorum {
         tie: Tie,
         now: Instant,
     ) {
-        if interval < self.interval {
-            // Others may go by the longer one for a moment.
-            self.before = now.checked_add(self.eighths(HOLD)).map(|until| (self.interval, until));
+        if interval != self.interval && !self.interval.is_zero() {
+            let (shortest, longest) = (self.shortest(now), self.longest(now));
+            let until = now.checked_add(eighths_of(longest.max(interval), HOLD));
+            self.before = until.map(|until| (shortest, longest, until));
         }
         self.beats.retain(|node, _| others.contains(node));
         self.heard.retain(|node, _| others.contains(node));
@@ -144,13 +145,13 @@ impl Quorum {
         let is_new = self.interval.is_zero();
         (self.own, self.others, self.interval, self.tie) = (own, others, interval, tie);
         if is_new {
-            self.grace = now.checked_add(self.eighths(HOLD));
+            self.grace = now.checked_add(self.hold(now));
         }
     }
 
     /// This node sends a datagram of this number.
     pub fn handle_sent(&mut self, sequence: u64, now: Instant) {
-        let lease = self.eighths(LEASE);
+        let lease = eighths_of(self.shortest(now), LEASE);
         self.sent.retain(|(_, sent)| now.saturating_duration_since(*sent) <= lease);
         if self.sent.len() < SENT_AT_MOST {
             self.sent.push_back((sequence, now));
@@ -269,7 +270,7 @@ impl Quorum {
 
     /// What to tell the others.
     pub fn votes(&mut self, now: Instant) -> Vec<Vote> {
-        let (hold, silence) = (self.eighths(HOLD), self.silence(now));
+        let (hold, silence) = (self.hold(now), self.silence(now));
         let mut votes = Vec::new();
         for node in self.others.clone() {
             if self.is_silent(node, now) {
@@ -309,7 +310,7 @@ impl Quorum {
     pub fn may_take_over(&self, now: Instant) -> bool {
         let is_granted = self.granted_until(now).is_some_and(|until| until > now);
         // A silence of a leader is older than this when its standby takes over. What it leads is said in heartbeats.
-        let recent = self.eighths(RECENT);
+        let recent = eighths_of(self.shortest(now), RECENT);
         let beats =
             |node: &&u64| self.beats.get(*node).is_some_and(|at| now.saturating_duration_since(*at) < recent);
         let mut silent = self.others.iter().filter(|node| !beats(node));
@@ -319,7 +320,7 @@ impl Quorum {
     /// How it stands, for people.
     #[must_use]
     pub fn observed(&self, now: Instant) -> QuorumObserved {
-        let lease = self.eighths(LEASE);
+        let lease = eighths_of(self.shortest(now), LEASE);
         let lasts = |voted: &&Instant| now.saturating_duration_since(**voted) < lease;
         QuorumObserved {
             votes: self.voted.values().filter(lasts).count().saturating_add(1),
@@ -354,13 +355,33 @@ impl Quorum {
         (all / 2).saturating_add(1)
     }
 
-    fn eighths(&self, count: u32) -> Duration {
-        eighths_of(self.interval, count)
+    fn former(&self, now: Instant) -> Option<(Duration, Duration)> {
+        self.before.filter(|(.., until)| now < *until).map(|(shortest, longest, _)| (shortest, longest))
+    }
+
+    /// How often this node is to say something. For as long again as it goes by the former interval itself: others may have
+    /// taken the plan later.
+    #[must_use]
+    pub fn pace(&self, now: Instant) -> Duration {
+        self.shortest(now.checked_sub(self.hold(now)).unwrap_or(now))
+    }
+
+    /// The shortest interval that another node may go by: what others let this one do lasts no longer.
+    fn shortest(&self, now: Instant) -> Duration {
+        self.former(now).map_or(self.interval, |(shortest, _)| self.interval.min(shortest))
+    }
+
+    /// The longest: so long this node waits before it does something without another one.
+    fn longest(&self, now: Instant) -> Duration {
+        self.former(now).map_or(self.interval, |(_, longest)| self.interval.max(longest))
     }
 
     fn silence(&self, now: Instant) -> Duration {
-        let before = self.before.filter(|(_, until)| now < *until).map(|(interval, _)| interval);
-        eighths_of(self.interval.max(before.unwrap_or_default()), SILENCE)
+        eighths_of(self.longest(now), SILENCE)
+    }
+
+    fn hold(&self, now: Instant) -> Duration {
+        eighths_of(self.longest(now), HOLD)
     }
 
     fn is_heard(&self, node: u64, now: Instant) -> bool {
@@ -375,7 +396,7 @@ impl Quorum {
 
     /// How many say that a node is silent.
     fn gives_up(&self, node: u64, now: Instant) -> usize {
-        let word = self.eighths(WORD);
+        let word = eighths_of(self.shortest(now), WORD);
         let says = |said: &&Said| {
             said.of
                 .get(&node)
@@ -396,11 +417,11 @@ impl Quorum {
 
     /// Until when so many votes of others are a good sign.
     fn fresh_until(&self, others: usize, now: Instant) -> Option<Instant> {
-        self.vote(others, now)?.checked_add(self.eighths(FRESH))
+        self.vote(others, now)?.checked_add(eighths_of(self.shortest(now), FRESH))
     }
 
     fn lease(&self, others: usize, now: Instant) -> Option<Instant> {
-        self.vote(others, now)?.checked_add(self.eighths(LEASE))
+        self.vote(others, now)?.checked_add(eighths_of(self.shortest(now), LEASE))
     }
 
     /// Until when enough votes last.

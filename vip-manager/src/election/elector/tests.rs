@@ -132,3 +132,21 @@ fn that_it_leads_is_not_said_by_one_that_did_not_run() {
         }
     }
 }
+
+#[test]
+fn whoever_has_no_leader_rather_than_two_speaks_as_often_as_before_for_a_while() {
+    let now = Instant::now();
+    let mut elector = elector("a", now);
+    for interval in [100, 1000] {
+        let interval = AdvertInterval::from_centiseconds(interval / 10).unwrap();
+        let mut plan = elector.plan.clone();
+        plan.groups.values_mut().for_each(|planned| (planned.one, planned.interval) = (true, interval));
+        elector.handle_plan(plan, now);
+    }
+    let second = std::time::Duration::from_secs(1);
+    for (at, wait) in [(0, INTERVAL.duration()), (13, INTERVAL.duration()), (14, second)] {
+        let at = now + at * second;
+        elector.handle_timeout(|_| None, at);
+        assert_eq!(elector.next_beat(), Some(at + wait));
+    }
+}

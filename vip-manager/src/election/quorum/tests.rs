@@ -208,6 +208,27 @@ fn who_led_before_it_was_asked_for_leads_on_for_a_moment() {
 }
 
 #[test]
+fn a_longer_interval_is_no_longer_lease_before_all_others_can_have_it() {
+    let (mut quorum, now) = quorum(3, Tie::None, moment());
+    let (others, longer) = (BTreeSet::from([1, 2]), INTERVAL * 10);
+    let lead_at = |quorum: &mut Quorum, sequence, now| {
+        quorum.handle_sent(sequence, now);
+        quorum.handle_votes(1, &votes(1, sequence, Some(sequence), &[2]), now);
+        quorum.leads_until(now)
+    };
+    assert_eq!(lead_at(&mut quorum, 7, now), Some(now + 325 * MS));
+    quorum.handle_plan(0, others.clone(), longer, Tie::None, now);
+    assert_eq!(quorum.leads_until(now), Some(now + 325 * MS));
+    assert_eq!(quorum.gives_up(2, now + 199 * MS), 2);
+    assert_eq!(quorum.gives_up(2, now + 200 * MS), 1, "nor is the word of another believed for longer");
+    // The plan that came last does not make the one before forgotten.
+    quorum.handle_plan(0, others, longer * 2, Tie::None, now);
+    let later = now + 14 * 1000 * MS;
+    assert_eq!(lead_at(&mut quorum, 8, later - MS), Some(later - MS + 325 * MS));
+    assert_eq!(lead_at(&mut quorum, 9, later), Some(later + 6500 * MS));
+}
+
+#[test]
 fn a_word_of_silence_that_left_late_is_held_from_then_on() {
     let (mut quorum, now) = quorum(3, Tie::None, moment());
     assert!(quorum.votes(now).contains(&Vote { node: 2, heard: None }));
