@@ -200,11 +200,16 @@ impl Book {
                 self.freed_backends.extend(entry.backends.into_values());
             }
         }
-        for (name, service) in &desired.services {
-            if self.entries.get(name).is_some_and(|entry| entry.desired == *service) {
-                continue;
-            }
-            if let Err(error) = self.set_service(name, service, earlier, now) {
+        let is_known = |(name, service): &(&ServiceName, &Arc<ServiceDesired>)| {
+            self.entries.get(*name).is_some_and(|known| known.desired == **service)
+        };
+        let changed: Vec<_> = desired.services.iter().filter(|named| !is_known(named)).collect();
+        // What the kernel holds for any of them is nobody else's: all find theirs before one is given something new.
+        for (name, service) in &changed {
+            self.adopt(name, service, earlier, now);
+        }
+        for (name, service) in changed {
+            if let Err(error) = self.set_service(name, service, now) {
                 errors.insert(name.clone(), error.to_owned());
             }
         }
@@ -216,10 +221,9 @@ impl Book {
         &mut self,
         name: &ServiceName,
         desired: &Arc<ServiceDesired>,
-        earlier: &impl Earlier,
         now: Instant,
     ) -> Result<(), &'static str> {
-        let mut known = self.entries.remove(name).or_else(|| self.adopt(desired, earlier, now));
+        let mut known = self.entries.remove(name);
         let mut backends = known.as_ref().map(|entry| entry.backends.clone()).unwrap_or_default();
         let addresses = desired.backends.iter().map(|state| key(&desired.service, state.backend.address));
         if let Err(error) = self.give_indexes(addresses, &mut backends) {
@@ -262,8 +266,7 @@ impl Book {
         addresses: impl Iterator<Item = BackendAddress>,
         backends: &mut BTreeMap<BackendAddress, u32>,
     ) -> Result<(), &'static str> {
-        let mut taken: BTreeSet<u32> =
-            self.entries.values().flat_map(|entry| entry.backends.values().copied()).collect();
+        let mut taken = self.taken();
         taken.extend(&self.freed_backends);
         taken.extend(backends.values());
         let mut free = (1..MAX_BACKENDS).filter(|index| !taken.contains(index));
@@ -275,8 +278,23 @@ impl Book {
         Ok(())
     }
 
+    /// A service that is not known goes on as an earlier life served it, if one did.
+    fn adopt(
+        &mut self,
+        name: &ServiceName,
+        desired: &Arc<ServiceDesired>,
+        earlier: &impl Earlier,
+        now: Instant,
+    ) {
+        if !self.entries.contains_key(name)
+            && let Some(entry) = self.adopted(desired, earlier, now)
+        {
+            self.entries.insert(name.clone(), entry);
+        }
+    }
+
     /// The service as an earlier life served it.
-    fn adopt(&self, desired: &Arc<ServiceDesired>, earlier: &impl Earlier, now: Instant) -> Option<Entry> {
+    fn adopted(&self, desired: &Arc<ServiceDesired>, earlier: &impl Earlier, now: Instant) -> Option<Entry> {
         let service = &desired.service;
         let vip = SocketAddr::new(*service.vips.first()?, service.ports.first);
         let index = earlier.service_at(&Endpoint::new(vip, transport(service.protocol)))?;
@@ -285,12 +303,13 @@ impl Book {
         }
         let (current, previous) = earlier.tables(index)?;
         let used: BTreeSet<u32> = current.0.iter().chain(&previous.0).copied().map(u32::from).collect();
+        let taken = self.taken();
         // Of two with the same address it is the one that the tables name.
         let backends = earlier
             .noted(index)
             .into_iter()
             .chain(used)
-            .filter(|index| *index != 0)
+            .filter(|index| *index != 0 && !taken.contains(index))
             .filter_map(|index| Some((earlier.backend(index)?, index)))
             .collect();
         let generations = Generations::adopted(current, previous, now, hold(service.protocol));
@@ -298,6 +317,11 @@ impl Book {
         let (desired, pinned) = (Arc::clone(desired), true);
         let deaths = Deaths::default();
         Some(Entry { index, desired, backends, generations, pinned, shown: None, turns: None, deaths })
+    }
+
+    /// The index of each backend of any service.
+    fn taken(&self) -> BTreeSet<u32> {
+        self.entries.values().flat_map(|entry| entry.backends.values().copied()).collect()
     }
 
     /// Those that take new flows of a service.

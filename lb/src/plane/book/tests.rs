@@ -247,6 +247,49 @@ fn the_next_life_finds_the_indexes_again() {
     assert_eq!(wanted.backends.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
 }
 
+/// What the next life has the kernel hold.
+fn next_life(services: &[Arc<ServiceDesired>], kernel: &Kernel) -> Wanted {
+    let mut next = Book::default();
+    assert!(next.apply(&desired(services), kernel, begun()).is_empty());
+    next.wanted()
+}
+
+#[test]
+fn the_next_life_gives_nobody_an_index_that_another_service_has_in_the_kernel() {
+    let a = service("a", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let b = service("b", "10.0.0.101", &[(5, LIVE), (6, LIVE)]);
+    let kernel = Kernel(apply(&mut Book::default(), &[a, Arc::clone(&b)], begun()));
+    let more = service("a", "10.0.0.100", &[(1, LIVE), (2, LIVE), (3, LIVE)]);
+    let wanted = next_life(&[more, b], &kernel);
+    assert_eq!(wanted.backends.len(), 5);
+    assert_eq!(wanted.tables[&1], kernel.0.tables[&1]);
+    assert!([3, 4].iter().all(|index| wanted.backends[index] == kernel.0.backends[index]));
+    let of_a = |index: u16| wanted.backends[&index.into()].service == 0;
+    assert!(used(&wanted.tables[&0].0).into_iter().all(of_a));
+}
+
+#[test]
+fn the_next_life_finds_the_indexes_again_whatever_service_comes_first_by_name() {
+    let b = service("b", "10.0.0.101", &[(1, LIVE), (2, LIVE)]);
+    let c = service("c", "10.0.0.102", &[(5, LIVE), (6, LIVE)]);
+    let kernel = Kernel(apply(&mut Book::default(), &[Arc::clone(&b), Arc::clone(&c)], begun()));
+    let wanted = next_life(&[service("a", "10.0.0.100", &[(9, LIVE)]), b, c], &kernel);
+    assert!(kernel.0.endpoints.iter().all(|(endpoint, index)| wanted.endpoints[endpoint] == *index));
+    assert!(kernel.0.tables.iter().all(|(index, tables)| wanted.tables[index] == *tables));
+    assert!(kernel.0.backends.iter().all(|(index, backend)| wanted.backends[index] == *backend));
+}
+
+#[test]
+fn what_the_kernel_holds_for_two_services_the_next_life_gives_to_one() {
+    let a = service("a", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let b = service("b", "10.0.0.101", &[(5, LIVE), (6, LIVE)]);
+    let mut kernel = Kernel(apply(&mut Book::default(), &[Arc::clone(&a), Arc::clone(&b)], begun()));
+    kernel.0.tables.insert(1, kernel.0.tables[&0].clone());
+    let wanted = next_life(&[a, b], &kernel);
+    assert_eq!(wanted.backends, kernel.0.backends);
+    assert_eq!(used(&wanted.tables[&1].0), BTreeSet::from([3, 4]));
+}
+
 #[test]
 fn there_is_room_for_so_many_and_no_more() {
     let mut book = Book::default();
