@@ -265,6 +265,12 @@ impl Plane {
         told("service", self.services.set(index, service, 0))
     }
 
+    /// A service as it was told.
+    #[must_use]
+    pub fn service(&self, index: u32) -> Option<Service> {
+        self.services.get(&index, 0).ok()
+    }
+
     /// A backend; 0 is none.
     ///
     /// # Errors

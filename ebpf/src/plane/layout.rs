@@ -215,6 +215,12 @@ impl Service {
         Self { protected: class as u8, ..self }
     }
 
+    /// Whether its packets reach its backends so.
+    #[must_use]
+    pub const fn is_of(&self, mode: ServiceMode) -> bool {
+        self.mode == mode as u8
+    }
+
     /// Mode fullnat: clients are behind this interface, if the kernel does not say where.
     #[must_use]
     pub const fn with_interface(self, interface: u32) -> Self {

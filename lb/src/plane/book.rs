@@ -44,6 +44,8 @@ pub(crate) fn hold(protocol: Protocol) -> Duration {
 pub(crate) trait Earlier {
     /// The service at an endpoint.
     fn service_at(&self, endpoint: &Endpoint) -> Option<u32>;
+    /// A service.
+    fn service(&self, index: u32) -> Option<layout::Service>;
     /// The tables of a service.
     fn tables(&self, service: u32) -> Option<(Slots, Slots)>;
     /// The backends that noted flows of a service go to, also such that no table names any more: they drain.
@@ -187,27 +189,12 @@ impl Book {
         now: Instant,
     ) -> BTreeMap<ServiceName, String> {
         let mut errors = BTreeMap::new();
-        let gone: Vec<ServiceName> = self
-            .entries
-            .iter()
-            .filter(|(name, entry)| {
-                !desired.services.get(*name).is_some_and(|new| is_same(new, &entry.desired))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            if let Some(entry) = self.entries.remove(&name) {
-                self.freed_backends.extend(entry.backends.into_values());
-            }
-        }
+        let gone = self.remove_gone(desired);
         let is_known = |(name, service): &(&ServiceName, &Arc<ServiceDesired>)| {
             self.entries.get(*name).is_some_and(|known| known.desired == **service)
         };
         let changed: Vec<_> = desired.services.iter().filter(|named| !is_known(named)).collect();
-        // What the kernel holds for any of them is nobody else's: all find theirs before one is given something new.
-        for (name, service) in &changed {
-            self.adopt(name, service, earlier, now);
-        }
+        self.find_again(&changed, gone, earlier, now);
         for (name, service) in changed {
             if let Err(error) = self.set_service(name, service, now) {
                 errors.insert(name.clone(), error.to_owned());
@@ -215,6 +202,41 @@ impl Book {
         }
         self.follow(&desired.follow, now);
         errors
+    }
+
+    /// Those that are asked for no more, or whose flows end.
+    fn remove_gone(&mut self, desired: &Desired) -> Vec<Entry> {
+        let stays = |(name, entry): &(ServiceName, Entry)| {
+            desired.services.get(name).is_some_and(|new| is_same(new, &entry.desired))
+        };
+        let (kept, gone): (_, BTreeMap<_, _>) =
+            std::mem::take(&mut self.entries).into_iter().partition(stays);
+        self.entries = kept;
+        gone.into_values().collect()
+    }
+
+    /// New services go on as what there was at their address. What the kernel holds for one is nobody else's: all find
+    /// theirs before any is given something new.
+    fn find_again(
+        &mut self,
+        changed: &[(&ServiceName, &Arc<ServiceDesired>)],
+        mut gone: Vec<Entry>,
+        earlier: &impl Earlier,
+        now: Instant,
+    ) {
+        for (name, service) in changed {
+            if !self.entries.contains_key(*name)
+                && let Some(place) = gone.iter().position(|entry| entry.goes_on_as(service))
+            {
+                self.entries.insert((*name).clone(), gone.swap_remove(place));
+            }
+        }
+        self.freed_backends.extend(gone.into_iter().flat_map(|entry| entry.backends.into_values()));
+        for (name, service) in changed {
+            if !self.entries.contains_key(*name) {
+                self.adopt(name, service, earlier, now);
+            }
+        }
     }
 
     fn set_service(
@@ -278,7 +300,7 @@ impl Book {
         Ok(())
     }
 
-    /// A service that is not known goes on as an earlier life served it, if one did.
+    /// The service goes on as an earlier life served it, if one did. Flows of another mode end.
     fn adopt(
         &mut self,
         name: &ServiceName,
@@ -286,9 +308,14 @@ impl Book {
         earlier: &impl Earlier,
         now: Instant,
     ) {
-        if !self.entries.contains_key(name)
-            && let Some(entry) = self.adopted(desired, earlier, now)
-        {
+        let Some(entry) = self.adopted(desired, earlier, now) else { return };
+        let mode = mode(entry.forwarding());
+        // Where tables come from an earlier layout, the mode does not come with them.
+        let is_another = |before: layout::Service| !before.is_of(mode) && !before.is_of(ServiceMode::Off);
+        if earlier.service(entry.index).is_some_and(is_another) {
+            self.freed_backends.extend(entry.backends.into_values());
+        } else {
+            self.freed_backends.retain(|freed| !entry.backends.values().any(|index| index == freed));
             self.entries.insert(name.clone(), entry);
         }
     }
@@ -478,6 +505,15 @@ pub(crate) fn transport(protocol: Protocol) -> Transport {
     }
 }
 
+/// The mode as the programs know it.
+fn mode(forwarding: Forwarding) -> ServiceMode {
+    match forwarding {
+        Forwarding::Nat => ServiceMode::Nat,
+        Forwarding::Dsr => ServiceMode::Dsr,
+        Forwarding::Fullnat => ServiceMode::Fullnat,
+    }
+}
+
 /// How often new connections may come; the kernel knows those of TCP alone.
 fn limit(service: &Service) -> Limit {
     let pace = |rate: Option<Rate>| rate.map_or(Pace::NONE, |rate| Pace::new(rate.per_second, rate.burst));
@@ -499,6 +535,13 @@ fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> {
 }
 
 impl Entry {
+    /// Whether flows of it are flows of a service of another name.
+    fn goes_on_as(&self, new: &ServiceDesired) -> bool {
+        let (old, service) = (&self.desired.service, &new.service);
+        let is_at = |vip: &IpAddr| old.vips.contains(vip) && old.ports.contains(service.ports.first);
+        is_same(new, &self.desired) && service.vips.first().is_some_and(is_at)
+    }
+
     /// Forgets backends that are no longer configured and have no place in a table; gives their indexes.
     pub(super) fn retire(&mut self) -> Vec<u32> {
         let configured: BTreeSet<BackendAddress> = self
@@ -554,13 +597,9 @@ impl Entry {
         let service = &self.desired.service;
         let transport = transport(service.protocol);
         let forwarding = self.forwarding();
-        let mode = match forwarding {
-            Forwarding::Nat => ServiceMode::Nat,
-            Forwarding::Dsr => ServiceMode::Dsr,
-            Forwarding::Fullnat => ServiceMode::Fullnat,
-        };
         let by_client = service.balance == Balance::Source;
-        let kernel_service = layout::Service::new(mode, by_client, self.is_pinned()).of_class(self.class());
+        let kernel_service =
+            layout::Service::new(mode(forwarding), by_client, self.is_pinned()).of_class(self.class());
         let kernel_service = if is_in_turn(service) { kernel_service.in_turn() } else { kernel_service };
         wanted.services.insert(self.index, kernel_service);
         if let Some(turns) = &self.turns {

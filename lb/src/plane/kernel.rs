@@ -115,6 +115,9 @@ impl Earlier for Kernel {
     fn service_at(&self, endpoint: &Endpoint) -> Option<u32> {
         self.told.endpoints.get(endpoint).copied().filter(|_| self.adopts)
     }
+    fn service(&self, index: u32) -> Option<Service> {
+        self.plane.service(index)
+    }
     fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
         self.plane.tables(service)
     }

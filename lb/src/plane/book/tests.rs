@@ -9,6 +9,9 @@ impl Earlier for Kernel {
     fn service_at(&self, endpoint: &Endpoint) -> Option<u32> {
         self.0.endpoints.get(endpoint).copied()
     }
+    fn service(&self, index: u32) -> Option<layout::Service> {
+        self.0.services.get(&index).copied()
+    }
     fn tables(&self, service: u32) -> Option<(Slots, Slots)> {
         self.0.tables.get(&service).map(|(current, previous)| (**current, **previous))
     }
@@ -288,6 +291,55 @@ fn what_the_kernel_holds_for_two_services_the_next_life_gives_to_one() {
     let wanted = next_life(&[a, b], &kernel);
     assert_eq!(wanted.backends, kernel.0.backends);
     assert_eq!(used(&wanted.tables[&1].0), BTreeSet::from([3, 4]));
+}
+
+#[test]
+fn a_service_that_gets_another_name_keeps_its_indexes_and_its_flows() {
+    let mut book = Book::default();
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE), (3, LIVE)])], begun());
+    let before = apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], begun());
+    let www = service("www", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let errors = book.apply(&desired(&[www]), &Kernel(book.wanted()), begun());
+    assert!(errors.is_empty() && book.freed_backends.is_empty());
+    assert_eq!(book.wanted(), before);
+    // Also if it was gone for a while in which the kernel was not told.
+    assert!(book.apply(&desired(&[]), &Kernel::default(), begun()).is_empty());
+    assert_eq!(book.freed_backends, BTreeSet::from([1, 2, 3]));
+    let web = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let kernel = Kernel(before);
+    assert!(book.apply(&desired(&[web]), &kernel, begun()).is_empty());
+    assert!(book.freed_backends.is_empty() && book.wanted() == kernel.0);
+}
+
+#[test]
+fn where_the_mode_of_an_earlier_life_is_not_known_it_was_the_same() {
+    let web = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    let mut kernel = Kernel(apply(&mut Book::default(), std::slice::from_ref(&web), begun()));
+    // Tables of services that are laid out differently are not read.
+    let off = layout::Service::new(ServiceMode::Off, false, false);
+    for known in [None, Some(off)] {
+        kernel.0.services = known.map(|service| (0, service)).into_iter().collect();
+        let mut next = Book::default();
+        assert!(next.apply(&desired(std::slice::from_ref(&web)), &kernel, begun()).is_empty());
+        assert!(next.freed_backends.is_empty() && next.wanted().backends == kernel.0.backends);
+    }
+}
+
+#[test]
+fn flows_of_another_mode_are_forgotten_and_their_indexes_not_taken_before() {
+    let nat = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    for mode in [Mode::Fullnat, Mode::Dsr] {
+        let mut book = Book::default();
+        let kernel = Kernel(apply(&mut book, std::slice::from_ref(&nat), begun()));
+        let other = desired(&[changed(&nat, |service| service.mode = mode)]);
+        for mut book in [book, Book::default()] {
+            assert!(book.apply(&other, &kernel, begun()).is_empty());
+            assert_eq!(book.freed_backends, BTreeSet::from([1, 2]));
+            let wanted = book.wanted();
+            assert!(wanted.backends.keys().all(|index| !book.freed_backends.contains(index)));
+            assert_eq!(wanted.tables[&0].0, wanted.tables[&0].1);
+        }
+    }
 }
 
 #[test]
