@@ -10,7 +10,7 @@ mod schedules;
 pub(crate) mod xdp;
 
 use crate::attach::{Attachment, Mode, Place};
-use crate::error::KernelError;
+use crate::error::{KernelError, system_error};
 use crate::fence::remove_others;
 use crate::interfaces::{Hook, Interfaces};
 use crate::layout::SHARED;
@@ -243,12 +243,12 @@ impl Plane {
         told("endpoint", self.endpoints.insert(endpoint, service, 0))
     }
 
-    /// Nothing is there any more.
+    /// Nothing is there any more, or nothing was.
     ///
     /// # Errors
-    /// Nothing was.
+    /// The kernel refuses.
     pub fn remove_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        told("endpoint", self.endpoints.remove(endpoint))?;
+        told("endpoint", removed(self.endpoints.remove(endpoint)))?;
         told("port", self.ports.remove(Whose::Services, endpoint))
     }
 
@@ -294,12 +294,12 @@ impl Plane {
         told("reply", self.replies.insert(endpoint, reply, 0))
     }
 
-    /// They come from there itself.
+    /// They come from there itself, or did before.
     ///
     /// # Errors
-    /// They did before.
+    /// The kernel refuses.
     pub fn remove_reply(&mut self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        told("reply", self.replies.remove(endpoint))?;
+        told("reply", removed(self.replies.remove(endpoint)))?;
         told("port", self.ports.remove(Whose::Backends, endpoint))
     }
 
@@ -550,6 +550,13 @@ pub(crate) fn try_frame(
 
 fn told<T, E: std::error::Error + 'static>(what: &str, result: Result<T, E>) -> Result<T, KernelError> {
     result.map_err(|error| KernelError::of(format!("the forwarding plane can't take a {what}"), &error))
+}
+
+/// What was not there is removed as well.
+fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
+    let is_missing =
+        |error: &MapError| system_error(error).is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if result.as_ref().is_err_and(is_missing) { Ok(()) } else { result }
 }
 
 fn sum(counters: &PerCpuArray<Counters>, index: u32) -> Counters {

@@ -38,6 +38,22 @@ fn the_next_life_adopts_the_tables_and_replaces_the_program() {
 }
 
 #[test]
+fn what_is_not_there_is_removed_as_well() {
+    in_a_scene(|scene| {
+        let [v4, _] = families();
+        scene.serve(ServiceMode::Nat, v4.vip, v4.backend, 2);
+        let endpoints: Vec<_> = scene.plane.endpoints().map(|(endpoint, _)| endpoint).collect();
+        let replies: Vec<_> = scene.plane.replies().map(|(endpoint, _)| endpoint).collect();
+        assert!(!endpoints.is_empty() && !replies.is_empty());
+        for _ in 0..2 {
+            endpoints.iter().for_each(|endpoint| scene.plane.remove_endpoint(endpoint).expect("removed"));
+            replies.iter().for_each(|endpoint| scene.plane.remove_reply(endpoint).expect("removed"));
+        }
+        assert_eq!((scene.plane.endpoints().count(), scene.plane.replies().count()), (0, 0));
+    });
+}
+
+#[test]
 fn a_new_life_of_the_fence_silences_the_plane() {
     in_a_scene(|scene| {
         let [v4, _] = families();

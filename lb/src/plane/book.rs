@@ -15,7 +15,7 @@ use crate::table::member;
 use crate::{BackendState, BackendUse, Desired, ServiceDesired};
 use fulcrum_config::{BackendAddress, Balance, Forwarding, OnDown, Protocol, Rate, Service, ServiceName};
 use fulcrum_ebpf::plane::layout::{
-    self, Class, Endpoint, Limit, MAX_BACKENDS, MAX_SERVICES, NO_SERVICE, Pace, Reply, SLOTS,
+    self, Class, Endpoint, Limit, MAX_BACKENDS, MAX_ENDPOINTS, MAX_SERVICES, NO_SERVICE, Pace, Reply, SLOTS,
     SOURCE_OF_FLOWS, ServiceMode, Slots, Transport,
 };
 use std::collections::btree_map::Entry::Vacant;
@@ -248,7 +248,7 @@ impl Book {
         let mut known = self.entries.remove(name);
         let mut backends = known.as_ref().map(|entry| entry.backends.clone()).unwrap_or_default();
         let addresses = desired.backends.iter().map(|state| key(&desired.service, state.backend.address));
-        if let Err(error) = self.give_indexes(addresses, &mut backends) {
+        if let Err(error) = self.give_indexes(desired, addresses, &mut backends) {
             self.freed_backends.extend(backends.into_values());
             return Err(error);
         }
@@ -282,9 +282,10 @@ impl Book {
         Ok(())
     }
 
-    /// Each backend that has no index yet gets one.
+    /// Each backend of a service that has no index yet gets one.
     pub(super) fn give_indexes(
         &self,
+        desired: &ServiceDesired,
         addresses: impl Iterator<Item = BackendAddress>,
         backends: &mut BTreeMap<BackendAddress, u32>,
     ) -> Result<(), &'static str> {
@@ -297,7 +298,12 @@ impl Book {
                 place.insert(free.next().ok_or(TOO_MANY_BACKENDS)?);
             }
         }
-        Ok(())
+        let others = self.entries.values().filter(|entry| entry.desired.service.name != desired.service.name);
+        let others = others.map(|entry| places(&entry.desired, &entry.backends));
+        let (endpoints, replies) = others.fold(places(desired, backends), |sum, places| {
+            (sum.0.saturating_add(places.0), sum.1.saturating_add(places.1))
+        });
+        if endpoints.max(replies) > MAX_ENDPOINTS as usize { Err(TOO_MANY_ENDPOINTS) } else { Ok(()) }
     }
 
     /// The service goes on as an earlier life served it, if one did. Flows of another mode end.
@@ -423,6 +429,8 @@ const TOO_MANY_SERVICES: &str =
     "the forwarding plane has no room for more services (1024); write `mode: proxy`";
 const TOO_MANY_BACKENDS: &str =
     "the forwarding plane has no room for more backends (8191 of all services together); write `mode: proxy`";
+const TOO_MANY_ENDPOINTS: &str = "the forwarding plane has no room for more addresses and ports (65536 of all services \
+     together and, in mode nat, of all backends together); write fewer ports or `mode: proxy`";
 
 impl Turns {
     fn new(shares: Vec<Share>) -> Self {
@@ -532,6 +540,17 @@ fn round(service: &Service) -> Duration {
 /// Every address and port of a service.
 fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> {
     service.vips.iter().flat_map(|vip| service.ports.iter().map(|port| SocketAddr::new(*vip, port)))
+}
+
+/// How many endpoints and replies a service takes, at most: an address that several have is counted for each.
+fn places(desired: &ServiceDesired, backends: &BTreeMap<BackendAddress, u32>) -> (usize, usize) {
+    let service = &desired.service;
+    let ports = service.ports.iter().count();
+    let with_mark = |ports: usize| ports.saturating_add(1);
+    let endpoints = service.vips.len().saturating_mul(with_mark(ports)).saturating_add(desired.sources.len());
+    let replies = backends.keys().map(|address| with_mark(if address.port.is_some() { 1 } else { ports }));
+    let has_replies = service.mode.forwarding() == Some(Forwarding::Nat);
+    (endpoints, if has_replies { replies.fold(0, usize::saturating_add) } else { 0 })
 }
 
 impl Entry {

@@ -59,7 +59,7 @@ impl Book {
         let previous = if entry.show_now().previous == fingerprint {
             Arc::clone(entry.generations.previous())
         } else {
-            let room = self.give_indexes(older.slots.backends.iter().copied(), &mut backends);
+            let room = self.give_indexes(&entry.desired, older.slots.backends.iter().copied(), &mut backends);
             let slots = room.ok().and_then(|()| slots(&older.slots, &backends));
             let Some(slots) = slots.filter(|slots| self::fingerprint(slots, &backends) == fingerprint) else {
                 tracing::warn!(service = %name, "the leader's older table can't be taken over: flows older than the \

@@ -368,26 +368,28 @@ impl Kernel {
         Ok(())
     }
 
+    /// What goes makes room for what comes.
     fn tell_endpoints(&mut self, wanted: &Wanted) -> Result<(), KernelError> {
+        for endpoint in gone(&self.told.endpoints, &wanted.endpoints) {
+            self.plane.remove_endpoint(&endpoint)?;
+            self.told.endpoints.remove(&endpoint);
+        }
+        for endpoint in gone(&self.told.replies, &wanted.replies) {
+            self.plane.remove_reply(&endpoint)?;
+            self.told.replies.remove(&endpoint);
+        }
         for (endpoint, reply) in &wanted.replies {
             if self.told.replies.get(endpoint) != Some(reply) {
                 self.plane.set_reply(*endpoint, *reply)?;
+                self.told.replies.insert(*endpoint, *reply);
             }
         }
         for (endpoint, service) in &wanted.endpoints {
             if self.told.endpoints.get(endpoint) != Some(service) {
                 self.plane.set_endpoint(*endpoint, *service)?;
+                self.told.endpoints.insert(*endpoint, *service);
             }
         }
-        for endpoint in self.told.endpoints.keys().filter(|endpoint| !wanted.endpoints.contains_key(endpoint))
-        {
-            self.plane.remove_endpoint(endpoint)?;
-        }
-        for endpoint in self.told.replies.keys().filter(|endpoint| !wanted.replies.contains_key(endpoint)) {
-            self.plane.remove_reply(endpoint)?;
-        }
-        self.told.endpoints.clone_from(&wanted.endpoints);
-        self.told.replies.clone_from(&wanted.replies);
         Ok(())
     }
 
@@ -528,6 +530,11 @@ impl Kernel {
         self.checks.stop();
         self.plane.stop();
     }
+}
+
+/// Those of which nothing is wanted any more.
+fn gone<V>(told: &BTreeMap<Endpoint, V>, wanted: &BTreeMap<Endpoint, V>) -> Vec<Endpoint> {
+    told.keys().filter(|endpoint| !wanted.contains_key(endpoint)).copied().collect()
 }
 
 /// Who is on the link of an interface, as far as packets go there.

@@ -342,21 +342,23 @@ fn flows_of_another_mode_are_forgotten_and_their_indexes_not_taken_before() {
     }
 }
 
+/// With so many backends, each at the port that clients connect to.
+fn many(name: &str, vip: &str, count: u16) -> Arc<ServiceDesired> {
+    let mut service = (*service(name, vip, &[])).clone();
+    service.backends = (0..count)
+        .map(|number| {
+            let ip = IpAddr::from((u32::from_be_bytes([10, 2, 0, 0]) | u32::from(number)).to_be_bytes());
+            let address = BackendAddress { ip, port: None };
+            let backend = Arc::new(Backend::new(BackendName::new(&format!("b{number}")), address));
+            BackendState { backend, usage: LIVE, weight: 100 }
+        })
+        .collect();
+    Arc::new(service)
+}
+
 #[test]
 fn there_is_room_for_so_many_and_no_more() {
     let mut book = Book::default();
-    let many = |name: &str, vip: &str, count: u16| {
-        let mut service = (*service(name, vip, &[])).clone();
-        service.backends = (0..count)
-            .map(|number| {
-                let ip = IpAddr::from((u32::from_be_bytes([10, 2, 0, 0]) + u32::from(number)).to_be_bytes());
-                let address = BackendAddress { ip, port: None };
-                let backend = Arc::new(Backend::new(BackendName::new(&format!("b{number}")), address));
-                BackendState { backend, usage: LIVE, weight: 100 }
-            })
-            .collect();
-        Arc::new(service)
-    };
     let services = [many("a", "10.0.0.1", 8000), many("b", "10.0.0.2", 192)];
     let errors = book.apply(&desired(&services), &Kernel::default(), begun());
     assert!(errors.keys().map(ServiceName::as_str).eq(["b"]), "{errors:?}");
@@ -364,6 +366,29 @@ fn there_is_room_for_so_many_and_no_more() {
     book.freed_backends.clear();
     let services = [many("a", "10.0.0.1", 8000), many("b", "10.0.0.2", 191)];
     assert!(book.apply(&desired(&services), &Kernel::default(), begun()).is_empty());
+}
+
+#[test]
+fn a_service_with_too_many_ports_is_refused_alone() {
+    let of_ports = |service: &ServiceDesired, last| {
+        changed(service, |service| service.ports = PortRange { first: 1, last })
+    };
+    let web = service("web", "10.0.0.2", &[(1, LIVE)]);
+    let ports = endpoint("10.0.0.2:80");
+    // Each port of each backend has its place, and so has each backend.
+    let backends = of_ports(&many("big", "10.0.0.1", 65), 1024);
+    let big = many("big", "10.0.0.1", 1);
+    let vips: Vec<IpAddr> = (0..64).map(|number| [10, 3, 0, number].into()).collect();
+    let addresses = changed(&of_ports(&big, 1024), |service| service.vips = vips);
+    for big in [backends, addresses] {
+        let mut book = Book::default();
+        let errors = book.apply(&desired(&[big, Arc::clone(&web)]), &Kernel::default(), begun());
+        assert!(errors.keys().map(ServiceName::as_str).eq(["big"]), "{errors:?}");
+        let wanted = book.wanted();
+        assert!(wanted.endpoints.contains_key(&ports) && wanted.endpoints.len() == 2);
+    }
+    let fits = of_ports(&many("big", "10.0.0.1", 63), 1024);
+    assert!(Book::default().apply(&desired(&[fits, web]), &Kernel::default(), begun()).is_empty());
 }
 
 #[test]
