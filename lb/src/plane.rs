@@ -195,7 +195,7 @@ impl Plane {
             let latest = if kernel.is_short_of_room() { SIFT_SOON } else { SIFT_LATEST };
             let pause = took.saturating_mul(SIFT_SHARE).clamp(SIFT_EVERY, latest);
             self.next_sift = now.checked_add(pause).unwrap_or(now);
-            self.changed |= self.book.handle_flows(&sifted.services);
+            self.changed |= self.book.handle_flows(&sifted.services, &sifted.backends, now);
             self.live.handle_count(&sifted.live);
         }
         if std::mem::take(&mut self.changed) {

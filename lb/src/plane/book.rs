@@ -20,6 +20,7 @@ use fulcrum_ebpf::plane::layout::{
 };
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::take;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,8 +60,8 @@ pub(crate) trait Earlier {
 pub(crate) struct Book {
     seed: Seed,
     entries: BTreeMap<ServiceName, Entry>,
-    /// Services and backends that are no more, and whose flows are still to be forgotten.
-    pub(crate) freed_backends: BTreeSet<u32>,
+    /// Backends that are no more, and whose flows are still to be forgotten.
+    pub(super) freed_backends: BTreeSet<u32>,
 }
 
 /// One service.
@@ -75,6 +76,10 @@ pub(crate) struct Entry {
     pub(super) generations: Generations,
     /// Flows may have been noted.
     pub(crate) pinned: bool,
+    /// The kernel goes by these tables.
+    pub(super) told: bool,
+    /// Since when backends are no longer configured.
+    removed: BTreeMap<BackendAddress, Instant>,
     /// What was told of its tables.
     pub(super) shown: Option<Shown>,
     /// If it gives new flows in turn.
@@ -209,8 +214,7 @@ impl Book {
         let stays = |(name, entry): &(ServiceName, Entry)| {
             desired.services.get(name).is_some_and(|new| is_same(new, &entry.desired))
         };
-        let (kept, gone): (_, BTreeMap<_, _>) =
-            std::mem::take(&mut self.entries).into_iter().partition(stays);
+        let (kept, gone): (_, BTreeMap<_, _>) = take(&mut self.entries).into_iter().partition(stays);
         self.entries = kept;
         gone.into_values().collect()
     }
@@ -257,7 +261,8 @@ impl Book {
         let shares = shares(&balancer, desired, &backends);
         let hold = hold(desired.service.protocol);
         let before = known.as_mut().and_then(|entry| entry.turns.take());
-        let deaths = known.as_mut().map(|entry| std::mem::take(&mut entry.deaths)).unwrap_or_default();
+        let kept = known.as_mut().map(|entry| (take(&mut entry.deaths), take(&mut entry.removed)));
+        let (deaths, removed) = kept.unwrap_or_default();
         // What does not change goes on where it is.
         let before = before.filter(|turns| turns.shares == shares && turns.is_of(&desired.service));
         let turns = is_in_turn(&desired.service).then(|| before.unwrap_or_else(|| Turns::new(shares)));
@@ -275,9 +280,11 @@ impl Book {
             }
         };
         let desired = Arc::clone(desired);
-        let mut entry = Entry { index, desired, backends, generations, pinned, shown: None, turns, deaths };
+        let (told, shown) = (false, None);
+        let mut entry =
+            Entry { index, desired, backends, generations, pinned, told, removed, shown, turns, deaths };
         entry.look_for_deaths(now);
-        self.freed_backends.extend(entry.retire());
+        entry.look_for_removed(now);
         self.entries.insert(name.clone(), entry);
         Ok(())
     }
@@ -347,9 +354,9 @@ impl Book {
             .collect();
         let generations = Generations::adopted(current, previous, now, hold(service.protocol));
         // What was noted then is found when flows are counted.
-        let (desired, pinned) = (Arc::clone(desired), true);
-        let deaths = Deaths::default();
-        Some(Entry { index, desired, backends, generations, pinned, shown: None, turns: None, deaths })
+        let (desired, pinned, told) = (Arc::clone(desired), true, false);
+        let (shown, turns, deaths, removed) = (None, None, Deaths::default(), BTreeMap::new());
+        Some(Entry { index, desired, backends, generations, pinned, told, removed, shown, turns, deaths })
     }
 
     /// The index of each backend of any service.
@@ -391,22 +398,35 @@ impl Book {
             ended |= entry.deaths.handle_timeout(round(&entry.desired.service), now);
             if entry.generations.handle_timeout(now) {
                 ended = true;
-                self.freed_backends.extend(entry.retire());
+                entry.told = false;
             }
         }
         ended
     }
 
-    /// The services that have flows that were noted one by one; those of the others need not be looked for. Says
-    /// whether that changes anything.
-    pub(crate) fn handle_flows(&mut self, services: &BTreeMap<u32, u32>) -> bool {
+    /// The services that have flows that were noted one by one, for those of the others need not be looked for, and the
+    /// backends that these go to. Says whether that changes anything.
+    pub(crate) fn handle_flows(
+        &mut self,
+        services: &BTreeMap<u32, u32>,
+        backends: &BTreeSet<u32>,
+        now: Instant,
+    ) -> bool {
         let mut changed = false;
         for entry in self.entries.values_mut() {
             let pinned = services.contains_key(&entry.index) || !entry.generations.is_settled();
-            changed |= entry.pinned != pinned;
+            let gone = entry.retire(backends, now);
+            changed |= entry.pinned != pinned || !gone.is_empty();
             entry.pinned = pinned;
+            self.freed_backends.extend(gone);
         }
         changed
+    }
+
+    /// The kernel was told all that it is to hold. Gives the backends whose flows are to be forgotten there.
+    pub(crate) fn handle_told(&mut self) -> BTreeSet<u32> {
+        self.entries.values_mut().for_each(|entry| entry.told = true);
+        take(&mut self.freed_backends)
     }
 
     /// Another node told of a flow of the service of this index. Says whether that changes anything.
@@ -561,27 +581,48 @@ impl Entry {
         is_same(new, &self.desired) && service.vips.first().is_some_and(is_at)
     }
 
-    /// Forgets backends that are no longer configured and have no place in a table; gives their indexes.
-    pub(super) fn retire(&mut self) -> Vec<u32> {
-        let configured: BTreeSet<BackendAddress> = self
-            .desired
-            .backends
-            .iter()
-            .map(|state| key(&self.desired.service, state.backend.address))
-            .collect();
-        let tables = [self.generations.current(), self.generations.previous()];
-        let used: BTreeSet<u16> = tables.iter().flat_map(|table| table.0.iter().copied()).collect();
+    /// Forgets backends that are no longer configured, have no place in a table and none of the `noted` flows; gives
+    /// their indexes.
+    fn retire(&mut self, noted: &BTreeSet<u32>, now: Instant) -> Vec<u32> {
         let mut gone = Vec::new();
-        let settled = self.generations.is_settled();
+        // Until the kernel knows of the tables it may give them more.
+        if !self.told {
+            return gone;
+        }
+        let configured = self.configured();
+        let tables = [self.generations.current(), self.generations.previous()];
+        let is_used = |index: u32| {
+            u16::try_from(index).is_ok_and(|index| tables.iter().any(|table| table.0.contains(&index)))
+        };
+        let is_kept = |address: &BackendAddress| match self.desired.service.protocol {
+            Protocol::Tcp => true,
+            // A sender that hears nothing may go on for ever: others get its datagrams then.
+            Protocol::Udp => {
+                let removed = self.removed.get(address);
+                removed.is_some_and(|removed| now.saturating_duration_since(*removed) < UDP_HOLD)
+            }
+        };
         self.backends.retain(|address, index| {
-            let in_use = u16::try_from(*index).is_ok_and(|index| used.contains(&index));
-            let stays = configured.contains(address) || in_use || !settled;
+            let has_flows = || noted.contains(index) && is_kept(address);
+            let stays = configured.contains(address) || has_flows() || is_used(*index);
             if !stays {
                 gone.push(*index);
             }
             stays
         });
         gone
+    }
+
+    fn configured(&self) -> BTreeSet<BackendAddress> {
+        let service = &self.desired.service;
+        self.desired.backends.iter().map(|state| key(service, state.backend.address)).collect()
+    }
+
+    fn look_for_removed(&mut self, now: Instant) {
+        let configured = self.configured();
+        let removed = self.backends.keys().filter(|address| !configured.contains(address));
+        let since = |address: &BackendAddress| (*address, self.removed.get(address).copied().unwrap_or(now));
+        self.removed = removed.map(since).collect();
     }
 
     /// Whose room its noted flows take.

@@ -89,8 +89,7 @@ impl Book {
         entry.backends = backends;
         entry.generations.follow(previous, until);
         entry.pinned |= !entry.generations.is_settled();
-        let freed = entry.retire();
-        self.freed_backends.extend(freed);
+        entry.told = false;
     }
 }
 

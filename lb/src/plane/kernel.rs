@@ -96,6 +96,8 @@ struct Told {
 pub(crate) struct Sifted {
     /// How many each service has.
     pub(crate) services: BTreeMap<u32, u32>,
+    /// Backends that have any.
+    pub(crate) backends: BTreeSet<u32>,
     /// How many each backend has that nobody has ended.
     pub(crate) live: BTreeMap<u32, u64>,
 }
@@ -104,6 +106,7 @@ impl Sifted {
     fn keep(&mut self, service: u32, pin: &Pin) {
         let count = self.services.entry(service).or_default();
         *count = count.saturating_add(1);
+        self.backends.insert(pin.backend());
         if pin.ended() == Ended::No {
             let live = self.live.entry(pin.backend()).or_default();
             *live = live.saturating_add(1);
@@ -208,7 +211,7 @@ impl Kernel {
             self.plane.end_older();
             self.stands = true;
         }
-        let freed = std::mem::take(&mut book.freed_backends);
+        let freed = book.handle_told();
         self.forget(&freed).map_err(|error| error.to_string())
     }
 

@@ -73,6 +73,15 @@ pub(in crate::plane) fn apply(book: &mut Book, services: &[Arc<ServiceDesired>],
     book.wanted()
 }
 
+/// The kernel was told all, and then noted flows of the first service were found to go to these backends.
+pub(in crate::plane) fn sifted(book: &mut Book, backends: &[u32], now: Instant) -> bool {
+    let freed = book.handle_told();
+    let services = if backends.is_empty() { BTreeMap::new() } else { BTreeMap::from([(0, 1)]) };
+    let changed = book.handle_flows(&services, &backends.iter().copied().collect(), now);
+    book.freed_backends.extend(freed);
+    changed
+}
+
 fn used(slots: &Slots) -> BTreeSet<u16> {
     slots.0.iter().copied().collect()
 }
@@ -203,7 +212,12 @@ fn a_backend_that_is_removed_keeps_its_place_as_long_as_flows_may_point_there() 
     assert!(wanted.backends[&1].up && wanted.backends.len() == 3);
     assert!(book.freed_backends.is_empty());
     assert!(!book.handle_timeout(start + TCP_HOLD - Duration::from_secs(1)));
+    sifted(&mut book, &[], begun());
+    assert!(book.freed_backends.is_empty(), "flows that are not noted go by the older table");
     assert!(book.handle_timeout(start + TCP_HOLD));
+    sifted(&mut book, &[1], begun());
+    assert!(book.freed_backends.is_empty(), "one of its flows lives");
+    assert!(sifted(&mut book, &[], begun()));
     assert_eq!(book.freed_backends, BTreeSet::from([1]));
     assert_eq!(book.wanted().backends.keys().copied().collect::<Vec<_>>(), [2, 3]);
     // Not given to others before the kernel has forgotten the flows.
@@ -216,16 +230,53 @@ fn a_backend_that_is_removed_keeps_its_place_as_long_as_flows_may_point_there() 
 }
 
 #[test]
+fn a_backend_that_came_and_was_removed_within_the_hour_keeps_the_flows_that_it_got() {
+    let mut book = Book::default();
+    let two = service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)]);
+    apply(&mut book, std::slice::from_ref(&two), begun());
+    apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE), (3, LIVE)])], begun());
+    sifted(&mut book, &[3], begun());
+    let wanted = apply(&mut book, &[two], begun());
+    assert_eq!(wanted.tables[&0].0, wanted.tables[&0].1);
+    book.handle_flows(&BTreeMap::new(), &BTreeSet::new(), begun());
+    assert!(book.freed_backends.is_empty(), "the kernel was not told: it may get more");
+    sifted(&mut book, &[3], begun());
+    assert!(book.freed_backends.is_empty() && book.wanted().backends[&3].up);
+    assert!(sifted(&mut book, &[1], begun()));
+    assert_eq!(book.freed_backends, BTreeSet::from([3]));
+    assert!(!book.wanted().backends.contains_key(&3));
+}
+
+#[test]
+fn a_backend_that_is_removed_keeps_no_datagrams_for_ever() {
+    let mut book = Book::default();
+    let start = begun();
+    let udp = |backends: &[(u8, BackendUse)]| {
+        changed(&service("dns", "10.0.0.100", backends), |service| service.protocol = Protocol::Udp)
+    };
+    apply(&mut book, &[udp(&[(1, LIVE), (2, LIVE)])], start);
+    apply(&mut book, &[udp(&[(1, LIVE)])], start);
+    let later = start + UDP_HOLD / 2;
+    apply(&mut book, &[udp(&[(1, LIVE), (2, LIVE)])], later);
+    apply(&mut book, &[udp(&[(1, LIVE)])], later);
+    book.handle_timeout(later + UDP_HOLD);
+    sifted(&mut book, &[2], later + UDP_HOLD - Duration::from_secs(1));
+    assert!(book.freed_backends.is_empty(), "it was removed then");
+    assert!(sifted(&mut book, &[2], later + UDP_HOLD));
+    assert_eq!(book.freed_backends, BTreeSet::from([2]));
+}
+
+#[test]
 fn flows_are_looked_for_while_there_may_be_some() {
     let mut book = Book::default();
     let start = begun();
     apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE)])], start);
-    assert!(!book.handle_flows(&BTreeMap::new()));
+    assert!(!sifted(&mut book, &[], begun()));
     apply(&mut book, &[service("web", "10.0.0.100", &[(1, LIVE), (2, LIVE)])], start);
-    assert!(!book.handle_flows(&BTreeMap::new()), "the tables differ");
+    assert!(!sifted(&mut book, &[], begun()), "the tables differ");
     book.handle_timeout(start + TCP_HOLD);
-    assert!(!book.handle_flows(&BTreeMap::from([(0, 1)])), "there are some");
-    assert!(book.handle_flows(&BTreeMap::new()));
+    assert!(!sifted(&mut book, &[1], begun()), "there are some");
+    assert!(sifted(&mut book, &[], begun()));
     assert_eq!(book.wanted().services[&0], layout::Service::new(ServiceMode::Nat, false, false));
 }
 
@@ -483,8 +534,8 @@ fn flows_that_were_given_in_turn_are_looked_for_also_when_others_no_more_are() {
     let wanted = apply(&mut book, &[by_hash], begun());
     assert_eq!(wanted.services[&0], layout::Service::new(ServiceMode::Nat, false, true));
     assert!(wanted.schedules.is_empty());
-    assert!(!book.handle_flows(&BTreeMap::from([(0, 1)])), "as long as there are some");
-    assert!(book.handle_flows(&BTreeMap::new()));
+    assert!(!sifted(&mut book, &[1], begun()), "as long as there are some");
+    assert!(sifted(&mut book, &[], begun()));
     assert_eq!(book.wanted().services[&0], layout::Service::new(ServiceMode::Nat, false, false));
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plane::book::tests::{Kernel, LIVE, address, apply, begun, desired, service};
+use crate::plane::book::tests::{Kernel, LIVE, address, apply, begun, desired, service, sifted};
 use crate::{BackendUse, ServiceDesired};
 use std::collections::BTreeSet;
 
@@ -62,6 +62,7 @@ fn a_node_that_comes_after_a_change_has_the_tables_of_the_one_that_was_there() {
     // It ends when the leader's does, and what was only in it is forgotten.
     assert!(!standby.handle_timeout(now + HOUR - Duration::from_secs(1)));
     assert!(standby.handle_timeout(now + HOUR));
+    sifted(&mut standby, &[], now);
     assert!(is_settled(&standby) && !standby.freed_backends.is_empty());
 }
 
@@ -76,6 +77,7 @@ fn where_the_leader_has_no_older_table_any_more_neither_has_the_standby() {
     follow(&mut standby, &web(&[1, 2]), &leader.history(), now);
     assert!(is_settled(&standby));
     assert_eq!(by_address(&leader), by_address(&standby));
+    sifted(&mut standby, &[], now);
     let entry = standby.entry(&name()).unwrap();
     assert!(!entry.backends.contains_key(&address(3)) && !standby.freed_backends.is_empty());
 }
