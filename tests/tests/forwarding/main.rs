@@ -9,6 +9,7 @@
 
 mod backends;
 mod capture;
+mod changes;
 mod checks;
 mod clients;
 mod datagrams;
