@@ -89,8 +89,10 @@ pub async fn run(name: ClusterName, inputs: Inputs, door: Arc<dyn Door>, state: 
         rivals: Rivals::default(),
     };
     while let Some(cluster) = driver.cluster() {
+        // Before they are read: what takes their place meanwhile is noticed.
+        let files = fingerprint(&cluster.access);
         match client(&cluster.access).await {
-            Ok(client) => driver.session(&cluster, client).await,
+            Ok(client) => driver.session(&cluster, client, files).await,
             Err(why) => driver.failed(why),
         }
         sleep(driver.pause).await;
@@ -146,8 +148,7 @@ impl Driver {
     }
 
     /// Until the way to the API is another, or is to be taken anew.
-    async fn session(&mut self, cluster: &Cluster, client: Client) {
-        let files = fingerprint(&cluster.access);
+    async fn session(&mut self, cluster: &Cluster, client: Client, files: u64) {
         self.reflection.expect_metallb(cluster.metallb);
         let mut said = watches(&client, cluster.metallb);
         let teller = Teller {
