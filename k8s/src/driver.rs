@@ -150,6 +150,7 @@ impl Driver {
     /// Until the way to the API is another, or is to be taken anew.
     async fn session(&mut self, cluster: &Cluster, client: Client, files: u64) {
         self.reflection.expect_metallb(cluster.metallb);
+        self.reflection.begin();
         let mut said = watches(&client, cluster.metallb);
         let teller = Teller {
             client: client.clone(),
@@ -177,6 +178,7 @@ impl Driver {
                 Some(stale) = ready.next() => {
                     self.stale = stale;
                     self.show(&session);
+                    session.soon();
                 }
                 changed = self.inputs.config.changed() => {
                     let is_another = |it: Arc<Cluster>| it.access != cluster.access || it.metallb != cluster.metallb;
@@ -209,11 +211,16 @@ impl Driver {
 
     /// Asks whether the API answers. Says whether its watches are to be begun anew: it does again, and they do not.
     async fn ask(&mut self, session: &mut Session, client: &Client) -> bool {
-        session.silent = match timeout(ANSWER, client.apiserver_version()).await {
+        let silent = match timeout(ANSWER, client.apiserver_version()).await {
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(format!("its API can't be asked: {}", chain(&error))),
             Err(_) => Some(format!("its API has not answered for {} s", ANSWER.as_secs())),
         };
+        if session.silent.is_some() && silent.is_none() {
+            // What waited for that can be done.
+            session.soon();
+        }
+        session.silent = silent;
         self.show(session);
         if session.silent.is_some() || session.broken.is_empty() {
             return false;
@@ -235,10 +242,12 @@ impl Driver {
                 );
             }
             Ok(seen) => {
-                if session.broken.remove(&kind).is_some() {
+                let is_mended = seen.proves().is_some() && session.broken.remove(&kind).is_some();
+                let is_new = self.reflection.see(seen);
+                if is_mended {
                     self.show(session);
                 }
-                if self.reflection.see(seen) && self.reflection.objects().is_some() {
+                if (is_new || is_mended) && self.reflection.objects().is_some() {
                     session.soon();
                 }
             }
@@ -267,7 +276,8 @@ impl Driver {
         self.state.send_if_modified(|state| {
             match why {
                 Some(why) => state.failed(why, now),
-                None if self.reflection.objects().is_some() => {
+                // Until then it is as the session before left it.
+                None if self.reflection.is_current() => {
                     state.reached(now);
                     state.error = trouble;
                 }
@@ -324,6 +334,10 @@ impl Driver {
             session.telling.say(Vec::new());
             return;
         }
+        // The writer before it may have applied what came since its own view of the API ended: that stays.
+        if self.applied.is_none() && !self.is_fresh(session) {
+            return;
+        }
         match self.apply(translation.fragment, Arc::clone(&config)).await {
             Ok(applied) => {
                 session.unapplied = None;
@@ -337,6 +351,12 @@ impl Driver {
                 self.conclude(session);
             }
         }
+    }
+
+    /// Whether what is known of the API is what it shows now.
+    fn is_fresh(&self, session: &Session) -> bool {
+        let answers = session.silent.is_none() && self.stale.is_none() && session.broken.is_empty();
+        answers && self.reflection.is_current()
     }
 
     async fn apply(&mut self, text: Arc<str>, config: Arc<Config>) -> Result<Arc<Applied>, String> {

@@ -32,6 +32,26 @@ pub(crate) enum Seen {
     Gone(Kind),
 }
 
+impl Seen {
+    /// The kind that it shows to be up to date. A list that is on its way shows nothing: it begins before the API was asked.
+    pub(crate) fn proves(&self) -> Option<Kind> {
+        fn is_proof<K>(event: &Event<K>) -> bool {
+            matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_))
+        }
+        let (kind, is_proof) = match self {
+            Self::Service(event) => (Kind::Services, is_proof(event)),
+            Self::Node(event) => (Kind::Nodes, is_proof(event)),
+            Self::Slice(event) => (Kind::Slices, is_proof(event)),
+            Self::AddressPool(event) => (Kind::AddressPools, is_proof(event)),
+            Self::Advertisement(event) => (Kind::Advertisements, is_proof(event)),
+            Self::Namespace(event) => (Kind::Namespaces, is_proof(event)),
+            Self::Absent(kind) => (*kind, true),
+            Self::Gone(kind) => (*kind, false),
+        };
+        is_proof.then_some(kind)
+    }
+}
+
 /// What is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -63,6 +83,8 @@ pub(crate) struct Reflection {
     /// Lists that are on their way.
     coming: Objects,
     listed: BTreeSet<Kind>,
+    /// Of which this session's watch has shown that it goes on from now, and not from what an earlier one left.
+    current: BTreeSet<Kind>,
     /// Whether MetalLB's objects are among them.
     with_metallb: bool,
 }
@@ -70,10 +92,24 @@ pub(crate) struct Reflection {
 impl Reflection {
     /// The objects, once each kind has been listed whole.
     pub(crate) fn objects(&self) -> Option<&Objects> {
+        self.are_all_in(&self.listed).then_some(&self.objects)
+    }
+
+    /// Whether each kind has been listed whole in this session: what an earlier one left may be a week old.
+    pub(crate) fn is_current(&self) -> bool {
+        self.are_all_in(&self.current)
+    }
+
+    fn are_all_in(&self, kinds: &BTreeSet<Kind>) -> bool {
         let wanted = [Kind::Services, Kind::Nodes, Kind::Slices];
         let of_metallb = [Kind::AddressPools, Kind::Advertisements, Kind::Namespaces];
-        let is_listed = |kinds: &[Kind]| kinds.iter().all(|kind| self.listed.contains(kind));
-        (is_listed(&wanted) && (!self.with_metallb || is_listed(&of_metallb))).then_some(&self.objects)
+        let are_in = |wanted: &[Kind]| wanted.iter().all(|kind| kinds.contains(kind));
+        are_in(&wanted) && (!self.with_metallb || are_in(&of_metallb))
+    }
+
+    /// All is watched anew. What is known stays, until lists take its place.
+    pub(crate) fn begin(&mut self) {
+        self.current.clear();
     }
 
     /// From now on MetalLB's objects are watched, or are not.
@@ -91,8 +127,16 @@ impl Reflection {
         self.with_metallb
     }
 
-    /// Puts what a watch said in place. Says whether what is known has changed.
+    /// Puts what a watch said in place. Says whether what is known has changed, or is known to be current now.
     pub(crate) fn see(&mut self, seen: Seen) -> bool {
+        if let Seen::Gone(kind) = seen {
+            self.current.remove(&kind);
+        }
+        let is_proven = seen.proves().is_some_and(|kind| self.current.insert(kind));
+        self.place(seen) || is_proven
+    }
+
+    fn place(&mut self, seen: Seen) -> bool {
         match seen {
             Seen::Service(event) => self.see_service(event),
             Seen::Node(event) => self.see_node(event),

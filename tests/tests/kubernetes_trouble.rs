@@ -123,6 +123,40 @@ fn what_changes_while_the_api_is_cut_off_and_starts_anew_is_done_soon_after() {
     });
 }
 
+#[test]
+fn a_standby_that_heard_nothing_of_the_api_takes_nothing_back_when_it_becomes_the_writer() {
+    Lab::run(|lab| {
+        let (mut scene, address) = scene(lab)?;
+        let machine = scene.api.server()?.machine.clone();
+        lab.switch().part(&scene.nodes[1].machine, &machine)?;
+        wait_until("lb2 to say that it hears nothing", LONG, || {
+            Scene::seen(&scene.nodes[1]).iter().any(|it| it["stale_since"].is_number())
+        })?;
+        scene.api.apply(&service("late", "", "", 30081))?;
+        let late = scene.address("late")?;
+        scene.answers(late, 80)?;
+
+        scene.nodes[0].process().kill_with_children()?;
+        drop(scene.nodes.remove(0));
+        wait_until("lb2 to be the one that writes", LONG, || {
+            Scene::seen(&scene.nodes[0]).iter().any(|it| it["writes"] == true)
+        })?;
+        scene.answers(late, 80)?;
+        let until = now() + Duration::from_secs(3);
+        while now() < until {
+            let status = scene.nodes[0].status()?;
+            assert!(status.service("prod/default/late:http").is_some(), "it was taken back");
+            run_for(Duration::from_millis(100));
+        }
+        lab.switch().heal()?;
+        scene.wait_clusters("the API to answer", is_well)?;
+        scene.api.apply(&service("new", "", "", 30082))?;
+        scene.answers(scene.address("new")?, 80)?;
+        scene.answers(late, 80)?;
+        scene.answers(address, 80).map(drop)
+    });
+}
+
 /// What it said stays, which is told, until somebody says that it may go.
 fn a_cluster_is_taken_out_of_the_file(scene: &mut Scene, address: IpAddr) -> Result<()> {
     scene.cluster.sections.clear();

@@ -54,6 +54,54 @@ fn a_list_takes_the_place_of_what_was_known_when_it_is_whole() {
 }
 
 #[test]
+fn what_an_earlier_session_left_is_not_current_until_each_kind_has_been_listed_anew() {
+    let mut reflection = Reflection::default();
+    list(&mut reflection, vec![balancer("web", 1)]);
+    reflection.see(Seen::Node(Event::InitDone));
+    assert!(!reflection.is_current());
+    reflection.see(Seen::Slice(Event::InitDone));
+    assert!(reflection.is_current());
+
+    reflection.begin();
+    let is_current = |reflection: &Reflection| {
+        assert!(reflection.objects().is_some(), "what was known stays");
+        reflection.is_current()
+    };
+    assert!(!is_current(&reflection));
+    // It is said before the API is asked; and half a list may break off.
+    reflection.see(Seen::Node(Event::Init));
+    reflection.see(Seen::Slice(Event::Init));
+    reflection.see(Seen::Service(Event::Init));
+    reflection.see(Seen::Service(Event::InitApply(balancer("web", 1))));
+    assert!(!is_current(&reflection));
+    reflection.see(Seen::Service(Event::InitDone));
+    reflection.see(Seen::Node(Event::InitDone));
+    assert!(!is_current(&reflection), "slices are from before");
+    assert!(reflection.see(Seen::Slice(Event::InitDone)));
+    assert!(is_current(&reflection));
+    // What happened since is not known any more.
+    reflection.see(Seen::Gone(Kind::Nodes));
+    assert!(!is_current(&reflection));
+    reflection.see(Seen::Node(Event::InitDone));
+    assert!(is_current(&reflection));
+
+    reflection.expect_metallb(true);
+    reflection.see(Seen::Absent(Kind::AddressPools));
+    reflection.see(Seen::Absent(Kind::Advertisements));
+    reflection.see(Seen::Namespace(Event::InitDone));
+    assert!(is_current(&reflection));
+    reflection.begin();
+    list(&mut reflection, vec![]);
+    reflection.see(Seen::Node(Event::InitDone));
+    reflection.see(Seen::Slice(Event::InitDone));
+    reflection.see(Seen::Absent(Kind::Advertisements));
+    reflection.see(Seen::Namespace(Event::InitDone));
+    assert!(!is_current(&reflection));
+    assert!(reflection.see(Seen::Absent(Kind::AddressPools)), "that was known, but not that it is so yet");
+    assert!(is_current(&reflection));
+}
+
+#[test]
 fn what_was_written_is_not_undone_by_a_watch_that_lags() {
     let mut reflection = Reflection::default();
     list(&mut reflection, vec![balancer("web", 5)]);
