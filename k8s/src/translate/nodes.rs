@@ -43,8 +43,12 @@ impl Machine {
 pub(super) fn machines(nodes: &BTreeMap<String, Arc<Node>>, around: &Around<'_>) -> Vec<Machine> {
     let mut taken = BTreeSet::new();
     let mut nodes: Vec<&Node> = nodes.values().map(Arc::as_ref).filter(|node| is_member(node)).collect();
-    // Who was there first keeps an address that two say they have, whatever a newcomer is called.
-    nodes.sort_by_key(|node| (node.metadata.creation_timestamp.clone(), node.metadata.name.clone()));
+    // Who was there first keeps an address that two say they have, whatever a newcomer is called; but a machine that joined
+    // again under another name leaves its old one behind, dead. So a newcomer can claim the address of a dead one alone.
+    nodes.sort_by_key(|node| {
+        let is_dead = is_leaving(node) || !is_ready(node);
+        (is_dead, node.metadata.creation_timestamp.clone(), node.metadata.name.clone())
+    });
     let heard = nodes.iter().any(|node| is_ready(node) && !is_leaving(node));
     let machine = |node: &&Node| {
         let addresses = addresses(node, around, &mut taken);

@@ -68,6 +68,32 @@ fn who_was_there_first_keeps_an_address_that_two_nodes_claim() {
     assert!(backends.contains(&"10.0.0.22:30080 worker-3".to_owned()), "{backends:?}");
 }
 
+/// A node that joined later, at the address of `of`.
+fn renamed(of: u8) -> String {
+    format!(
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: renamed-{of}, creationTimestamp: \"2026-03-01T00:00:00Z\"}}\nstatus:\n  \
+         addresses: [{{type: InternalIP, address: 10.0.0.2{of}}}, {{type: InternalIP, address: \"2001:db8::2{of}\"}}]\n  conditions: [{{type: Ready, status: \"True\"}}]\n"
+    )
+}
+
+#[test]
+fn a_machine_that_joined_again_under_another_name_takes_connections_under_that() {
+    let unknown = SECOND_STATUS.replace("\"True\"", "Unknown");
+    let created =
+        |name: &str| format!("metadata: {{name: {name}, creationTimestamp: \"2026-01-01T00:00:00Z\"}}");
+    let one = second(", creationTimestamp: \"2026-01-01T00:00:00Z\"", "")
+        .object(SECOND_STATUS, &unknown)
+        .with(&renamed(2));
+    assert_eq!(one.backends(), ["10.0.0.22:30080 renamed-2", ALL[0], ALL[2]]);
+
+    let mut all = World::new().object("metadata: {name: worker-3}", &created("worker-3"));
+    all = all.object("metadata: {name: worker-2}", &created("worker-2"));
+    all.objects = all.objects.replace("{type: Ready, status: \"True\"}", "{type: Ready, status: Unknown}");
+    let all = all.with(&renamed(1)).with(&renamed(2)).with(&renamed(3));
+    let renamed = ["10.0.0.21:30080 renamed-1", "10.0.0.22:30080 renamed-2", "10.0.0.23:30080 renamed-3"];
+    assert_eq!(all.backends(), renamed);
+}
+
 #[test]
 fn a_node_of_the_other_family_is_reached_by_a_proxy_alone() {
     let only_v6 = "addresses: [{type: InternalIP, address: 10.0.0.22}, ";
