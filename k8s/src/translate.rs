@@ -17,7 +17,7 @@ use crate::report::CONDITION;
 use crate::slice::protocol_of;
 use crate::words::shown;
 use backends::{check, members};
-use fulcrum_config::{Cluster, Config, Family, Mode, Protocol, ServiceName};
+use fulcrum_config::{Cluster, Config, Family, Fragments, Mode, Protocol, ServiceName, SourceName};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 pub(crate) use nodes::leaving_taint;
@@ -26,6 +26,7 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::slice;
 use std::sync::Arc;
 use wish::{Has, Wish, said, wish};
 
@@ -36,6 +37,10 @@ const PORTS_AT_MOST: usize = 128;
 /// A Service with more is set aside.
 const SOURCES_AT_MOST: usize = 1_000;
 const SOURCES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+/// Of its share of the text a cluster leaves one part in so many to the places of Services that are set aside.
+const SPARE: usize = 8;
+/// What a line of the text has beside a service and its name.
+const LINE: usize = 8;
 /// What rules of pools can ask for: the namespace of a Service, as if it were a label of it.
 const NAMESPACE_LABEL: &str = "kubernetes.io/namespace";
 
@@ -126,8 +131,15 @@ struct Plan<'a> {
     health_port: Option<u16>,
 }
 
-/// Who listens on which port of those who share an address.
-type Shared = HashMap<(String, Protocol, u16), ObjectName>;
+/// What the Services before one have taken.
+struct Taken {
+    /// Who listens on which port of those who share an address.
+    ports: HashMap<(String, Protocol, u16), ObjectName>,
+    /// Of `room`, in bytes.
+    text: usize,
+    /// How long the text may be.
+    room: usize,
+}
 
 /// What becomes of `objects`, which are those of `cluster`, with the pools and modes of `config`.
 #[must_use]
@@ -148,12 +160,12 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
     let mut translation = Translation { domains: domains.sizes(), ..Translation::default() };
     // As text at once: the values of tens of thousands of backends are many times as large.
     let mut services: BTreeMap<String, String> = BTreeMap::new();
-    let mut shared = Shared::new();
+    let mut taken = Taken { ports: HashMap::new(), text: 0, room: room(config) };
     for (index, (name, service)) in ours.into_iter().enumerate() {
         let mut outcome = Outcome::default();
         let walk = Walk { cluster, around: &around, machines: &machines, objects, name, service };
         let result = if index < SERVICES_AT_MOST {
-            walk.service(&mut outcome, &mut shared)
+            walk.service(&mut outcome, &mut taken)
         } else {
             let message = format!(
                 "{SERVICES_AT_MOST} Services of this cluster are served already: delete some, or serve them by another one"
@@ -162,11 +174,13 @@ pub fn translate(cluster: &Cluster, config: &Config, objects: &Objects) -> Trans
         };
         match result {
             Ok(made) => {
-                services.extend(made.into_iter().map(|(name, service)| (name, service.to_string())));
+                services.extend(made);
                 outcome.notes.extend(domains.note(objects, name));
             }
             Err(problem) => {
-                services.extend(walk.kept_places(&problem));
+                let places = walk.kept_places(&problem);
+                taken.text = taken.text.saturating_add(length(&places));
+                services.extend(places);
                 outcome.problem = Some(problem);
             }
         }
@@ -188,6 +202,24 @@ pub fn is_ours(cluster: &Cluster, service: &Service) -> bool {
     class && spec.type_.as_deref() == Some("LoadBalancer") && service.metadata.deletion_timestamp.is_none()
 }
 
+/// How long the text of each cluster may be: what does not fit with all others is refused whole, for all of them. So each
+/// has its share, whether it needs it or not, and none can take another's.
+fn room(config: &Config) -> usize {
+    let is_cluster =
+        |source: &SourceName| config.kubernetes.keys().any(|name| name.as_str() == source.as_str());
+    let others = config.sources.fragments.iter().filter(|(source, _)| !is_cluster(source));
+    let others = others.map(|(_, text)| text.what.len()).fold(0, usize::saturating_add);
+    let share =
+        Fragments::SIZE.saturating_sub(others).checked_div(config.kubernetes.len()).unwrap_or_default();
+    share.saturating_sub(share.div_ceil(SPARE))
+}
+
+/// How long services are as text.
+fn length(services: &[(String, String)]) -> usize {
+    let lengths = services.iter().map(|(name, service)| name.len().saturating_add(service.len()));
+    lengths.fold(0, |sum, length| sum.saturating_add(length).saturating_add(LINE))
+}
+
 /// One service a line. JSON is YAML, and quotes everything.
 fn fragment(services: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
@@ -200,6 +232,23 @@ fn fragment(services: &BTreeMap<String, String>) -> String {
     text
 }
 
+impl Taken {
+    /// `text` and the last of `made`, if there is room for it.
+    fn with(&self, text: usize, made: &[(String, String)], ports: usize) -> Result<usize, Problem> {
+        let last = length(made.last().map(slice::from_ref).unwrap_or_default());
+        let text = text.saturating_add(last);
+        if text <= self.room {
+            return Ok(text);
+        }
+        let message = format!(
+            "its {ports} ports with their source ranges and backends take about {} KiB of text, and Services of this cluster that are older leave less of {} KiB: ask for fewer ports or source ranges, or delete others",
+            last.saturating_mul(ports) >> 10,
+            self.room >> 10
+        );
+        Err(Problem::new("TooMuchText", message))
+    }
+}
+
 struct Walk<'a> {
     cluster: &'a Cluster,
     around: &'a Around<'a>,
@@ -210,7 +259,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn service(&self, outcome: &mut Outcome, shared: &mut Shared) -> Result<Vec<(String, Json)>, Problem> {
+    fn service(&self, outcome: &mut Outcome, taken: &mut Taken) -> Result<Vec<(String, String)>, Problem> {
         let nothing = ServiceSpec::default();
         let spec = self.service.spec.as_ref().unwrap_or(&nothing);
         let ports = spec.ports.as_deref().unwrap_or_default();
@@ -250,7 +299,7 @@ impl Walk<'_> {
                 .filter(|port| *port > 0),
         };
         let common = self.common(spec, mode, &wish, &sources);
-        let mut made = Vec::new();
+        let (mut made, mut text) = (Vec::new(), taken.text);
         let mut claims = Vec::new();
         for port in ports {
             let (Some(protocol), Some(number)) = (protocol_of(port.protocol.as_deref()), number(port)) else {
@@ -259,7 +308,7 @@ impl Walk<'_> {
                 continue;
             };
             let claim = (wish.share.clone(), protocol, number);
-            if let Some(other) = shared.get(&claim) {
+            if let Some(other) = taken.ports.get(&claim) {
                 let message = format!(
                     "Service {other}, which it shares an address with, has port {number}: take another port or another `allow-shared-ip`"
                 );
@@ -281,13 +330,15 @@ impl Walk<'_> {
             if let Some(listed) = outcome.ports.iter_mut().find(|it| it.number == number && it.is(protocol)) {
                 listed.service = Some(service_name.clone());
             }
-            made.push((service_name, service));
+            made.push((service_name, service.to_string()));
+            text = taken.with(text, &made, ports.len())?;
         }
         if made.is_empty() {
             let message = "none of its ports can be served: TCP and UDP can".to_owned();
             return Err(Problem::new("ProtocolNotServed", message));
         }
-        shared.extend(claims.into_iter().map(|claim| (claim, self.name.clone())));
+        taken.text = text;
+        taken.ports.extend(claims.into_iter().map(|claim| (claim, self.name.clone())));
         Ok(made)
     }
 

@@ -168,3 +168,51 @@ fn hostile_objects_are_set_aside_and_cost_the_others_nothing() {
         translation.outcomes.values().map(|outcome| outcome.problem.as_ref().map(|it| it.reason)).collect();
     assert_eq!(reasons, [Some("TooManyPorts"), None, None, Some("ProtocolNotServed")]);
 }
+
+#[test]
+fn services_that_would_fill_the_text_are_set_aside_and_the_others_of_all_clusters_served() {
+    let ports: Vec<String> = (1..=128)
+        .map(|port| format!("{{name: p{port}, port: {port}, nodePort: {}}}", 30_100 + port))
+        .collect();
+    let ranges: Vec<String> =
+        (0..1000).map(|index| format!("172.16.{}.{}/32", index / 250, index % 250)).collect();
+    let mut world = World::new();
+    for index in 0..8 {
+        let service = sharing(&format!("much-{index}"), 81)
+            .replace(
+                "- {name: http, port: 81, targetPort: 8080, nodePort: 30090, protocol: TCP}",
+                &format!("- {}", ports.join("\n    - ")),
+            )
+            .replace(
+                "  selector: {app: web}",
+                &format!("  selector: {{app: web}}\n  loadBalancerSourceRanges: [{}]", ranges.join(", ")),
+            )
+            .replace("allow-shared-ip: together", &format!("allow-shared-ip: with-{index}"));
+        world = world.with(&service);
+    }
+    let small = sharing("small", 81).replace("11:00:00Z", "12:00:00Z");
+    world = world.with(&small).with(&sharing("shares", 1).replace("together", "with-7"));
+    let last = ObjectName { namespace: "shop".to_owned(), name: "much-7".to_owned() };
+    let reasons = |world: &World| -> (usize, Vec<(String, &'static str)>) {
+        let config = world.config();
+        let cluster = Arc::clone(&config.kubernetes[&fulcrum_config::ClusterName::new("prod")]);
+        let translation = translate(&cluster, &config, &world.read());
+        let why = &translation.outcomes[&last].problem.as_ref().unwrap().message;
+        assert!(why.contains("128 ports") && why.contains("KiB"), "{why}");
+        let problems = translation.outcomes.iter();
+        let problems =
+            problems.filter_map(|(name, it)| Some((name.name.clone(), it.problem.as_ref()?.reason)));
+        (translation.fragment.len(), problems.collect())
+    };
+    let aside =
+        |from: usize| -> Vec<_> { (from..8).map(|index| (format!("much-{index}"), "TooMuchText")).collect() };
+    let (size, problems) = reasons(&world);
+    assert!(size <= Fragments::SIZE, "{size}");
+    assert_eq!(problems, aside(6), "and nobody who came before or after them, or shares with one");
+
+    // Another cluster has its share, whatever it needs.
+    world.file.push_str("  test: {kubeconfig: /etc/fulcrum/test.kubeconfig, class: example.com/test}\n");
+    let (size, problems) = reasons(&world);
+    assert!(size <= Fragments::SIZE / 2, "{size}");
+    assert_eq!(problems, aside(3));
+}
