@@ -13,7 +13,7 @@ use crate::model::{
     AddressSpan, Allocations, Family, GroupName, Pool, PoolName, PortRange, Protocol, ServiceName, TenantName,
 };
 use book::Book;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 #[cfg(test)]
@@ -33,7 +33,9 @@ pub struct Request {
     /// These, as far as they can be had.
     pub prefer: Vec<IpAddr>,
     /// One address of each; empty means one of what there is, IPv4 if the service may have that.
-    pub families: BTreeSet<Family>,
+    pub families: Vec<Family>,
+    /// One of them is enough, rather the first.
+    pub prefer_families: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Whom it belongs to.

@@ -104,6 +104,14 @@ pub fn report(outcome: &Outcome, applied: &Applied) -> Report {
         );
     }
     sentences.extend(set_aside.iter().map(|why| (*why).to_owned()));
+    if !addresses.is_empty() && set_aside.is_empty() {
+        // Only who prefers two families is served without one of them.
+        let has = |family: &Family| addresses.iter().any(|address| Family::of(*address) == *family);
+        let lacks = outcome.families.iter().filter(|family| !has(family));
+        sentences.extend(lacks.map(|family| {
+            format!("no pool that it may use has an {family} address for it, so it has no address of the other family")
+        }));
+    }
     sentences.extend(outcome.notes.iter().cloned());
     let reason = match (addresses.is_empty(), set_aside.is_empty()) {
         (false, true) => "Served",

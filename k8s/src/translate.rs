@@ -459,6 +459,7 @@ impl Walk<'_> {
             .collect();
         let mut vip = json!({ "families": families });
         if let Some(map) = vip.as_object_mut() {
+            map.extend(wish.prefer_families.then(|| ("prefer_families".to_owned(), json!(true))));
             map.extend(wish.pool.as_ref().map(|pool| ("pool".to_owned(), json!(pool))));
             map.extend(wish.address.map(|address| ("address".to_owned(), json!(address.to_string()))));
             let texts = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());

@@ -239,7 +239,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Gives a service all that it lacks, or nothing.
+    /// Gives a service all that it lacks, or nothing; who only prefers families, as much of that as there is.
     pub(super) fn serve(&mut self, request: &'a Request) -> Result<(), Reason> {
         if let Some(name) = &request.pool
             && !self.pools.iter().any(|pool| pool.name == *name)
@@ -269,6 +269,19 @@ impl<'a> Book<'a> {
 
     fn complete(&mut self, request: &'a Request) -> Result<(), Reason> {
         let missing = self.missing(request);
+        let result = self.complete_with(request, &missing);
+        if result.is_ok() || !request.prefer_families {
+            return result;
+        }
+        let has_one = self.owned.contains_key(request.service.as_str());
+        if has_one || missing.iter().any(|family| self.complete_with(request, &[*family]).is_ok()) {
+            return Ok(());
+        }
+        result
+    }
+
+    /// Gives a service an address of each family of `missing`, or none.
+    fn complete_with(&mut self, request: &'a Request, missing: &[Family]) -> Result<(), Reason> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -287,11 +300,11 @@ impl<'a> Book<'a> {
         };
         let mut tried = BTreeSet::new();
         for group in groups {
-            if self.complete_in(request, &missing, group, &mut tried) {
+            if self.complete_in(request, missing, group, &mut tried) {
                 return Ok(());
             }
         }
-        Err(words::nothing_left(request, &missing, tried))
+        Err(words::nothing_left(request, missing, tried))
     }
 
     /// The pools, those first that have what a service prefers.

@@ -52,5 +52,7 @@ section! {
         prefer: optional List<IpAddr>,
         /// One address of each: ipv4, ipv6. Default: one of what there is, IPv4 if there is that.
         families: optional List<Family>,
+        /// Whether an address of one of `families` is enough, rather of the first, where there are none of all. Default: false.
+        prefer_families: optional bool,
     }
 }

@@ -11,7 +11,7 @@ use crate::parse::Before;
 use crate::reader::{Field, Reader};
 use crate::scalar::VipWord;
 use crate::table::Or;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -90,7 +90,8 @@ fn request(
         }
         return (None, None);
     };
-    let (mut pool, mut address, mut families) = (None, None, BTreeSet::new());
+    let (mut pool, mut address, mut families) = (None, None, Vec::new());
+    let mut prefer_families = false;
     let (mut within, mut prefer) = (Vec::new(), Vec::new());
     if let Or::Long(asked) = &vip.value {
         pool = asked.pool.as_ref().map(|pool| (PoolName::new(&pool.value.0), pool.node));
@@ -98,10 +99,13 @@ fn request(
         (within, prefer) = reach(reader, asked);
         let list = asked.families.get().map(|list| list.0.as_slice()).unwrap_or_default();
         for family in list {
-            if !families.insert(family.value) {
+            if families.contains(&family.value) {
                 reader.error(family.node, format!("{} is there twice", family.value), "delete one of them");
+            } else {
+                families.push(family.value);
             }
         }
+        prefer_families = asked.prefer_families.get().copied().unwrap_or(false);
         if let (Some(address), Some(field)) = (address, &asked.families)
             && !list.is_empty()
             && !families.contains(&Family::of(address.value))
@@ -134,6 +138,7 @@ fn request(
         within,
         prefer,
         families,
+        prefer_families,
         labels: labels
             .iter()
             .filter_map(|(key, value)| Some((key.value.0.clone(), value.clone()?.0)))

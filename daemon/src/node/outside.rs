@@ -135,7 +135,9 @@ fn losses(old: &Config, new: &Config) -> Vec<String> {
         old.services.keys().filter(|name| name.source().is_some() && old.allocations.of(name).is_some());
     let why = |name: &ServiceName| {
         let vips = |config: &Config| config.services.get(name).map(|service| service.vips.clone());
-        if vips(old) != vips(new) {
+        let (was, is) = (vips(old).unwrap_or_default(), vips(new).unwrap_or_default());
+        // One more is no loss.
+        if !was.iter().all(|vip| is.contains(vip)) {
             let why = new.sources.set_aside.get(name).cloned();
             return Some(why.unwrap_or_else(|| "it would get another".to_owned()));
         }

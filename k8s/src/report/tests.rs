@@ -36,6 +36,15 @@ fn addresses_come_in_the_order_of_the_families_with_mode_and_ports() {
 }
 
 #[test]
+fn who_prefers_two_families_and_has_one_is_told() {
+    let v4: &[&str] = &["10.0.1.1"];
+    let report = report(&outcome(), &applied(&[("a:http", v4), ("a:https", v4)], &[]));
+    assert_eq!((report.is_served, report.reason.as_str()), (true, "Served"));
+    let expected = "Fulcrum answers at 10.0.1.1; no pool that it may use has an IPv6 address for it, so it has no address of the other family";
+    assert_eq!(report.message, expected);
+}
+
+#[test]
 fn packets_that_arrive_as_they_are_let_the_cluster_take_its_short_cut() {
     let outcome = Outcome { ip_mode: IpMode::Vip, ..outcome() };
     let report = report(&outcome, &applied(&[("a:http", &["10.0.1.1"])], &[]));
@@ -75,7 +84,7 @@ fn an_address_that_another_one_gave_it_and_that_it_can_not_have_is_told() {
         ("10.0.1.1".parse().unwrap(), "it is gone"),
         ("10.0.1.9".parse().unwrap(), "another service has it"),
     ];
-    let outcome = Outcome { had, ..outcome() };
+    let outcome = Outcome { had, families: vec![Family::Ipv4], ..outcome() };
     let message = report(&outcome, &applied(&[("a:http", &["10.0.1.1"])], &[])).message;
     let expected =
         "Fulcrum answers at 10.0.1.1; it had 10.0.1.9 before, and can't keep that: another service has it";

@@ -33,6 +33,8 @@ pub(super) struct Wish {
     pub(super) prefer: Vec<IpAddr>,
     /// Never empty; the first is that of its backends, where there can be only one.
     pub(super) families: Vec<Family>,
+    /// An address of one of them is enough: only who gives them away knows what is free.
+    pub(super) prefer_families: bool,
     /// Who has the same word shares its address.
     pub(super) share: String,
     /// What is done otherwise than it asks.
@@ -117,12 +119,15 @@ pub(super) fn wish(
             "the annotation {key} is not read: `annotations` of this cluster in fulcrum.yaml leaves it out"
         )
     }));
+    // Who names one of each family wants both.
+    let prefer_families = families.len() > 1 && addresses.len() < 2 && is_preferred(spec);
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let share = match read(&SHARED).filter(|key| !key.is_empty()) {
         Some(key) => fingerprint([cluster.name.as_str(), key]),
         None => fingerprint([cluster.name.as_str(), namespace, name]),
     };
-    Ok(Wish { pool, address, within, prefer, families, share: format!("kubernetes-{share:016x}"), notes })
+    let share = format!("kubernetes-{share:016x}");
+    Ok(Wish { pool, address, within, prefer, families, prefer_families, share, notes })
 }
 
 /// The addresses that its status says.
@@ -185,6 +190,10 @@ fn addresses(annotation: Option<&str>, spec: &ServiceSpec) -> Result<Vec<IpAddr>
     Ok(addresses)
 }
 
+fn is_preferred(spec: &ServiceSpec) -> bool {
+    spec.ip_family_policy.as_deref() == Some("PreferDualStack")
+}
+
 fn families(
     spec: &ServiceSpec,
     has_family: impl Fn(Family) -> bool,
@@ -204,7 +213,7 @@ fn families(
     }
     let [first, _, ..] = families.as_slice() else { return Ok(families) };
     let first = *first;
-    let is_preferred = spec.ip_family_policy.as_deref() == Some("PreferDualStack");
+    let is_preferred = is_preferred(spec);
     if is_forwarded {
         let what = "where the kernel forwards, a Service has one address family";
         if !is_preferred {

@@ -142,6 +142,44 @@ fn both_families_are_of_one_group_or_none_is_given() {
 }
 
 #[test]
+fn who_prefers_families_has_one_where_there_are_not_both() {
+    let v4 = pool("p", "a", &[("10.0.0.1", "10.0.0.2")]);
+    let before = run(&by_name(vec![v4.clone()]), &names(&["s"]), &Outcome::default());
+    let mut requests = names(&["s"]);
+    requests[0].families = [Family::Ipv6, Family::Ipv4].into();
+    requests[0].prefer_families = true;
+    let v6 = |group: &str| pool("q", group, &[("2001:db8::1", "2001:db8::1")]);
+    let other_group = by_name(vec![v4.clone(), v6("b")]);
+    let mut drained = v6("a");
+    drained.drained = true;
+    let mut of_others = v6("a");
+    of_others.allow =
+        vec![Allow { services: vec!["t*".to_owned()], labels: BTreeMap::new(), tenants: BTreeSet::new() }];
+    for pools in [&other_group, &by_name(vec![v4.clone(), drained]), &by_name(vec![v4.clone(), of_others])] {
+        let after = run(pools, &requests, &before);
+        assert_eq!((of(&after, "s"), after.refused.len()), (vec!["10.0.0.1".to_owned()], 0));
+        assert_eq!(run(pools, &requests, &after), after);
+    }
+    // A new one gets one of what there is, rather of its first family.
+    assert_eq!(of(&run(&other_group, &requests, &Outcome::default()), "s"), ["2001:db8::1"]);
+    // Full: the first has both, the others one, and the last none.
+    let mut many = names(&["s", "t", "u"]);
+    for request in &mut many {
+        (request.families, request.prefer_families) = (requests[0].families.clone(), true);
+    }
+    let pools = by_name(vec![v4, v6("a")]);
+    let full = run(&pools, &many, &before);
+    assert_eq!(of(&full, "s"), ["10.0.0.1", "2001:db8::1"]);
+    assert_eq!(of(&full, "t"), ["10.0.0.2"]);
+    assert!(refusal(&full, "u").contains("pool `q` has no free IPv6 address"), "{}", refusal(&full, "u"));
+    // What becomes free completes it.
+    assert_eq!(of(&run(&pools, &many[1..2], &full), "t"), ["10.0.0.2", "2001:db8::1"]);
+    // Without that word both are needed.
+    requests[0].prefer_families = false;
+    assert!(run(&other_group, &requests, &before).refused.contains_key(&ServiceName::new("s")));
+}
+
+#[test]
 fn a_quota_holds_for_new_addresses_and_takes_none_away() {
     let mut small = pool("p", "web", &[("10.0.0.1", "10.0.0.9")]);
     let mut requests = names(&["a", "b", "c"]);

@@ -16,7 +16,11 @@ kubernetes:
 const SAYS: &str = "services: {prod/shop/web: {vip: auto, port: 80, backends: [10.0.9.1:80]}}";
 
 fn config(file: &str, allocations: &Arc<Allocations>) -> Config {
-    let noted = Noted { what: Arc::from(SAYS), by: "prod".to_owned(), since: UnixTime(1) };
+    config_of(SAYS, file, allocations)
+}
+
+fn config_of(says: &str, file: &str, allocations: &Arc<Allocations>) -> Config {
+    let noted = Noted { what: Arc::from(says), by: "prod".to_owned(), since: UnixTime(1) };
     let fragments = Fragments::default().with(SourceName::new("prod"), Some(noted)).unwrap();
     let before =
         Before { allocations: Arc::clone(allocations), fragments: Arc::new(fragments), ..Before::default() };
@@ -54,4 +58,17 @@ fn an_edit_that_takes_addresses_away_from_services_of_a_source_says_whose_and_wh
     );
     let range = after("10.0.1.0/24", "10.0.2.0/24");
     assert!(range.len() == 1 && range[0].contains("service prod/shop/web"), "{range:?}");
+}
+
+#[test]
+fn a_further_address_is_no_loss() {
+    let says = SAYS.replace("vip: auto", "vip: {families: [ipv4, ipv6], prefer_families: true}");
+    let file = FILE.replace("10.0.0.0/16]", "10.0.0.0/16, \"2001:db8::/64\"]");
+    let old = config_of(&says, &file, &Arc::default());
+    let wider = file.replace("10.0.1.0/24]", "10.0.1.0/24, \"2001:db8::1:0/112\"]");
+    let new = config_of(&says, &wider, &old.allocations);
+    let vips = |config: &Config| config.services.values().next().unwrap().vips.len();
+    assert_eq!((vips(&old), vips(&new)), (1, 2));
+    assert_eq!(losses(&old, &new), [""; 0]);
+    assert_eq!(losses(&new, &config_of(&says, &file, &new.allocations)).len(), 1);
 }

@@ -99,9 +99,14 @@ fn two_families_are_one_of_each() {
 
 #[test]
 fn preferred_families_are_those_that_there_are() {
-    assert_eq!(dual("PreferDualStack").service()["vip"]["families"], json!(["ipv6", "ipv4"]));
+    // Which of them it gets only the pools know.
+    let both = dual("PreferDualStack");
+    assert_eq!(both.service()["vip"], json!({ "families": ["ipv6", "ipv4"], "prefer_families": true }));
+    let named = both.annotation("metallb.io/loadBalancerIPs: \"10.0.1.7,2001:db8::1:7\"");
+    assert_eq!(named.service()["vip"]["prefer_families"], Json::Null);
+    assert_eq!(dual("RequireDualStack").service()["vip"]["prefer_families"], Json::Null);
     let only_v4 = dual("PreferDualStack").annotation("metallb.io/address-pool: inside");
-    assert_eq!(only_v4.service()["vip"]["families"], json!(["ipv4"]));
+    assert_eq!(only_v4.service()["vip"], json!({ "families": ["ipv4"], "pool": "inside" }));
     assert!(only_v4.translate().outcomes[&web()].notes[0].contains("other family than IPv4"));
 }
 
