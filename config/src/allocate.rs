@@ -110,7 +110,10 @@ pub fn allocate(
         .filter(|request| request.service.source().is_none())
         .filter_map(|request| Some((request.address?, &request.service)))
         .collect();
-    for request in &sorted {
+    // Who asks for what it has can't go elsewhere if those that share it part.
+    let mut keepers = sorted.clone();
+    keepers.sort_by_key(|request| (request.service.source().is_some(), request.address.is_none()));
+    for request in keepers {
         for (address, pool) in before.of(&request.service).into_iter().flatten() {
             let first = asked_by_file.get(address).filter(|_| request.service.source().is_some());
             let kept = match first {

@@ -91,9 +91,9 @@ impl<'a> Book<'a> {
         if request.pool.as_ref().is_some_and(|asked| *asked != pool.name) {
             return Kept::No(format!("it is of pool `{}` now", pool.name));
         }
+        // What comes from outside asks for others then; in the file it may be a slip.
+        let is_of_file = request.service.source().is_none();
         if !request.reaches(address) {
-            // What comes from outside asks for others then; in the file it may be a slip.
-            let is_of_file = request.service.source().is_none();
             let why = "it does not lie `within` what the service asks for";
             return if is_of_file { Kept::No(why.to_owned()) } else { Kept::NotWanted };
         }
@@ -109,6 +109,7 @@ impl<'a> Book<'a> {
                 self.give(request, address, pool);
                 Kept::Yes
             }
+            Err(_) if !is_of_file && self.is_of_strangers(request, address) => Kept::NotWanted,
             Err(why) => Kept::No(why),
         }
     }
@@ -151,7 +152,7 @@ impl<'a> Book<'a> {
         }
         let Some(holders) = self.holders.get(&address) else { return Ok(()) };
         for holder in holders {
-            if request.share.is_none() || key(holder) != key(request) {
+            if !share_a_word(holder, request) {
                 return Err(words::not_shared(holder, request));
             }
             let overlap = holder.protocol == request.protocol
@@ -162,6 +163,12 @@ impl<'a> Book<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody has `address` with whom a service does not share.
+    fn is_of_strangers(&self, request: &Request, address: IpAddr) -> bool {
+        let mut holders = self.holders.get(&address).into_iter().flatten();
+        holders.any(|holder| !share_a_word(holder, request))
     }
 
     fn give(&mut self, request: &'a Request, address: IpAddr, pool: &'a Pool) {
@@ -501,6 +508,10 @@ fn offers(request: &Request, pool: &Pool, family: Family) -> bool {
 
 fn offers_any(request: &Request, pool: &Pool) -> bool {
     offers(request, pool, Family::Ipv4) || offers(request, pool, Family::Ipv6)
+}
+
+fn share_a_word(one: &Request, other: &Request) -> bool {
+    key(one).is_some() && key(one) == key(other)
 }
 
 fn key(request: &Request) -> Option<Key<'_>> {

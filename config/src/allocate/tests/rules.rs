@@ -124,6 +124,54 @@ fn sharing_needs_the_word_the_tenant_and_another_port() {
 }
 
 #[test]
+fn who_shares_no_more_is_parted_and_both_are_served() {
+    let pools = by_name(vec![pool("p", "web", &[("10.0.0.1", "10.0.0.9")])]);
+    let mut requests = names(&["shop/x/a", "shop/x/b"]);
+    for (request, port) in requests.iter_mut().zip(80..) {
+        request.share = Some("k".to_owned());
+        request.ports = PortRange::single(port);
+    }
+    let before = run(&pools, &requests, &Outcome::default());
+    assert_eq!((of(&before, "shop/x/a"), of(&before, "shop/x/b")), (addresses_of("1"), addresses_of("1")));
+    for leaves in 0..2 {
+        let mut after = requests.clone();
+        after[leaves].share = Some("own".to_owned());
+        let parted = run(&pools, &after, &before);
+        assert_eq!((parted.refused.len(), parted.lost.as_slice()), (0, [].as_slice()));
+        assert_eq!(
+            (of(&parted, "shop/x/a"), of(&parted, "shop/x/b")),
+            (addresses_of("1"), addresses_of("2"))
+        );
+        assert_eq!(run(&pools, &after, &parted), parted);
+    }
+    // Who asks for that very address has no other one to go to.
+    let mut asks = requests.clone();
+    asks[0].share = Some("own".to_owned());
+    asks[1].address = Some("10.0.0.1".parse().unwrap());
+    let parted = run(&pools, &asks, &before);
+    assert_eq!((parted.refused.len(), parted.lost.as_slice()), (0, [].as_slice()));
+    assert_eq!((of(&parted, "shop/x/a"), of(&parted, "shop/x/b")), (addresses_of("2"), addresses_of("1")));
+    // One whose port is taken there is no stranger: it is told.
+    let mut same_port = requests.clone();
+    same_port[1].ports = PortRange::single(80);
+    assert_eq!(run(&pools, &same_port, &before).lost[0].service.as_str(), "shop/x/b");
+    // In the file it may be a slip.
+    let mut of_file = requests.clone();
+    let mut of_file_before = Outcome::default();
+    for (request, name) in of_file.iter_mut().zip(["a", "b"]) {
+        request.service = ServiceName::new(name);
+        let address = "10.0.0.1".parse().unwrap();
+        of_file_before.allocations.insert(request.service.clone(), address, PoolName::new("p"));
+    }
+    of_file[0].share = Some("own".to_owned());
+    assert_eq!(run(&pools, &of_file, &of_file_before).lost[0].service.as_str(), "b");
+}
+
+fn addresses_of(last: &str) -> Vec<String> {
+    vec![format!("10.0.0.{last}")]
+}
+
+#[test]
 fn both_families_are_of_one_group_or_none_is_given() {
     let mut first = pool("a", "web", &[("10.0.0.1", "10.0.0.9")]);
     first.priority = 999;
