@@ -230,6 +230,38 @@ fn addresses_stay_whatever_else_changes() {
 }
 
 #[test]
+fn a_service_that_is_set_aside_keeps_its_address_under_the_former_name_of_its_port() {
+    let other = "other: {vip: {address: 10.0.1.9}, port: 80, backends: []}";
+    let web = |port: &str, vip: &str| format!("web:{port}: {{vip: {vip}, port: 80, backends: []}}");
+    let first = config(&[other, &web("http", "{address: 10.0.1.3}")]);
+    // One edit renames its port and asks for what another has.
+    let renamed = web("web", "{address: 10.0.1.9}");
+    let new = "new: {vip: {within: [10.0.1.3-10.0.1.4]}, port: 80, backends: []}";
+    let wrong = after(&first.allocations, &[other, &renamed, new]);
+    assert!(
+        matches!(aside(&wrong).as_slice(), [one] if one.contains("service `prod/a/other` has it")),
+        "{:?}",
+        aside(&wrong)
+    );
+    let of = |config: &Config, service: &str| {
+        let addresses = config.allocations.of(&name(service)).into_iter().flatten();
+        addresses.map(|(address, _)| address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&wrong, "web:http"), ["10.0.1.3"]);
+    assert_eq!(addresses(&wrong, "new"), "10.0.1.4");
+    // Without that wish it gets it back, and the former name goes.
+    let right = after(&wrong.allocations, &[other, &web("web", "{prefer: [10.0.1.3]}"), new]);
+    assert_eq!((aside(&right).len(), addresses(&right, "web:web")), (0, "10.0.1.3".to_owned()));
+    assert_eq!(of(&right, "web:http"), [""; 0]);
+    // So it does when the Service is deleted.
+    assert_eq!(of(&after(&wrong.allocations, &[other, new]), "web:http"), [""; 0]);
+    // A port that is served has the Service's address, whatever becomes of the others.
+    let ports = [web("web", "{prefer: [10.0.1.3]}"), web("more", "{address: 10.0.1.9}")];
+    let partly = after(&first.allocations, &[other, &ports[0], &ports[1], new]);
+    assert_eq!((aside(&partly).len(), addresses(&partly, "web:web")), (1, "10.0.1.3".to_owned()));
+}
+
+#[test]
 fn services_of_one_source_share_addresses_and_none_of_the_files() {
     let file = FILE.replace("own: {vip: {address: 10.0.1.5}", "own: {share: s, vip: {address: 10.0.1.5}");
     let text = "services:\n  prod/a/x: {vip: auto, share: s, port: 80, backends: []}\n  \

@@ -11,7 +11,7 @@ use crate::parse::Before;
 use crate::reader::{Field, Reader};
 use crate::scalar::VipWord;
 use crate::table::Or;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -49,10 +49,7 @@ pub(super) fn resolve(
     }
     let room = |vips: usize| MAX_VIPS.saturating_sub(vips);
     let rooms = groups.all.iter().map(|(name, group)| (name.clone(), room(group.vips.len()))).collect();
-    let away = |service: &ServiceName| {
-        let is_unread = |source| written.unread.contains(source);
-        written.set_aside.contains(service) || service.source().is_some_and(is_unread)
-    };
+    let away = away(written);
     let Outcome { allocations, reserved, refused, lost } =
         allocate(&pools.all, &requests, &before.allocations, &rooms, &away);
     for (service, reason) in refused {
@@ -71,6 +68,26 @@ pub(super) fn resolve(
         }
     }
     Allocated { active: allocations, all }
+}
+
+/// Whether what a service has is kept for it although it is not read: it or its source is set aside, or all of
+/// its ports are, which may be called otherwise by now.
+fn away(written: &Services<'_>) -> impl Fn(&ServiceName) -> bool {
+    let mut names: BTreeSet<&str> = written.set_aside.iter().map(without_port).collect();
+    for Written { name, .. } in &written.of_fragments {
+        names.remove(without_port(name));
+    }
+    move |service| {
+        let is_unread = |source| written.unread.contains(source);
+        written.set_aside.contains(service)
+            || names.contains(without_port(service))
+            || service.source().is_some_and(is_unread)
+    }
+}
+
+/// `source/namespace/name` of `source/namespace/name:port`.
+fn without_port(service: &ServiceName) -> &str {
+    service.as_str().split(':').next().unwrap_or_default()
 }
 
 /// Where a service says what it asks for, if it does; and that, if it makes sense.
