@@ -58,7 +58,8 @@ pub fn led_by(node: &NodeName, snapshots: &Snapshots) -> Vec<String> {
     // It has said something else since, which is not here yet.
     let is_unknown = peer.is_some_and(|peer| peer.word.is_none());
     let leads = |name, group: &fulcrum_vip_manager::GroupObserved| match (group.role, &group.leader) {
-        (Role::Leader, _) => *node == snapshots.config.node,
+        // Taken over from it a moment ago, and it has not heard of that yet.
+        (Role::Leader, _) => *node == snapshots.config.node || says(name),
         (Role::Init | Role::Standby, Some(leader)) => leader.node.as_ref() == Some(node) || says(name),
         (Role::Init | Role::Standby, None) => is_unknown || says(name),
     };

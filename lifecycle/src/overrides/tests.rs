@@ -80,6 +80,11 @@ fn a_node_leads_what_it_says_it_does_though_no_advert_of_it_has_come_yet() {
     };
     assert_eq!(led(Role::Standby, Some(leads.clone())), ["other"]);
     assert_eq!(led(Role::Init, None), ["other"], "what it says is on its way");
-    assert!(led(Role::Leader, Some(leads)).is_empty(), "this node has taken it over");
+    assert_eq!(
+        led(Role::Leader, Some(leads)),
+        ["other"],
+        "it has not heard that this node has taken it over"
+    );
+    assert!(led(Role::Leader, Some(fulcrum_peer::Word::default())).is_empty());
     assert!(led(Role::Standby, Some(fulcrum_peer::Word::default())).is_empty());
 }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::fixture::{backend, config, health, service};
-use fulcrum_config::{BackendAddress, Mode, Priority};
+use fulcrum_config::{BackendAddress, BackendName, Mode, Priority};
 use fulcrum_health::Verdict as Checked;
 use fulcrum_peer::{Judged, PeerCounters, PeerObserved, Usage};
 use fulcrum_vip_manager::{GroupObserved, PeerSeen, Reason};
@@ -398,7 +398,9 @@ fn what_is_served_is_what_the_leader_says_and_of_others_what_is_seen_here() {
     let mut other = backend("b");
     other.address = address;
     let config = config([Service { mode: Mode::Nat, ..service("web", [backend("a"), other]) }]);
-    let seen = health([("web", false, vec![("a", Checked::Down, 100), ("b", Checked::Up, 40)])]);
+    let mut seen = health([("web", false, vec![("a", Checked::Down, 100), ("b", Checked::Up, 40)])]);
+    let checked = seen.services.get_mut(&web()).unwrap();
+    checked.backends.get_mut(&BackendName::new("b")).unwrap().address = address;
     let judged = verdict(Usage::Live);
     let following = Following { verdicts: BTreeMap::from([(web(), judged)]), ..Following::default() };
     let nothing = fulcrum_lb::Desired::default();
